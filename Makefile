@@ -1,0 +1,58 @@
+# Everything a newcomer types. Nothing but Python 3.11+, make and a C compiler is needed beforehand.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PY     := $(BIN)/python
+STAMP  := $(VENV)/.installed
+EXTRAS := server,train,test
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format fuzz clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+setup: $(STAMP) ## make .venv and install client, server, training and test tools into it
+
+# uv is several times faster than pip, so it goes first; pip alone does the same. uv does not read pip's
+# find-links (where an offline machine keeps its wheels), so they are handed on.
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "setup: Python 3.11 or newer is needed; name one with 'make PYTHON=...'" >&2; exit 1; }
+	@test -x $(PY) || { echo "setup: making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "setup: installing bbmr[$(EXTRAS)] into $(VENV)"
+	@links=$${PIP_FIND_LINKS:-$$($(PY) -m pip config get global.find-links 2>/dev/null || true)}; \
+	if [ -n "$$links" ] && [ -z "$${UV_FIND_LINKS:-}" ]; then \
+	  UV_FIND_LINKS=$$(echo $$links | tr ' ' ','); export UV_FIND_LINKS; fi; \
+	{ $(PY) -m pip install -q uv && \
+	  $(BIN)/uv pip install -q --python $(PY) -c requirements.lock -e '.[$(EXTRAS)]'; } \
+	|| { echo "setup: uv could not do it, trying pip"; \
+	     $(PY) -m pip install -q -c requirements.lock -e '.[$(EXTRAS)]'; }
+	@touch $@
+	@echo "setup: done; $(BIN)/bbmr-client and $(BIN)/bbmr-server are ready"
+
+demo: $(STAMP) ## encode the sample photo, reconstruct it over HTTP, measure it (writes demo-output/)
+	$(BIN)/bbmr-client demo
+
+test: lint ## set up, check style, types, imports and Dockerfiles, then run every test with coverage
+	$(PY) -m pytest --cov --cov-report=term
+
+lint: $(STAMP) ## ruff, mypy, import-linter, hadolint, compose schema
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/hadolint docker/*.Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+format: $(STAMP) ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+fuzz: $(STAMP) ## five minutes of random containers against the reader
+	$(PY) -m tests.fuzz.containers --seconds 300
+
+clean: ## remove .venv, caches and demo-output
+	rm -rf $(VENV) demo-output .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
