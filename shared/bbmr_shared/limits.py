@@ -1,0 +1,61 @@
+"""Every limit of the project in one place; all are checked before anything is decoded or allocated.
+
+In: sizes that a header or a file declares. Out: nothing, or `LimitExceededError`.
+A caller with other needs makes its own with `dataclasses.replace(DEFAULT_LIMITS, max_pixels=…)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import LimitExceededError
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one picture or container may cost. Sizes are bytes unless the name says otherwise."""
+
+    max_photo_bytes: int = GIB
+    """A photo file as the client reads it."""
+    max_container_bytes: int = 256 * MIB
+    """A whole container file."""
+    max_pixels: int = 1 << 27
+    """Width × height of a picture (134 million; a decoded RGB canvas is then 403 MB)."""
+    max_side: int = 65_535
+    """One side of a picture in pixels; JPEG ends there."""
+    max_plane_bytes: int = 256 * MIB
+    """One coded plane, or the coded alpha channel."""
+    max_header_bytes: int = 4 * MIB
+    """The header map with both per-block maps and the metadata."""
+    max_icc_bytes: int = MIB
+    max_exif_bytes: int = MIB
+    max_xmp_bytes: int = MIB
+    max_extra_fields: int = 64
+    """Unknown optional fields in the header, and in each plane's entry."""
+    max_header_items: int = 4096
+    """Maps and arrays in the header together, elements of one array, and fields of one map."""
+    max_msgpack_depth: int = 8
+    """Maps and arrays inside one another in the header, the header itself being 1."""
+
+    def check_dimensions(self, width: int, height: int) -> None:
+        """Raise `LimitExceededError` where a picture of `width`×`height` pixels is over the limits."""
+        if max(width, height) > self.max_side:
+            raise LimitExceededError(
+                f"the picture is {width}×{height}; a side may have at most {self.max_side} pixels"
+            )
+        if width * height > self.max_pixels:
+            raise LimitExceededError(
+                f"the picture is {width}×{height}; at most {self.max_pixels} pixels are allowed"
+            )
+
+    def check_bytes(self, what: str, size: int, limit: int) -> None:
+        """Raise `LimitExceededError` where `size` bytes of `what` are more than `limit`."""
+        if size > limit:
+            raise LimitExceededError(f"{what} is {size} bytes; at most {limit} are allowed")
+
+
+DEFAULT_LIMITS = Limits()
