@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 EXTRAS := server,train,test
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format fuzz clean
+.PHONY: help setup demo test lint format fuzz lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -52,6 +52,12 @@ format: $(STAMP) ## let ruff put the code in order
 
 fuzz: $(STAMP) ## five minutes of random containers against the reader
 	$(PY) -m tests.fuzz.containers --seconds 300
+
+lock: $(STAMP) ## write what is installed in .venv to requirements.lock
+	@{ echo "# The versions that the tests were run with; 'make setup' uses them as constraints."; \
+	   echo "# torch is left to the range in pyproject.toml: its builds carry local version labels."; \
+	   $(PY) -m pip freeze --exclude-editable | grep -viE '^(torch|uv|pre-commit|nvidia-[a-z0-9-]+|triton)(==| @)'; \
+	 } | tee requirements.lock
 
 clean: ## remove .venv, caches and demo-output
 	rm -rf $(VENV) demo-output .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,96 @@
+"""Imports point one way, and the client lives without torch.
+
+The contracts are those of pyproject.toml. They are run on the real packages, where they must hold, and on
+small made-up ones, where each planted wrong import must be found.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGES = ("bbmr_shared", "bbmr_client", "bbmr_models", "bbmr_server")
+
+# Runs in a fresh interpreter: server-side packages cannot be imported, then every module of a package is.
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+
+class Absent:
+    names = {"torch", "safetensors", "fastapi", "starlette", "uvicorn", "pydantic_settings",
+             "prometheus_client", "matplotlib", "psutil", "bbmr_models", "bbmr_server"}
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in self.names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+package = importlib.import_module(sys.argv[1])
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+        print(module.name)
+"""
+
+
+def test_contracts_hold(root: Path, tmp_path: Path) -> None:
+    result = lint_imports(root, tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "wrong"),
+    [
+        ("bbmr_shared", "bbmr_client"),
+        ("bbmr_shared", "bbmr_models"),
+        ("bbmr_shared", "httpx"),
+        ("bbmr_client", "bbmr_models"),
+        ("bbmr_client", "bbmr_server"),
+        ("bbmr_client", "torch"),
+        ("bbmr_models", "bbmr_client"),
+        ("bbmr_models", "bbmr_server"),
+    ],
+)
+def test_a_wrong_import_is_found(root: Path, tmp_path: Path, module: str, wrong: str) -> None:
+    for name in PACKAGES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"import {wrong}\n" if name == module else "")
+    shutil.copy(root / "pyproject.toml", tmp_path)
+    result = lint_imports(tmp_path, tmp_path, first=tmp_path)
+    assert result.returncode == 1
+    assert "BROKEN" in result.stdout
+    assert wrong in result.stdout
+
+
+@pytest.mark.parametrize("package", ["bbmr_shared", "bbmr_client"])
+def test_every_module_imports_without_the_server_side(package: str) -> None:
+    result = run([sys.executable, "-c", IMPORT_ALL, package])
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines(), "no module was found"
+
+
+def test_the_client_does_not_load_torch_although_it_is_there() -> None:
+    pytest.importorskip("torch", reason="this test is about an environment that has torch")
+    code = "import sys, bbmr_client, bbmr_client.cli; print(sorted(set(sys.modules) & {'torch', 'fastapi'}))"
+    result = run([sys.executable, "-c", code])
+    assert result.stdout.strip() == "[]", result.stdout + result.stderr
+
+
+def lint_imports(folder: Path, cache: Path, first: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run import-linter with ``folder``'s pyproject.toml; packages in ``first`` win over installed ones."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]) if sys.argv[1] else None\n"
+        "from importlinter.cli import lint_imports\n"
+        "sys.exit(lint_imports(cache_dir=sys.argv[2]))"
+    )
+    return run([sys.executable, "-c", code, str(first or ""), str(cache / "cache")], cwd=folder)
+
+
+def run(command: list[str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
