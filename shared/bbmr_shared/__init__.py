@@ -1,0 +1,9 @@
+"""bbmr_shared: the container format, the block grid, plane codecs, compositing, colour, metrics, limits and errors."""
+
+from __future__ import annotations
+
+from .container import AlphaPlane, Container, Plane
+from .grid import BLOCK, RATES, BlockGrid
+from .limits import DEFAULT_LIMITS, Limits
+
+__all__ = ["BLOCK", "DEFAULT_LIMITS", "RATES", "AlphaPlane", "BlockGrid", "Container", "Limits", "Plane"]

@@ -1,0 +1,247 @@
+"""The container (.bbmr), version 1: everything that is needed to reconstruct one picture, as bytes.
+
+In: the bytes of a file, or the parts that an encoder made. Out: a frozen, checked `Container`, and its bytes.
+
+    signature (8 bytes) · header (one msgpack map) · planes, coarse to fine, then alpha (msgpack bins) · BLAKE2b-128
+
+docs/container.md is the specification. Reading checks everything (signature, length, limits, digests, header, the headers
+of the planes) and decodes nothing; `decode_planes` decodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import codecs, ratemap
+from .errors import MalformedContainerError
+from .grid import BLOCK, BlockGrid
+from .header import ALPHA_FIELDS, KNOWN_FIELDS, PLANE_FIELDS, VERSION, Header, check_extra
+from .layout import Bytes, digest, read_frame, write_frame
+from .limits import DEFAULT_LIMITS, Limits
+
+MEDIA_TYPE = "application/vnd.bbmr"
+EXTENSION = ".bbmr"
+FULL_STRENGTH = 2
+MAX_NAME = 64
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One plane as it lies in the file: the whole picture at 1/`rate`, grey outside the blocks of that rate.
+
+    `codec` names a row of `codecs.CODECS`, `data` is that format's file, `error` the coding error byte
+    (`codecs.coding_error_byte`; 0 = lossless), `extra` holds unknown optional fields of the plane's entry.
+    """
+
+    rate: int
+    codec: str
+    data: bytes = field(repr=False)
+    error: int = 0
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AlphaPlane:
+    """The alpha channel as it lies in the file, at full resolution and lossless; fields as in `Plane`."""
+
+    codec: str
+    data: bytes = field(repr=False)
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Container:
+    """One picture as blocks of different rates. Two containers are equal where their bytes are.
+
+    `width`, `height` in pixels; `rate_map` `uint8 [rows, cols]` holds rates; `planes` has exactly the rates in use, coarse
+    to fine; `strength` and `strength_map` (`uint8 [rows, cols]`) say in halves (0, 1, 2) how much of the network's
+    correction is to be added; `model` names the weights it was made for; `extra` holds unknown optional header fields.
+
+    Raises:
+        MalformedContainerError: the parts do not fit together.
+    """
+
+    width: int
+    height: int
+    rate_map: NDArray[np.uint8] = field(repr=False)
+    planes: tuple[Plane, ...] = field(repr=False)
+    block: int = BLOCK
+    alpha: AlphaPlane | None = field(default=None, repr=False)
+    icc: bytes | None = field(default=None, repr=False)
+    exif: bytes | None = field(default=None, repr=False)
+    xmp: bytes | None = field(default=None, repr=False)
+    downscaler: str = "bicubic"
+    downscaler_version: int = 1
+    model: str | None = "light"
+    strength: int = FULL_STRENGTH
+    strength_map: NDArray[np.uint8] | None = field(default=None, repr=False)
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        try:
+            grid = BlockGrid(self.width, self.height, self.block)
+            rate_map = _frozen_map(self.rate_map, grid, "rate map")
+            ratemap.rates_to_symbols(rate_map)
+        except ValueError as error:
+            raise MalformedContainerError(str(error)) from None
+        in_use = tuple(int(rate) for rate in np.unique(rate_map)[::-1])
+        object.__setattr__(self, "rate_map", rate_map)
+        object.__setattr__(self, "planes", tuple(self.planes))
+        if tuple(plane.rate for plane in self.planes) != in_use:
+            raise MalformedContainerError(
+                f"the planes have the rates {[plane.rate for plane in self.planes]}, "
+                f"the rate map uses {list(in_use)} (coarse to fine)"
+            )
+        if not all(0 <= plane.error <= 255 for plane in self.planes):
+            raise MalformedContainerError("a coding error is one byte")
+        if not 0 <= self.strength <= FULL_STRENGTH:
+            raise MalformedContainerError(f"the strength is 0, 1 or 2 halves, not {self.strength}")
+        if self.strength_map is not None:
+            strength_map = _frozen_map(self.strength_map, grid, "strength map")
+            if int(strength_map.max()) > FULL_STRENGTH:
+                raise MalformedContainerError("a strength map holds 0, 1 and 2 halves")
+            object.__setattr__(self, "strength_map", strength_map)
+        for name in (self.downscaler, self.model):
+            if name is not None and not 1 <= len(name) <= MAX_NAME:
+                raise MalformedContainerError(f"a name has 1 to {MAX_NAME} characters")
+        check_extra(self.extra, KNOWN_FIELDS, "the header")
+        for plane in self.planes:
+            check_extra(plane.extra, PLANE_FIELDS, "a plane")
+        if self.alpha is not None:
+            check_extra(self.alpha.extra, ALPHA_FIELDS, "the alpha channel")
+
+    @cached_property
+    def grid(self) -> BlockGrid:
+        """The block grid of the picture."""
+        return BlockGrid(self.width, self.height, self.block)
+
+    @property
+    def samples(self) -> int:
+        """Low-resolution samples kept: Σ over blocks of padded area / rate²."""
+        return self.grid.samples(self.rate_map)
+
+    @property
+    def coding_errors(self) -> dict[int, int]:
+        """The coding error byte of every rate in use."""
+        return {plane.rate: plane.error for plane in self.planes}
+
+    @classmethod
+    def from_bytes(cls, data: Bytes, limits: Limits = DEFAULT_LIMITS, verify: bool = True) -> Container:
+        """Read and check a container; no picture in it is decoded. `verify=False` leaves out only the digests.
+
+        Raises:
+            ContainerError: one of its kinds, as the errors module tells.
+            LimitExceededError: a size over `limits`.
+        """
+        header, pictures = read_frame(data, limits, verify)
+        return _assemble(cls, header, pictures)
+
+    def to_bytes(self) -> bytes:
+        """The file; the same parts always give the same bytes."""
+        pictures = [plane.data for plane in self.planes]
+        if self.alpha is not None:
+            pictures.append(self.alpha.data)
+        return write_frame(_header_map(self), pictures)
+
+    def decode_planes(self) -> dict[int, NDArray[np.uint8]]:
+        """Decode every plane: rate → `uint8 [padded_height/rate, padded_width/rate, 3]`.
+
+        Raises:
+            PlaneError: a plane does not decode to what its entry declares.
+        """
+        grid = self.grid
+        return {
+            plane.rate: codecs.decode(plane.data, plane.codec, grid.plane_size(plane.rate))
+            for plane in self.planes
+        }
+
+    def decode_alpha(self) -> NDArray[np.uint8] | None:
+        """Decode the alpha channel, `uint8 [height, width]`, or None where there is none.
+
+        Raises:
+            PlaneError: it does not decode to what its entry declares.
+        """
+        if self.alpha is None:
+            return None
+        return codecs.decode_grey(self.alpha.data, self.alpha.codec, (self.width, self.height))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Container) and self.to_bytes() == other.to_bytes()
+
+    def __hash__(self) -> int:
+        return hash(self.to_bytes())
+
+
+def _assemble(cls: type[Container], header: Header, pictures: list[bytes]) -> Container:
+    grid = BlockGrid(header.width, header.height, header.block)
+    planes = tuple(
+        Plane(entry.rate, entry.codec, data, entry.error, entry.extra)
+        for entry, data in zip(header.planes, pictures, strict=False)
+    )
+    alpha = None
+    if header.alpha is not None:
+        alpha = AlphaPlane(header.alpha.codec, pictures[-1], header.alpha.extra)
+    strength_map = None
+    if header.strength_map is not None:
+        strength_map = ratemap.decode_map(header.strength_map.model_dump(), grid.shape)
+    return cls(
+        width=header.width,
+        height=header.height,
+        rate_map=ratemap.symbols_to_rates(ratemap.decode_map(header.map.model_dump(), grid.shape)),
+        planes=planes,
+        block=header.block,
+        alpha=alpha,
+        icc=header.icc,
+        exif=header.exif,
+        xmp=header.xmp,
+        downscaler=header.downscaler,
+        downscaler_version=header.downscaler_version,
+        model=header.model,
+        strength=header.strength,
+        strength_map=strength_map,
+        extra=header.extra,
+    )
+
+
+def _header_map(container: Container) -> dict[str, object]:
+    """The header as the map that is written, in the order of the specification."""
+    fields: dict[str, object] = {
+        "version": VERSION,
+        "width": container.width,
+        "height": container.height,
+        "block": container.block,
+        "rates": [plane.rate for plane in container.planes],
+        "map": ratemap.encode_map(ratemap.rates_to_symbols(container.rate_map)),
+        "planes": [
+            {"rate": plane.rate, **_entry(plane), "error": plane.error, **plane.extra}
+            for plane in container.planes
+        ],
+        "strength": container.strength,
+        "downscaler": container.downscaler,
+        "downscaler_version": container.downscaler_version,
+    }
+    if container.strength_map is not None:
+        fields["strength_map"] = ratemap.encode_map(container.strength_map)
+    if container.alpha is not None:
+        fields["alpha"] = {**_entry(container.alpha), **container.alpha.extra}
+    for name in ("model", "icc", "exif", "xmp"):
+        if getattr(container, name) is not None:
+            fields[name] = getattr(container, name)
+    return {**fields, **container.extra}
+
+
+def _entry(picture: Plane | AlphaPlane) -> dict[str, object]:
+    return {"codec": picture.codec, "bytes": len(picture.data), "digest": digest(picture.data)}
+
+
+def _frozen_map(values: NDArray[np.uint8], grid: BlockGrid, what: str) -> NDArray[np.uint8]:
+    if values.shape != grid.shape or values.dtype != np.uint8:
+        raise MalformedContainerError(f"a {what} is uint8 {grid.shape}, not {values.dtype} {values.shape}")
+    copy = values.copy()
+    copy.setflags(write=False)
+    return copy

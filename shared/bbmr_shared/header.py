@@ -1,0 +1,154 @@
+"""The header map of a container: its fields, their types, and the field rule.
+
+In: the strict msgpack map of the file. Out: a frozen `Header`, unknown optional fields kept; and back, in one fixed order.
+Only types and the shape of single fields are checked here; what fields mean together is checked by `Container`.
+
+Field rule: a field that is not known is preserved and ignored, in the header itself and in every plane's entry, unless its
+name starts with "!": such a field is critical, and whoever does not know it must not go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import LimitExceededError, MalformedContainerError, UnsupportedContainerError
+from .limits import Limits
+
+VERSION = 1
+CRITICAL = "!"
+DIGEST_BYTES = 16
+
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+Digest = Annotated[bytes, Field(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
+
+
+class _Open(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
+
+    @property
+    def extra(self) -> dict[str, object]:
+        """Unknown optional fields in the order of the file."""
+        return dict(self.model_extra or {})
+
+
+class PackedMap(BaseModel):
+    """A per-block map as bytes; exactly these two fields."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    coding: Name
+    data: bytes
+
+
+class PictureEntry(_Open):
+    """A coded picture that follows the header: codec, length in bytes and BLAKE2b-128 of them."""
+
+    codec: Name
+    size: int = Field(alias="bytes", ge=1)
+    digest: Digest
+
+
+class PlaneEntry(PictureEntry):
+    """The entry of one plane: also its rate and its coding error byte (0 = lossless)."""
+
+    rate: int = Field(ge=1, le=16)
+    error: int = Field(ge=0, le=255)
+
+
+class Header(_Open):
+    """Every known field of version 1; optional fields are None where the file has none."""
+
+    version: int
+    width: Count
+    height: Count
+    block: Count
+    rates: list[int] = Field(min_length=1, max_length=5)
+    map: PackedMap
+    planes: list[PlaneEntry] = Field(min_length=1, max_length=5)
+    strength: int = Field(ge=0, le=2)
+    downscaler: Name
+    downscaler_version: int = Field(ge=0, lt=1 << 32)
+    strength_map: PackedMap | None = None
+    alpha: PictureEntry | None = None
+    model: Name | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+
+    @property
+    def pictures(self) -> list[PictureEntry]:
+        """The entries of all coded pictures in the order of the file: planes, then alpha."""
+        return [*self.planes, *([self.alpha] if self.alpha else [])]
+
+
+KNOWN_FIELDS = frozenset(Header.model_fields)
+PLANE_FIELDS = frozenset(field.alias or name for name, field in PlaneEntry.model_fields.items())
+ALPHA_FIELDS = frozenset(field.alias or name for name, field in PictureEntry.model_fields.items())
+
+
+def parse_header(raw: Mapping[str, Any], limits: Limits) -> Header:
+    """Check the header map of a file field by field.
+
+    Raises:
+        UnsupportedContainerError: another version, or a critical field that is not known here.
+        MalformedContainerError: a missing field, or one of the wrong type or range.
+        LimitExceededError: dimensions, metadata or declared plane sizes over the limits, or too many unknown fields.
+    """
+    _check_version(raw)
+    entries = raw.get("planes")
+    nested = [raw, raw.get("alpha"), *(entries if isinstance(entries, list) else [])]
+    for fields in nested:
+        if isinstance(fields, dict):
+            _refuse_critical(fields)
+    try:
+        header = Header.model_validate(raw)
+    except ValidationError as error:
+        raise MalformedContainerError(_first_complaint(error)) from None
+    _check_limits(header, limits)
+    return header
+
+
+def check_extra(extra: Iterable[str], known: frozenset[str], where: str) -> None:
+    """Raise `MalformedContainerError` where a name of an extra field is a known or a critical one."""
+    for name in extra:
+        if not isinstance(name, str) or name in known or name.startswith(CRITICAL):
+            raise MalformedContainerError(f"{name!r} cannot be an extra field of {where}")
+
+
+def _check_version(raw: Mapping[str, Any]) -> None:
+    version = raw.get("version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise MalformedContainerError("the header names no version")
+    if version != VERSION:
+        raise UnsupportedContainerError(
+            f"the container has format version {version}; this release reads version {VERSION}"
+        )
+
+
+def _refuse_critical(fields: Mapping[str, Any]) -> None:
+    for name in fields:
+        if name.startswith(CRITICAL):
+            raise UnsupportedContainerError(
+                f"the container needs the feature {name[1:64]!r}, which this release does not know"
+            )
+
+
+def _check_limits(header: Header, limits: Limits) -> None:
+    limits.check_dimensions(header.width, header.height)
+    limits.check_bytes("the ICC profile", len(header.icc or b""), limits.max_icc_bytes)
+    limits.check_bytes("the EXIF block", len(header.exif or b""), limits.max_exif_bytes)
+    limits.check_bytes("the XMP block", len(header.xmp or b""), limits.max_xmp_bytes)
+    for entry in header.pictures:
+        limits.check_bytes("a plane", entry.size, limits.max_plane_bytes)
+    for fields in (header, *header.pictures):
+        if len(fields.extra) > limits.max_extra_fields:
+            raise LimitExceededError(f"the header holds more than {limits.max_extra_fields} unknown fields")
+
+
+def _first_complaint(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part)[:64] for part in first["loc"]) or "map"
+    return f"the header field {where}: {first['msg'][:160]}"

@@ -1,0 +1,114 @@
+"""The frame of a container file: signature, header, pictures as bins, trailing digest.
+
+In: the bytes of a file. Out: its checked header and the coded pictures, none of them decoded; and the way back.
+The order of the checks is the order of what they cost: signature, length, limits, trailing digest, header, pictures.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+from . import codecs, wire
+from .errors import (
+    DigestMismatchError,
+    MalformedContainerError,
+    NotAContainerError,
+    TruncatedContainerError,
+)
+from .grid import RATES, BlockGrid
+from .header import DIGEST_BYTES, Header, PictureEntry, parse_header
+from .limits import Limits
+
+SIGNATURE = b"\x8bBBM\r\n\x1a\n"
+
+Bytes = bytes | bytearray | memoryview
+
+
+def read_frame(data: Bytes, limits: Limits, verify: bool = True) -> tuple[Header, list[bytes]]:
+    """Read and check a file; the coded pictures come in the order of the file, planes first, then alpha.
+
+    `verify=False` leaves out the digests and nothing else.
+
+    Raises:
+        ContainerError: one of its kinds, as the errors module tells.
+        LimitExceededError: a size over `limits`.
+    """
+    view = memoryview(data).cast("B")
+    _check_ends(view, limits, verify)
+    body = view[: len(view) - DIGEST_BYTES]
+    header, at = _read_header(body, limits)
+    pictures: list[bytes] = []
+    for entry, size, what in _expected(header):
+        picture, at = wire.read_bin(body, at, entry.size, what)
+        if verify and not hmac.compare_digest(digest(picture), entry.digest):
+            raise DigestMismatchError(f"{what} was changed after writing (its digest differs)")
+        codecs.check_plane(picture, entry.codec, size)
+        pictures.append(picture)
+    if at != len(body):
+        raise MalformedContainerError(f"{len(body) - at} bytes follow the last plane")
+    return header, pictures
+
+
+def write_frame(header: Mapping[str, object], pictures: Sequence[bytes]) -> bytes:
+    """The file of a header map and the coded pictures that it lists, planes first, then alpha."""
+    parts = [SIGNATURE, wire.pack(header)]
+    for picture in pictures:
+        parts += [wire.bin_header(len(picture)), picture]
+    body = b"".join(parts)
+    return body + digest(body)
+
+
+def digest(data: Bytes) -> bytes:
+    """BLAKE2b of 16 bytes, without a key: it finds damage, it does not authenticate."""
+    return blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def _check_ends(view: memoryview, limits: Limits, verify: bool) -> None:
+    start = bytes(view[: len(SIGNATURE)])
+    if start != SIGNATURE:
+        if start and SIGNATURE.startswith(start):
+            raise TruncatedContainerError("the file ends inside its signature")
+        raise NotAContainerError("this is not a bbmr container (its signature is missing or damaged)")
+    limits.check_bytes("the container", len(view), limits.max_container_bytes)
+    if len(view) <= len(SIGNATURE) + DIGEST_BYTES:
+        raise TruncatedContainerError("the file ends inside its header")
+    body = view[: len(view) - DIGEST_BYTES]
+    if verify and not hmac.compare_digest(digest(body), bytes(view[len(body) :])):
+        _explain_damage(view, limits)
+
+
+def _explain_damage(view: memoryview, limits: Limits) -> None:
+    """The trailing digest differs: say whether the end is missing or something before it was changed."""
+    header, at = _read_header(view, limits)
+    for entry in header.pictures:
+        at += len(wire.bin_header(entry.size)) + entry.size
+    whole = at + DIGEST_BYTES
+    if whole > len(view):
+        raise TruncatedContainerError(f"the file is truncated: {len(view)} of {whole} bytes are there")
+    raise DigestMismatchError("the file was changed after writing (its digest differs)")
+
+
+def _read_header(body: memoryview, limits: Limits) -> tuple[Header, int]:
+    raw, size = wire.unpack_map(body[len(SIGNATURE) :], limits)
+    return parse_header(raw, limits), len(SIGNATURE) + size
+
+
+def _expected(header: Header) -> list[tuple[PictureEntry, tuple[int, int], str]]:
+    """Every coded picture in the order of the file: entry, (width, height), and what to call it in a message."""
+    try:
+        grid = BlockGrid(header.width, header.height, header.block)
+    except ValueError as error:
+        raise MalformedContainerError(str(error)) from None
+    rates = [entry.rate for entry in header.planes]
+    if rates != header.rates or any(rate not in RATES for rate in rates):
+        raise MalformedContainerError(f"the planes have the rates {rates}, the header lists {header.rates}")
+    for entry in header.pictures:
+        codecs.get_codec(entry.codec)
+    expected: list[tuple[PictureEntry, tuple[int, int], str]] = [
+        (entry, grid.plane_size(entry.rate), f"the plane of rate {entry.rate}") for entry in header.planes
+    ]
+    if header.alpha is not None:
+        expected.append((header.alpha, (header.width, header.height), "the alpha channel"))
+    return expected

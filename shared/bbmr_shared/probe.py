@@ -1,0 +1,184 @@
+"""What a coded picture says it is, read from its headers alone; nothing is decoded and nothing sized by it is allocated.
+
+In: the bytes of a PNG, WebP or AVIF file. Out: `Facts`, or `PlaneError` where the file is not whole or not of that format.
+PNG and WebP are walked chunk by chunk here, because Pillow allocates WebP's canvas when it opens a file, and takes a PNG
+whose deflate stream ends early for a whole one.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from PIL import AvifImagePlugin, Image
+
+from .errors import LimitExceededError, PlaneError
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_CHUNKS = 1 << 16
+INFLATE_STEP = 1 << 20
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Size in pixels, Pillow's mode ("RGB", "L", "RGBA" …) and number of frames of a coded picture."""
+
+    width: int
+    height: int
+    mode: str
+    frames: int = 1
+
+
+def probe_png(data: bytes) -> Facts:
+    """A PNG of 8 bits per sample, grey or RGB, not interlaced, that ends with its IEND chunk."""
+    if data[:8] != PNG_SIGNATURE:
+        raise PlaneError("a png plane does not start as PNG does")
+    facts: Facts | None = None
+    kind = b""
+    for kind, body in _png_chunks(data):
+        if facts is None:
+            if kind != b"IHDR" or len(body) != 13:
+                raise PlaneError("a png plane does not start with its IHDR chunk")
+            facts = _png_header(body)
+        elif kind == b"acTL":
+            facts = Facts(facts.width, facts.height, facts.mode, frames=2)
+    if facts is None or kind != b"IEND":
+        raise PlaneError("a png plane does not end with its IEND chunk")
+    return facts
+
+
+def check_png_stream(data: bytes, facts: Facts) -> None:
+    """Raise `PlaneError` unless the deflate stream of this PNG holds exactly the picture that its header declares."""
+    expected = facts.height * (1 + facts.width * len(facts.mode))
+    found = 0
+    stream = zlib.decompressobj()
+    try:
+        for kind, body in _png_chunks(data):
+            if kind != b"IDAT":
+                continue
+            rest = bytes(body)
+            while rest and not stream.eof and found <= expected:
+                found += len(stream.decompress(rest, INFLATE_STEP))
+                rest = stream.unconsumed_tail
+        while not stream.eof and found <= expected:
+            more = len(stream.decompress(b"", INFLATE_STEP))
+            if not more:
+                break
+            found += more
+    except zlib.error as error:
+        raise PlaneError(f"a png plane is damaged ({error})") from None
+    if found != expected or not stream.eof:
+        raise PlaneError(f"a png plane does not hold exactly {facts.width}×{facts.height} samples")
+
+
+def probe_webp(data: bytes) -> Facts:
+    """A WebP file, simple or extended, that is as long as its RIFF header says."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        raise PlaneError("a webp plane does not start as WebP does")
+    if len(data) != struct.unpack_from("<I", data, 4)[0] + 8:
+        raise PlaneError("a webp plane is not as long as it says")
+    canvas: Facts | None = None
+    frame: Facts | None = None
+    animated = alpha = False
+    for kind, body in _riff_chunks(data):
+        if kind == b"VP8X" and len(body) >= 10 and canvas is None and frame is None:
+            flags, *_ = body
+            animated, alpha = bool(flags & 0x02), bool(flags & 0x10)
+            canvas = Facts(1 + _u24(body, 4), 1 + _u24(body, 7), "RGB")
+        elif kind in (b"VP8 ", b"VP8L"):
+            if frame is not None:
+                raise PlaneError("a webp plane holds more than one picture")
+            frame = _vp8(body) if kind == b"VP8 " else _vp8l(body)
+        elif kind in (b"ANIM", b"ANMF"):
+            animated = True
+        elif kind == b"ALPH":
+            alpha = True
+    if animated:
+        if canvas is None:
+            raise PlaneError("a webp plane is damaged (frames without a canvas)")
+        return Facts(canvas.width, canvas.height, "RGB", frames=2)
+    if frame is None or (canvas and (canvas.width, canvas.height) != (frame.width, frame.height)):
+        raise PlaneError("a webp plane does not hold exactly one picture of its own size")
+    return Facts(frame.width, frame.height, "RGBA" if alpha else frame.mode)
+
+
+def probe_avif(data: bytes) -> Facts:
+    """An AVIF file that libavif can parse; its boxes are read, no picture is decoded."""
+    try:
+        image = AvifImagePlugin.AvifImageFile(io.BytesIO(data))
+        frames = int(getattr(image, "n_frames", 1))
+        return Facts(image.width, image.height, image.mode, frames)
+    except Image.DecompressionBombError as error:
+        raise LimitExceededError(f"an avif plane is too large ({error})") from None
+    except Exception as error:
+        raise PlaneError(f"an avif plane cannot be read ({one_line(error)})") from None
+
+
+def one_line(error: BaseException) -> str:
+    """The message of a foreign exception in one short line."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    view = memoryview(data)
+    at = len(PNG_SIGNATURE)
+    for _ in range(MAX_CHUNKS):
+        if at + 12 > len(data):
+            raise PlaneError("a png plane is truncated")
+        (size,) = struct.unpack_from(">I", data, at)
+        kind = data[at + 4 : at + 8]
+        end = at + 12 + size
+        if end > len(data):
+            raise PlaneError("a png plane is truncated")
+        yield kind, view[at + 8 : at + 8 + size]
+        at = end
+        if kind == b"IEND":
+            if at != len(data):
+                raise PlaneError("a png plane has bytes after its end")
+            return
+    raise PlaneError(f"a png plane has more than {MAX_CHUNKS} chunks")
+
+
+def _png_header(body: memoryview) -> Facts:
+    width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", body)
+    if depth != 8 or colour not in (0, 2) or compression or filtering or interlace:
+        raise PlaneError("a png plane is not 8-bit grey or RGB without interlacing")
+    return Facts(width, height, "RGB" if colour == 2 else "L")
+
+
+def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    view = memoryview(data)
+    at = 12
+    for _ in range(MAX_CHUNKS):
+        if at == len(data):
+            return
+        if at + 8 > len(data):
+            raise PlaneError("a webp plane is truncated")
+        (size,) = struct.unpack_from("<I", data, at + 4)
+        end = at + 8 + size + (size & 1)
+        if end > len(data):
+            raise PlaneError("a webp plane is truncated")
+        yield data[at : at + 4], view[at + 8 : at + 8 + size]
+        at = end
+    raise PlaneError(f"a webp plane has more than {MAX_CHUNKS} chunks")
+
+
+def _vp8(body: memoryview) -> Facts:
+    if len(body) < 10 or bytes(body[3:6]) != b"\x9d\x01\x2a":
+        raise PlaneError("a webp plane has a damaged VP8 header")
+    width, height = struct.unpack_from("<HH", body, 6)
+    return Facts(width & 0x3FFF, height & 0x3FFF, "RGB")
+
+
+def _vp8l(body: memoryview) -> Facts:
+    if len(body) < 5 or body[0] != 0x2F:
+        raise PlaneError("a webp plane has a damaged VP8L header")
+    (bits,) = struct.unpack_from("<I", body, 1)
+    return Facts((bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1, "RGBA" if bits >> 28 & 1 else "RGB")
+
+
+def _u24(body: memoryview, at: int) -> int:
+    return int.from_bytes(body[at : at + 3], "little")
