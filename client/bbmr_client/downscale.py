@@ -1,0 +1,43 @@
+"""Downscaling: a photo becomes one low-resolution picture of the whole image per rate.
+
+In: `uint8 [H, W, 3]`. Out: the padded picture and its antialiased bicubic planes. Blocks are cut out of these
+planes afterwards, so no block edge is ever in the samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bbmr_shared.grid import BlockGrid
+from bbmr_shared.resample import bicubic
+
+Picture = NDArray[np.uint8]
+
+GREY = 128
+"""What fills the blocks of other rates in a plane."""
+
+
+def pad(rgb: Picture, grid: BlockGrid) -> Picture:
+    """Replicate the right and bottom edge: `[height, width, 3]` → `[padded_height, padded_width, 3]`."""
+    bottom, right = grid.padded_height - grid.height, grid.padded_width - grid.width
+    if not bottom and not right:
+        return rgb
+    return np.pad(rgb, ((0, bottom), (0, right), (0, 0)), mode="edge")
+
+
+def bicubic_planes(padded: Picture, rates: Sequence[int]) -> dict[int, Picture]:
+    """The whole picture at 1/rate for every rate: `[H, W, 3]` → rate → `[H/rate, W/rate, 3]`, uint8.
+
+    Antialiased bicubic (Keys, a = −0.5, support stretched by the rate), as Pillow computes it.
+    """
+    height, width = padded.shape[:2]
+    return {rate: padded if rate == 1 else bicubic(padded, width // rate, height // rate) for rate in rates}
+
+
+def keep_blocks(plane: Picture, rate: int, rate_map: NDArray[np.uint8], grid: BlockGrid) -> Picture:
+    """The plane of `rate` with every block of another rate set to mid-grey."""
+    own = grid.expand(rate_map == rate, rate)
+    return np.where(own[:, :, None], plane, np.uint8(GREY))

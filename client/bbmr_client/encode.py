@@ -1,0 +1,139 @@
+"""Encoding: a photo and a budget become a container. The Downscaling Module from end to end.
+
+In: a photo and the overall rate. Out: `Container`. Steps: pad, downscale the whole picture to every rate,
+measure each block's distortion at every rate, allocate, cut the blocks, code one plane per rate in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bbmr_shared.codecs import encode_plane
+from bbmr_shared.container import AlphaPlane, Container, Plane
+from bbmr_shared.errors import UsageError
+from bbmr_shared.grid import BLOCK, RATES, BlockGrid
+from bbmr_shared.limits import DEFAULT_LIMITS, Limits
+
+from .allocate import allocate
+from .distortion import bicubic_distortion
+from .downscale import bicubic_planes, keep_blocks, pad
+from .photo import Photo, load_photo
+
+LOSSLESS_CODECS = ("webp", "png")
+DEFAULT_RATE = 4.0
+DEFAULT_MODEL = "light"
+
+
+def encode(
+    image: Photo | Image.Image | NDArray[np.uint8] | str | Path | bytes,
+    *,
+    rate: float = DEFAULT_RATE,
+    rates: Sequence[int] = RATES,
+    uniform: bool = False,
+    codec: str = "webp",
+    downscaler: str = "bicubic",
+    model: str | None = DEFAULT_MODEL,
+    effort: int = 4,
+    block: int = BLOCK,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Container:
+    """Encode a photo at an overall downscale rate, each block at a rate of its own.
+
+    Args:
+        image: a photo, or what `load_photo` takes: a path, the bytes of a file, a PIL image, `uint8 [H, W, 3]`.
+        rate: overall rate S in 1 … 16: the blocks keep at most 1/S² of the padded picture's pixels.
+        rates: the palette; a subset of 1, 2, 4, 8, 16.
+        uniform: every block at `rate`, which must be in the palette.
+        codec: of the planes: "webp" (lossless) or "png".
+        downscaler: "bicubic".
+        model: name of the weights that the container asks for.
+        effort: 0 (fast) … 9 (small), of the plane codec.
+        block: side of a block in pixels.
+
+    Raises:
+        UsageError: an option is out of its range, or the palette cannot meet the rate.
+        PictureError, LimitExceededError: as `load_photo`.
+    """
+    palette = _check(rate, rates, uniform, codec, downscaler, effort)
+    photo = image if isinstance(image, Photo) else load_photo(image, limits)
+    grid = _grid(photo, block)
+    padded = pad(photo.rgb, grid)
+    if uniform:
+        rate_map = np.full(grid.shape, int(rate), np.uint8)
+        planes = bicubic_planes(padded, [int(rate)])
+    else:
+        planes = bicubic_planes(padded, palette)
+        rate_map = choose_rates(padded, planes, palette, rate, grid)
+    return Container(
+        width=grid.width,
+        height=grid.height,
+        block=grid.block,
+        rate_map=rate_map,
+        planes=_code(planes, rate_map, grid, codec, effort),
+        alpha=None if photo.alpha is None else AlphaPlane(*encode_plane(photo.alpha, codec, effort=effort)),
+        icc=photo.icc,
+        exif=photo.exif,
+        xmp=photo.xmp,
+        downscaler=downscaler,
+        model=model,
+    )
+
+
+def choose_rates(
+    padded: NDArray[np.uint8],
+    planes: dict[int, NDArray[np.uint8]],
+    palette: Sequence[int],
+    rate: float,
+    grid: BlockGrid,
+) -> NDArray[np.uint8]:
+    """The rate map of least bicubic distortion with at most 1/rate² of the samples, `uint8 [rows, cols]`."""
+    areas = grid.areas().astype(np.float64)
+    cost = np.stack([areas / r**2 for r in palette])
+    baseline = palette.index(int(rate)) if rate in palette else None
+    distortion = bicubic_distortion(padded, planes, palette, grid)
+    choice = allocate(cost, distortion, areas.sum() / rate**2, baseline)
+    return np.asarray(palette, np.uint8)[choice]
+
+
+def _check(
+    rate: float, rates: Sequence[int], uniform: bool, codec: str, downscaler: str, effort: int
+) -> tuple[int, ...]:
+    palette = tuple(sorted(set(rates)))
+    if not palette or not set(palette) <= set(RATES):
+        raise UsageError(f"the rates are among {', '.join(map(str, RATES))}, not {', '.join(map(str, rates))}")
+    if not 1 <= rate <= 16:
+        raise UsageError(f"the overall rate is a number from 1 to 16, not {rate:g}")
+    if rate > palette[-1]:
+        raise UsageError(f"an overall rate of {rate:g} needs a rate of at least {rate:g} in the palette")
+    if uniform and rate not in palette:
+        raise UsageError(f"a uniform rate of {rate:g} must be one of the palette {', '.join(map(str, palette))}")
+    if codec not in LOSSLESS_CODECS:
+        raise UsageError(f"with an overall rate the planes are lossless: codec webp or png, not {codec}")
+    if downscaler != "bicubic":
+        raise UsageError(f"the downscaler '{downscaler}' is not available; use bicubic")
+    if not 0 <= effort <= 9:
+        raise UsageError(f"the effort is 0 to 9, not {effort}")
+    return palette
+
+
+def _grid(photo: Photo, block: int) -> BlockGrid:
+    height, width = photo.rgb.shape[:2]
+    try:
+        return BlockGrid(width, height, block)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _code(
+    planes: dict[int, NDArray[np.uint8]], rate_map: NDArray[np.uint8], grid: BlockGrid, codec: str, effort: int
+) -> tuple[Plane, ...]:
+    coded = []
+    for rate in sorted({int(rate) for rate in np.unique(rate_map)}, reverse=True):
+        name, data = encode_plane(keep_blocks(planes[rate], rate, rate_map, grid), codec, effort=effort)
+        coded.append(Plane(rate, name, data))
+    return tuple(coded)

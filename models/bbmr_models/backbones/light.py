@@ -1,0 +1,31 @@
+"""The very light backbone: residual blocks of two 3×3 convolutions, no normalisation (after EDSR, CVPRW 2017)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Light(nn.Module):
+    """`[N, channels, H/4, W/4]` → the same shape. `radius` is what one output sample sees, in samples."""
+
+    def __init__(self, channels: int, blocks: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(_ResidualBlock(channels) for _ in range(blocks))
+        self.radius = 2 * blocks
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.second(F.relu(self.first(x), inplace=True))
+        return out

@@ -1,0 +1,134 @@
+"""JointSR: one network super-resolves the blocks of all rates jointly, on one canvas in one pass.
+
+In: three levels of the composited canvas, the rate and the coding error of every sample's block. Out: the
+picture. Stem, backbone and head work on the HR/4 grid; the deblock branch looks at the base itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bbmr_shared.grid import RATES
+
+from .backbones import BACKBONES
+
+GRID = 4
+"""The backbone works at 1/4 of the picture's resolution."""
+FOLDED = 3 * GRID * GRID
+"""Channels of an RGB picture folded onto the HR/4 grid."""
+HALF_FOLDED = 3 * (GRID // 2) ** 2
+
+
+@dataclass(frozen=True)
+class JointSRConfig:
+    """What a checkpoint is; kept in the metadata of its weights.
+
+    Attributes:
+        backbone: a name in `BACKBONES`.
+        channels, blocks: its width and depth.
+        deblock: channels of the deblock branch; 0 leaves the branch out.
+        tile: side in pixels of the fixed tiles of reconstruction, counted from the picture's origin.
+        halo: pixels of context around a tile; a multiple of 16.
+    """
+
+    backbone: str = "light"
+    channels: int = 32
+    blocks: int = 6
+    deblock: int = 16
+    tile: int = 512
+    halo: int = 80
+
+    def to_dict(self) -> dict[str, str | int]:
+        return asdict(self)
+
+
+class Canvas(NamedTuple):
+    """What the network sees. Levels are float32 in 0 … 1.
+
+    Attributes:
+        base: `[N, 3, H, W]`, the 8-bit composite.
+        half, quarter: `[N, 3, H/2, W/2]`, `[N, 3, H/4, W/4]`, the composite's coarser levels.
+        rate: `[N, 1, H/4, W/4]`, the rate of each sample's block.
+        error: `[N, 1, H/4, W/4]`, the coding error byte of its plane; 0 is lossless.
+    """
+
+    base: Tensor
+    half: Tensor
+    quarter: Tensor
+    rate: Tensor
+    error: Tensor
+
+
+class JointSR(nn.Module):
+    """`Canvas` → picture, `[N, 3, H, W]` in about 0 … 1 (not clipped). H and W are multiples of 16.
+
+    Samples at rate 1 without coding error are the photo's own; the network leaves them untouched.
+    """
+
+    def __init__(self, config: JointSRConfig) -> None:
+        super().__init__()
+        self.config = config
+        c = config.channels
+        self.stem = nn.Conv2d(3 + HALF_FOLDED + FOLDED + len(RATES) + 1, c, 3, padding=1)
+        self.backbone = BACKBONES[config.backbone](c, config.blocks)
+        self.deblock = _DeblockBranch(config.deblock, c) if config.deblock else None
+        self.head = nn.Conv2d(c, FOLDED, 3, padding=1)
+        with torch.no_grad():  # an untrained network is the composite
+            self.head.weight.mul_(0.1)
+            self.head.bias.zero_()  # type: ignore[union-attr]
+        self.register_buffer("palette", torch.tensor(RATES).view(1, -1, 1, 1), persistent=False)
+
+    @property
+    def radius(self) -> int | None:
+        """Pixels of context one output pixel depends on, or None where it depends on the whole tile."""
+        backbone = getattr(self.backbone, "radius", None)
+        return None if backbone is None else (backbone + 2) * GRID + GRID
+
+    def forward(self, canvas: Canvas) -> Tensor:
+        correction = self.correction(canvas)
+        return canvas.base + correction
+
+    def correction(self, canvas: Canvas) -> Tensor:
+        """What the network adds to the base, `[N, 3, H, W]`."""
+        one_hot = (canvas.rate == self.palette).to(canvas.base.dtype)
+        stem_input, folded = self._stem_input(canvas, one_hot)
+        stem = self.stem(stem_input)
+        features = stem + self.backbone(stem)
+        if self.deblock is not None:
+            features = features + self.deblock(torch.cat((folded, one_hot), 1))
+        out = self.head(features)
+        lossy = (canvas.rate > 1) | (canvas.error > 0)
+        return F.pixel_shuffle(out * lossy, GRID)
+
+    def _stem_input(self, canvas: Canvas, one_hot: Tensor) -> tuple[Tensor, Tensor]:
+        """The coarse canvas, the finer levels' detail where it is known, rate and coding error."""
+        folded = F.pixel_unshuffle(canvas.base, GRID) - 0.5
+        quarter = canvas.quarter - 0.5
+        fine = (folded - quarter.repeat_interleave(GRID**2, 1)) * (canvas.rate == 1)
+        half = F.pixel_unshuffle(canvas.half, GRID // 2) - 0.5
+        middle = (half - quarter.repeat_interleave((GRID // 2) ** 2, 1)) * (canvas.rate <= 2)
+        parts = (quarter, middle, fine, one_hot, canvas.error / 128)
+        return torch.cat(parts, 1), folded
+
+
+class _DeblockBranch(nn.Module):
+    """Three 3×3 convolutions on the folded base and the rate map: what shows where rates meet."""
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(FOLDED + len(RATES), width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, channels, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return out
