@@ -20,12 +20,12 @@ setup: $(STAMP) ## make .venv and install client, server, training and test tool
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "setup: Python 3.11 or newer is needed; name one with 'make PYTHON=...'" >&2; exit 1; }
-	@test -x $(PY) || { echo "setup: making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@test -x $(PY) || { echo "setup: making $(VENV)"; $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; }
 	@echo "setup: installing bbmr[$(EXTRAS)] into $(VENV)"
 	@links=$${PIP_FIND_LINKS:-$$($(PY) -m pip config get global.find-links 2>/dev/null || true)}; \
 	if [ -n "$$links" ] && [ -z "$${UV_FIND_LINKS:-}" ]; then \
 	  UV_FIND_LINKS=$$(echo $$links | tr ' ' ','); export UV_FIND_LINKS; fi; \
-	{ $(PY) -m pip install -q uv && \
+	{ $(PY) -m pip install -q 'uv>=0.8,<1' && \
 	  $(BIN)/uv pip install -q --python $(PY) -c requirements.lock -e '.[$(EXTRAS)]'; } \
 	|| { echo "setup: uv could not do it, trying pip"; \
 	     $(PY) -m pip install -q -c requirements.lock -e '.[$(EXTRAS)]'; }
