@@ -1,4 +1,4 @@
-"""bbmr_shared: the container format, the block grid, plane codecs, compositing, colour, metrics, limits and errors."""
+"""What client, models and server share: container, grid, codecs, compositing, metrics, limits, errors."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The table of plane codecs: ordinary picture formats through Pillow, each opened as its own format only.
 
-In: samples as `uint8 [h, w, 3]` (planes) or `uint8 [h, w]` (alpha). Out: the bytes of a picture file, and back.
-Nothing here reads or changes Pillow's global settings, so all of it may run in threads.
-Lossless formats decode to the same samples everywhere; AVIF may differ by 1/255 between builds of its decoder.
+In: samples as `uint8 [h, w, 3]` (planes) or `uint8 [h, w]` (alpha). Out: the bytes of a picture file, and
+back. Nothing here reads or changes Pillow's global settings, so all of it may run in threads. Lossless
+formats decode to the same samples everywhere; AVIF may differ by 1/255 between builds of its decoder.
 """
 
 from __future__ import annotations
@@ -22,18 +22,23 @@ from .probe import Facts, check_png_stream, one_line, probe_avif, probe_png, pro
 Samples = NDArray[np.uint8]
 WEBP_MAX_SIDE = 16_383
 PNG_MAX_SIDE = 65_535
-AVIF_MAX_SIDE = 16_384
+AVIF_MAX_SIDE = 32_768
 KNOWN_BUT_ABSENT = frozenset({"jxl"})
 FALLBACK = "png"
 
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """What a lossy encode is told: `quality` 0..100, chroma `subsampling`, and the encoder's `speed` 0 (slow) .. 10."""
+    """What an encoder is told.
+
+    `effort` 0 (fast) .. 9 (small) is for the lossless codecs; `quality` 0..100, chroma `subsampling` and `speed`
+    0 (slow) .. 10 are for the lossy one.
+    """
 
     quality: int | None = None
     subsampling: str = "4:4:4"
     speed: int = 8
+    effort: int = 4
 
     def __post_init__(self) -> None:
         if self.quality is not None and not 0 <= self.quality <= 100:
@@ -42,6 +47,8 @@ class EncodeOptions:
             raise UsageError(f"subsampling is 4:4:4, 4:2:2 or 4:2:0, not {self.subsampling}")
         if not 0 <= self.speed <= 10:
             raise UsageError(f"speed is 0..10, not {self.speed}")
+        if not 0 <= self.effort <= 9:
+            raise UsageError(f"effort is 0..9, not {self.effort}")
 
 
 @dataclass(frozen=True)
@@ -77,11 +84,12 @@ def encode_plane(
     quality: int | None = None,
     subsampling: str = "4:4:4",
     speed: int = 8,
+    effort: int = 4,
 ) -> tuple[str, bytes]:
     """Encode `uint8 [h, w, 3]` or `uint8 [h, w]` samples; returns the codec really used and the bytes.
 
-    A picture with a side over the codec's limit is written as PNG instead. `quality` is needed by the lossy codec
-    (avif) and refused by the lossless ones.
+    A picture with a side over the codec's limit is written as PNG instead. `quality` is needed by the lossy
+    codec (avif) and refused by the lossless ones.
 
     Raises:
         UsageError: an unknown codec, or a quality that does not fit it.
@@ -93,7 +101,7 @@ def encode_plane(
         raise UsageError(f"{codec} planes are lossless and take no quality")
     if not row.lossless and quality is None:
         raise UsageError(f"{codec} planes need a quality")
-    options = EncodeOptions(quality, subsampling, speed)
+    options = EncodeOptions(quality, subsampling, speed, effort)
     if max(samples.shape[:2]) > row.max_side:
         row = CODECS[FALLBACK]
     image = Image.fromarray(np.ascontiguousarray(samples, dtype=np.uint8))
@@ -111,7 +119,7 @@ def probe(data: bytes, codec: str) -> Facts:
 
 
 def check_plane(data: bytes, codec: str, size: tuple[int, int]) -> Facts:
-    """Raise `PlaneError` unless `data` says it is one RGB or grey picture of `size` (width, height) samples."""
+    """Raise `PlaneError` unless `data` says it is one RGB or grey picture of `size` (width, height)."""
     facts = probe(data, codec)
     if (facts.width, facts.height) != size:
         raise PlaneError(
@@ -125,7 +133,8 @@ def check_plane(data: bytes, codec: str, size: tuple[int, int]) -> Facts:
 
 
 def decode(data: bytes, codec: str, size: tuple[int, int]) -> Samples:
-    """Decode a plane of `size` (width, height) to `uint8 [height, width, 3]`; grey is spread over three channels.
+    """Decode a plane of `size` (width, height) to `uint8 [height, width, 3]`; grey is spread over three
+    channels.
 
     Raises:
         PlaneError: not that picture, or it does not decode to its end.
@@ -135,7 +144,8 @@ def decode(data: bytes, codec: str, size: tuple[int, int]) -> Samples:
 
 
 def decode_grey(data: bytes, codec: str, size: tuple[int, int]) -> Samples:
-    """Decode an alpha channel of `size` (width, height) to `uint8 [height, width]`: grey, or green where RGB is stored.
+    """Decode an alpha channel of `size` (width, height) to `uint8 [height, width]`: grey, or green where
+    RGB is stored.
 
     Raises: as `decode`.
     """
@@ -144,7 +154,8 @@ def decode_grey(data: bytes, codec: str, size: tuple[int, int]) -> Samples:
 
 
 def coding_error_byte(mse: float) -> int:
-    """A plane's mean squared error (8-bit samples, all three channels) in one byte: 0 = lossless, else tenths of log₂.
+    """A plane's mean squared error (8-bit samples, all three channels) in one byte: 0 = lossless, else
+    tenths of log₂.
 
     Raises:
         ValueError: negative or not a number.
@@ -180,14 +191,15 @@ def _load(data: bytes, codec: str, size: tuple[int, int]) -> Image.Image:
 
 def _write_webp(image: Image.Image, options: EncodeOptions) -> bytes:
     out = io.BytesIO()
-    # With lossless=True Pillow's quality is the effort; method 4 at 75 gave 2.2 MP/s, slower settings little.
-    image.save(out, "WEBP", lossless=True, exact=True, method=4, quality=75)
+    # With lossless=True Pillow's quality is an effort too; method 4 at 75 gave 2.2 MP/s.
+    method, quality = min(options.effort, 6), min(100, 35 + 10 * options.effort)
+    image.save(out, "WEBP", lossless=True, exact=True, method=method, quality=quality)
     return out.getvalue()
 
 
 def _write_png(image: Image.Image, options: EncodeOptions) -> bytes:
     out = io.BytesIO()
-    image.save(out, "PNG", compress_level=6)
+    image.save(out, "PNG", compress_level=min(9, options.effort + 2))
     return out.getvalue()
 
 
@@ -201,9 +213,13 @@ def _write_avif(image: Image.Image, options: EncodeOptions) -> bytes:
 CODECS: dict[str, PlaneCodec] = {
     codec.name: codec
     for codec in (
-        PlaneCodec("webp", "WEBP", True, WEBP_MAX_SIDE, _write_webp, probe_webp, WebPImagePlugin.WebPImageFile),
+        PlaneCodec(
+            "webp", "WEBP", True, WEBP_MAX_SIDE, _write_webp, probe_webp, WebPImagePlugin.WebPImageFile
+        ),
         PlaneCodec("png", "PNG", True, PNG_MAX_SIDE, _write_png, probe_png, PngImagePlugin.PngImageFile),
-        PlaneCodec("avif", "AVIF", False, AVIF_MAX_SIDE, _write_avif, probe_avif, AvifImagePlugin.AvifImageFile),
+        PlaneCodec(
+            "avif", "AVIF", False, AVIF_MAX_SIDE, _write_avif, probe_avif, AvifImagePlugin.AvifImageFile
+        ),
     )
 }
 """Every plane codec by name. "jxl" is a reserved name that is not built in."""

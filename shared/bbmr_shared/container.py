@@ -1,11 +1,13 @@
 """The container (.bbmr), version 1: everything that is needed to reconstruct one picture, as bytes.
 
-In: the bytes of a file, or the parts that an encoder made. Out: a frozen, checked `Container`, and its bytes.
+In: the bytes of a file, or the parts that an encoder made. Out: a frozen, checked `Container`, and its
+bytes.
 
-    signature (8 bytes) · header (one msgpack map) · planes, coarse to fine, then alpha (msgpack bins) · BLAKE2b-128
+    signature (8 bytes) · header (one msgpack map) · planes, coarse to fine, then alpha (msgpack bins) ·
+    BLAKE2b-128
 
-docs/container.md is the specification. Reading checks everything (signature, length, limits, digests, header, the headers
-of the planes) and decodes nothing; `decode_planes` decodes.
+docs/container.md is the specification. Reading checks everything (signature, length, limits, digests,
+header, the headers of the planes) and decodes nothing; `decode_planes` decodes.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ MAX_NAME = 64
 
 @dataclass(frozen=True)
 class Plane:
-    """One plane as it lies in the file: the whole picture at 1/`rate`, grey outside the blocks of that rate.
+    """One plane as it lies in the file: the whole picture at 1/`rate`, grey outside the blocks of that
+    rate.
 
     `codec` names a row of `codecs.CODECS`, `data` is that format's file, `error` the coding error byte
     (`codecs.coding_error_byte`; 0 = lossless), `extra` holds unknown optional fields of the plane's entry.
@@ -58,9 +61,10 @@ class AlphaPlane:
 class Container:
     """One picture as blocks of different rates. Two containers are equal where their bytes are.
 
-    `width`, `height` in pixels; `rate_map` `uint8 [rows, cols]` holds rates; `planes` has exactly the rates in use, coarse
-    to fine; `strength` and `strength_map` (`uint8 [rows, cols]`) say in halves (0, 1, 2) how much of the network's
-    correction is to be added; `model` names the weights it was made for; `extra` holds unknown optional header fields.
+    `width`, `height` in pixels; `rate_map` `uint8 [rows, cols]` holds rates; `planes` has exactly the rates
+    in use, coarse to fine; `strength` and `strength_map` (`uint8 [rows, cols]`) say in halves (0, 1, 2) how
+    much of the network's correction is to be added; `model` names the weights it was made for; `extra`
+    holds unknown optional header fields.
 
     Raises:
         MalformedContainerError: the parts do not fit together.
@@ -132,7 +136,8 @@ class Container:
 
     @classmethod
     def from_bytes(cls, data: Bytes, limits: Limits = DEFAULT_LIMITS, verify: bool = True) -> Container:
-        """Read and check a container; no picture in it is decoded. `verify=False` leaves out only the digests.
+        """Read and check a container; no picture in it is decoded. `verify=False` leaves out only the
+        digests.
 
         Raises:
             ContainerError: one of its kinds, as the errors module tells.

@@ -10,7 +10,7 @@
     │   ├── DigestMismatchError           the bytes were changed after writing
     │   ├── MalformedContainerError       the structure breaks the specification
     │   ├── PlaneError                    a plane is not the picture its entry declares
-    │   └── UnsupportedContainerError     well-formed, but of a version, codec or critical field not known here
+    │   └── UnsupportedContainerError     well-formed, but with a version, codec or field not known here
     ├── ModelError                    the network cannot do it
     │   ├── UnknownModelError             no weights of that name
     │   ├── IncompatibleModelError        these weights cannot read this container
@@ -21,9 +21,9 @@
         ├── BadAnswerError                an answer that is not what the interface promises
         └── ServerRefusedError            a problem document (RFC 9457)
 
-Guarantees: `str(error)` is one public line that says what is wrong and, where something can be done, what to do;
-`slug` never changes once released (a problem's `type` is "urn:bbmr:problem:" + slug); `status` is the HTTP
-status a server answers with.
+Guarantees: `str(error)` is one public line that says what is wrong and, where something can be done, what
+to do; `slug` never changes once released (a problem's `type` is "urn:bbmr:problem:" + slug); `status` is
+the HTTP status a server answers with.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """The header map of a container: its fields, their types, and the field rule.
 
-In: the strict msgpack map of the file. Out: a frozen `Header`, unknown optional fields kept; and back, in one fixed order.
-Only types and the shape of single fields are checked here; what fields mean together is checked by `Container`.
+In: the strict msgpack map of the file. Out: a frozen `Header`, unknown optional fields kept; and back, in
+one fixed order. Only types and the shape of single fields are checked here; what fields mean together is
+checked by `Container`.
 
-Field rule: a field that is not known is preserved and ignored, in the header itself and in every plane's entry, unless its
-name starts with "!": such a field is critical, and whoever does not know it must not go on.
+Field rule: a field that is not known is preserved and ignored, in the header itself and in every plane's
+entry, unless its name starts with "!": such a field is critical, and whoever does not know it must not go
+on.
 """
 
 from __future__ import annotations
@@ -95,7 +97,8 @@ def parse_header(raw: Mapping[str, Any], limits: Limits) -> Header:
     Raises:
         UnsupportedContainerError: another version, or a critical field that is not known here.
         MalformedContainerError: a missing field, or one of the wrong type or range.
-        LimitExceededError: dimensions, metadata or declared plane sizes over the limits, or too many unknown fields.
+        LimitExceededError: dimensions, metadata or declared plane sizes over the limits, or too many
+            unknown fields.
     """
     _check_version(raw)
     entries = raw.get("planes")

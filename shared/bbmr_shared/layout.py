@@ -1,7 +1,8 @@
 """The frame of a container file: signature, header, pictures as bins, trailing digest.
 
-In: the bytes of a file. Out: its checked header and the coded pictures, none of them decoded; and the way back.
-The order of the checks is the order of what they cost: signature, length, limits, trailing digest, header, pictures.
+In: the bytes of a file. Out: its checked header and the coded pictures, none of them decoded; and the way
+back. The order of the checks is the order of what they cost: signature, length, limits, trailing digest,
+header, pictures.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .header import DIGEST_BYTES, Header, PictureEntry, parse_header
 from .limits import Limits
 
 SIGNATURE = b"\x8bBBM\r\n\x1a\n"
+CHANGED = "the file was changed after writing (its digest differs); fetch it again"
 
 Bytes = bytes | bytearray | memoryview
 
@@ -81,13 +83,16 @@ def _check_ends(view: memoryview, limits: Limits, verify: bool) -> None:
 
 def _explain_damage(view: memoryview, limits: Limits) -> None:
     """The trailing digest differs: say whether the end is missing or something before it was changed."""
-    header, at = _read_header(view, limits)
+    try:
+        header, at = _read_header(view, limits)
+    except MalformedContainerError:
+        raise DigestMismatchError(CHANGED) from None
     for entry in header.pictures:
         at += len(wire.bin_header(entry.size)) + entry.size
     whole = at + DIGEST_BYTES
     if whole > len(view):
         raise TruncatedContainerError(f"the file is truncated: {len(view)} of {whole} bytes are there")
-    raise DigestMismatchError("the file was changed after writing (its digest differs)")
+    raise DigestMismatchError(CHANGED)
 
 
 def _read_header(body: memoryview, limits: Limits) -> tuple[Header, int]:
@@ -96,7 +101,7 @@ def _read_header(body: memoryview, limits: Limits) -> tuple[Header, int]:
 
 
 def _expected(header: Header) -> list[tuple[PictureEntry, tuple[int, int], str]]:
-    """Every coded picture in the order of the file: entry, (width, height), and what to call it in a message."""
+    """Every coded picture in the order of the file: entry, (width, height), and its name in messages."""
     try:
         grid = BlockGrid(header.width, header.height, header.block)
     except ValueError as error:

@@ -1,8 +1,8 @@
-"""What a coded picture says it is, read from its headers alone; nothing is decoded and nothing sized by it is allocated.
+"""What a coded picture says it is, read from its headers alone, without decoding or allocating it.
 
-In: the bytes of a PNG, WebP or AVIF file. Out: `Facts`, or `PlaneError` where the file is not whole or not of that format.
-PNG and WebP are walked chunk by chunk here, because Pillow allocates WebP's canvas when it opens a file, and takes a PNG
-whose deflate stream ends early for a whole one.
+In: the bytes of a PNG, WebP or AVIF file. Out: `Facts`, or `PlaneError` where the file is not whole or not
+of that format. PNG and WebP are walked chunk by chunk here, because Pillow allocates WebP's canvas when it
+opens a file, and takes a PNG whose deflate stream ends early for a whole one.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def probe_png(data: bytes) -> Facts:
 
 
 def check_png_stream(data: bytes, facts: Facts) -> None:
-    """Raise `PlaneError` unless the deflate stream of this PNG holds exactly the picture that its header declares."""
+    """Raise `PlaneError` unless this PNG's deflate stream holds exactly the picture its header declares."""
     expected = facts.height * (1 + facts.width * len(facts.mode))
     found = 0
     stream = zlib.decompressobj()

@@ -1,7 +1,7 @@
 """Per-block maps as bytes: three base-5 symbols in seven bits, deflated where that is smaller.
 
-In: `uint8 [n]` symbols below 5 (log₂ of the rate for a rate map, halves for a strength map). Out: packed bytes, and back.
-The bits are laid out in docs/container.md, "Per-block maps".
+In: `uint8 [n]` symbols below 5 (log₂ of the rate for a rate map, halves for a strength map). Out: packed
+bytes, and back. The bits are laid out in docs/container.md, "Per-block maps".
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def packed_size(count: int) -> int:
 
 
 def encode_map(symbols: NDArray[np.uint8]) -> PackedMap:
-    """`uint8 [rows, cols]` symbols, row by row → the header value {"coding": "raw" or "zlib", "data": bytes}."""
+    """`uint8 [rows, cols]` symbols, row by row → the header value {"coding": …, "data": bytes}."""
     raw = pack_symbols(symbols)
     deflated = zlib.compress(raw, 9)
     if len(deflated) < len(raw):
@@ -78,7 +78,8 @@ def encode_map(symbols: NDArray[np.uint8]) -> PackedMap:
 
 
 def decode_map(packed: Mapping[str, object], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """The header value of a map → `uint8 [rows, cols]` symbols; inflates to the expected size and no further.
+    """The header value of a map → `uint8 [rows, cols]` symbols; inflates to the expected size and no
+    further.
 
     Raises:
         MalformedContainerError: the data does not hold exactly this map.

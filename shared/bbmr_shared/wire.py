@@ -1,7 +1,7 @@
 """Strict msgpack: one bounded map with string keys, and bins whose length is declared elsewhere.
 
-In: bytes nobody has checked. Out: plain Python values, or a declared error; a length that the bytes claim is never
-allocated before the bytes are seen to be there.
+In: bytes nobody has checked. Out: plain Python values, or a declared error; a length that the bytes claim
+is never allocated before the bytes are seen to be there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ def unpack_map(data: memoryview, limits: Limits) -> tuple[dict[str, object], int
     Raises:
         TruncatedContainerError: the map goes on beyond the data.
         LimitExceededError: the map is longer than `limits.max_header_bytes`.
-        MalformedContainerError: anything else: no map, duplicate or non-string keys, extension types, too deep.
+        MalformedContainerError: anything else: no map, duplicate or non-string keys, extension types, too
+            deep.
     """
     hooks = _Hooks(limits.max_header_items)
     size = limits.max_header_bytes
@@ -58,7 +59,7 @@ def unpack_map(data: memoryview, limits: Limits) -> tuple[dict[str, object], int
 
 
 def check_value(value: object, depth: int) -> None:
-    """Raise `MalformedContainerError` unless `value` is plain msgpack, at most `depth` maps and arrays deep."""
+    """Raise `MalformedContainerError` unless `value` is plain msgpack and at most `depth` levels deep."""
     if isinstance(value, dict | list):
         if depth < 1:
             raise MalformedContainerError("the header nests maps and arrays too deep")
@@ -99,7 +100,9 @@ def read_bin(data: memoryview, at: int, size: int, what: str) -> tuple[bytes, in
     if start + size > len(data):
         raise TruncatedContainerError(f"the file ends inside {what}")
     if data[at:start] != head:
-        raise MalformedContainerError(f"{what} is not a msgpack bin of the {size} bytes that the header declares")
+        raise MalformedContainerError(
+            f"{what} is not a msgpack bin of the {size} bytes that the header declares"
+        )
     return bytes(data[start : start + size]), start + size
 
 
