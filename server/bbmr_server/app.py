@@ -1,0 +1,89 @@
+"""The application: settings and an engine in, a FastAPI app out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from . import openapi, problems
+from .engine import Engine
+from .middleware import CLIENT_GONE, REQUEST_ID, Linger, Net, Watch
+from .routes import router
+from .service import Service, release
+from .settings import Settings, load_settings
+
+EXPOSED = ["BBMR-Model", "BBMR-Width", "BBMR-Height", "Server-Timing", "Retry-After", REQUEST_ID]
+
+
+def create_app(settings: Settings | None = None, engine: Engine | None = None) -> FastAPI:
+    """A whole server as an ASGI application.
+
+    Args:
+        settings: without it, those of the environment.
+        engine: without it, one with the shipped weights, as the settings say. The app's lifespan starts it where
+            it was not started, and stops it in any case.
+
+    Raises:
+        UsageError: a setting is bad. UnknownModelError, WeightsError: the weights are not there.
+    """
+    settings = settings or load_settings()
+    if engine is None:
+        from .loading import make_engine  # torch is only needed from here on
+
+        engine = make_engine(settings)
+    service = Service(settings, engine)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if not engine.started:
+            engine.start(getattr(app.state, "on_failure", None))
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(engine.stop, settings.drain_s)
+            service.close()
+
+    app = _App(
+        title="bbmr",
+        version=release(),
+        description="Turns containers of blocks of different rates back into photos.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    app.include_router(router)
+    problems.install(app)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    paths = frozenset(app.openapi()["paths"]) | {"/openapi.json"}
+    # The one added last is the outermost.
+    app.add_middleware(Net)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "X-API-Key", "Content-Type", REQUEST_ID],
+            expose_headers=EXPOSED,
+        )
+    app.add_middleware(Linger)
+    app.add_middleware(Watch, metrics=service.metrics, routes=paths)
+    return app
+
+
+class _App(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.complete(super().openapi())
+        return self.openapi_schema
+
+
+async def _on_disconnect(request: Request, error: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)  # nobody is there to read it; log and metrics are

@@ -1,0 +1,318 @@
+"""The engine: containers in, coded pictures out; bounded, off the event loop, and without any HTTP.
+
+A request takes a place (or is refused), waits for memory, is decoded in a small pool, goes through the network
+in the one worker thread of a device, and is encoded in the pool, so decoder, device and encoder overlap.
+A request that nobody waits for any more gives up its place at once while it waits, and at the next tile while
+it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+
+from PIL import Image
+
+from bbmr_shared.errors import BbmrError, UnknownModelError
+from bbmr_shared.limits import DEFAULT_LIMITS
+from bbmr_shared.output import OUTPUT_FORMATS, encode_picture
+
+from .errors import DeadlineError, NotReadyError, QueueFullError
+from .places import Places
+from .thumbnail import thumbnail
+from .warmup import tiny_container
+from .work import Answer, Planes, ReconstructorFactory, Reconstructs, Work, check_region
+
+log = logging.getLogger("bbmr_server.engine")
+
+
+class _Job:
+    """One piece of work on its way. Only the thread that holds its stage changes it."""
+
+    def __init__(self, work: Work, model: str, deadline: float) -> None:
+        self.work = work
+        self.model = model
+        self.deadline = deadline
+        self.pixels = work.container.grid.padded_width * work.container.grid.padded_height
+        self.future: Future[Answer] = Future()
+        self.abandoned = threading.Event()
+        self.planes: Planes | None = None
+        self.seconds: dict[str, float] = {}
+        self.waiting_since = time.monotonic()
+
+    def given_up(self) -> bool:
+        """Whether nobody wants the answer any more."""
+        return self.abandoned.is_set() or time.monotonic() >= self.deadline
+
+    def settle(self, outcome: Answer | BaseException) -> None:
+        """Tell the waiting side, unless it has gone or was told before."""
+        with contextlib.suppress(InvalidStateError):
+            if isinstance(outcome, Answer):
+                self.future.set_result(outcome)
+            else:
+                self.future.set_exception(outcome)
+
+
+class Engine:
+    """Reconstructs containers with the weights `models` on `devices`.
+
+    Args:
+        factory: makes the reconstructor of a model on a device; called in the device's own thread.
+        models: names of weights; the first is the default.
+        devices: one worker thread each, such as `("cpu",)`.
+        queue_length: most requests accepted and not finished.
+        memory_pixels: most pixels of all pictures that are decoded, in the network or being encoded; a single
+            larger one runs alone.
+        stage_threads: threads that decode and encode.
+        catalogue: what is known of each model, to be told to who asks.
+    """
+
+    def __init__(
+        self,
+        factory: ReconstructorFactory,
+        *,
+        models: Sequence[str] = ("light",),
+        devices: Sequence[str] = ("cpu",),
+        queue_length: int = 16,
+        memory_pixels: int = DEFAULT_LIMITS.max_pixels,
+        stage_threads: int = 2,
+        catalogue: Mapping[str, Mapping[str, object]] | None = None,
+    ) -> None:
+        self.models = tuple(models)
+        self.catalogue = dict(catalogue or {})
+        self.devices = tuple(devices)
+        self.places: Places[_Job] = Places(queue_length, memory_pixels)
+        self.failure: BaseException | None = None
+        self._factory = factory
+        self._typical_seconds = 1.0
+        self._decoded: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._pool = ThreadPoolExecutor(stage_threads, thread_name_prefix="bbmr-stage")
+        self._workers: list[threading.Thread] = []
+        self._warm: set[str] = set()
+        self._stopping = False
+        self._on_failure: Callable[[], None] | None = None
+
+    # Life
+
+    def start(self, on_failure: Callable[[], None] | None = None) -> None:
+        """Begin to load and warm up; returns at once, `ready` turns true later.
+
+        `on_failure` is called, from a worker's thread, when the last worker has died; `failure` says why.
+        """
+        if self._workers:
+            raise RuntimeError("an engine is started once")
+        self._on_failure = on_failure
+        self._workers = [
+            threading.Thread(target=self._worker, args=(device,), name=f"bbmr-{device}", daemon=True)
+            for device in self.devices
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    def stop(self, timeout: float = 20.0) -> None:
+        """Take nothing more, finish what was accepted within `timeout` seconds, refuse the rest, and end.
+
+        Blocks; a second call does nothing.
+        """
+        self._stopping = True
+        if self.failure is None:
+            self.places.wait_until_empty(timeout)
+        self._refuse_all()
+        for _ in self._workers:
+            self._decoded.put(None)
+        for worker in self._workers:
+            worker.join(10.0)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def started(self) -> bool:
+        """Whether `start` was called."""
+        return bool(self._workers)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker is alive and warm, and work is taken."""
+        return not self._stopping and any(
+            worker.is_alive() and device in self._warm
+            for worker, device in zip(self._workers, self.devices, strict=False)
+        )
+
+    def check_ready(self, room: bool = True) -> None:
+        """Raise `NotReadyError` or (with `room`) `QueueFullError` where any work would be refused now."""
+        if not self.ready:
+            raise self._not_ready()
+        if room and len(self.places) >= self.places.length:
+            raise self._full()
+
+    # Work
+
+    async def reconstruct(self, work: Work, deadline_s: float = math.inf) -> Answer:
+        """Make one picture, within `deadline_s` seconds from now. Cancelling the call gives the work up.
+
+        Raises:
+            NotReadyError, QueueFullError: not accepted. DeadlineError: not finished in time.
+            InvalidRequestError: the region is outside. UnknownModelError: those weights are not loaded.
+            BbmrError: as the decoder, the network or the encoder say.
+        """
+        if work.region is not None:
+            check_region(work.region, work.container)
+        job = _Job(work, self.model_for(work), time.monotonic() + deadline_s)
+        self.check_ready()
+        if not self.places.enter(job):
+            raise self._full()
+        self._advance()
+        try:
+            timeout = None if math.isinf(deadline_s) else deadline_s
+            return await asyncio.wait_for(asyncio.wrap_future(job.future), timeout)
+        except TimeoutError:
+            raise _too_late() from None
+        finally:
+            job.abandoned.set()
+            if self.places.withdraw(job):
+                self._advance()
+
+    def model_for(self, work: Work) -> str:
+        """The weights that `work` will be done with. Raises `UnknownModelError` where they are not loaded."""
+        name = work.model or work.container.model or self.models[0]
+        self.check_model(name, "the request asks" if work.model else "the container was made")
+        return name
+
+    def check_model(self, name: str, who: str = "the request asks") -> None:
+        """Raise `UnknownModelError` where the weights `name` are not loaded."""
+        if name not in self.models:
+            raise UnknownModelError(
+                f"{who} for the weights {name[:80]!r}, which are not loaded here; choose with "
+                f"model={' or model='.join(self.models)}"
+            )
+
+    def _advance(self) -> None:
+        """Begin with whatever the memory has room for."""
+        for job in self.places.start():
+            try:
+                self._pool.submit(self._stage, self._decode, job)
+            except RuntimeError:  # the pool is shut down
+                self._finish(job, self._not_ready())
+
+    def _finish(self, job: _Job, outcome: Answer | BaseException) -> None:
+        job.planes = None
+        self.places.leave(job)
+        job.settle(outcome)
+        self._advance()
+
+    def _refuse_all(self) -> None:
+        """Nobody will work on what is inside: say so, and stop what runs at its next tile."""
+        for job in self.places.inside():
+            job.abandoned.set()
+            job.settle(self._not_ready())
+            self.places.withdraw(job)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (decoded := self._decoded.get_nowait()) is not None:
+                    self._finish(decoded, self._not_ready())
+
+    # Stages
+
+    def _stage(self, stage: Callable[[_Job], None], job: _Job) -> None:
+        """Run one stage; whatever it raises becomes the job's outcome."""
+        if job.given_up():
+            self._finish(job, _too_late())
+            return
+        try:
+            stage(job)
+        except Exception as error:
+            if not isinstance(error, BbmrError) and not job.given_up():
+                log.exception("a request failed unexpectedly")
+            self._finish(job, _too_late() if job.given_up() else error)
+
+    def _decode(self, job: _Job) -> None:
+        work, began = job.work, time.monotonic()
+        job.seconds["queue"] = began - job.waiting_since
+        planes = work.container.decode_planes()
+        small = None
+        if work.max_side is not None:
+            small = thumbnail(work.container, planes, work.max_side, work.region)
+        job.waiting_since = time.monotonic()
+        job.seconds["decode"] = job.waiting_since - began
+        if small is not None:
+            self._encode(job, small, "none")
+        else:
+            job.planes = planes
+            self._decoded.put(job)
+
+    def _network(self, job: _Job, reconstructor: Reconstructs) -> None:
+        work, began = job.work, time.monotonic()
+        job.seconds["queue"] += began - job.waiting_since
+        picture = reconstructor.reconstruct(
+            work.container, region=work.region, cancelled=job.given_up, planes=job.planes
+        )
+        job.planes = None
+        job.seconds["network"] = time.monotonic() - began
+        self._typical_seconds += 0.2 * (job.seconds["network"] - self._typical_seconds)
+        self._pool.submit(self._stage, lambda it: self._encode(it, picture, it.model), job)
+
+    def _encode(self, job: _Job, picture: Image.Image, model: str) -> None:
+        began = time.monotonic()
+        data = encode_picture(picture, job.work.format)
+        job.seconds["encode"] = time.monotonic() - began
+        mime = OUTPUT_FORMATS[job.work.format].mime
+        self._finish(job, Answer(data, mime, picture.width, picture.height, model, dict(job.seconds)))
+
+    # Workers
+
+    def _worker(self, device: str) -> None:
+        """The thread of one device: load, warm up, then one decoded job after the other."""
+        job: _Job | None = None
+        try:
+            reconstructors = {name: self._factory(name, device) for name in self.models}
+            for reconstructor in reconstructors.values():
+                reconstructor.reconstruct(tiny_container())
+            self._warm.add(device)
+            log.info("ready on %s with %s", device, ", ".join(self.models))
+            while (job := self._decoded.get()) is not None:
+                reconstructor = reconstructors[job.model]
+                self._stage(lambda it, by=reconstructor: self._network(it, by), job)  # type: ignore[misc]
+        except BaseException as error:  # a dead worker must be seen, whatever killed it
+            log.error(
+                "the worker of %s has ended: %s", device, error, exc_info=not isinstance(error, BbmrError)
+            )
+            self._warm.discard(device)
+            self._died(error, job)
+
+    def _died(self, error: BaseException, job: _Job | None) -> None:
+        others = [w for w in self._workers if w.is_alive() and w is not threading.current_thread()]
+        if not others:
+            self.failure = error
+        if job is not None:
+            self._finish(job, NotReadyError("the engine failed while it worked on this; try again"))
+        if not others:
+            self._refuse_all()
+            if self._on_failure is not None:
+                self._on_failure()
+
+    # Refusals
+
+    def _not_ready(self) -> NotReadyError:
+        if self._stopping:
+            return NotReadyError("the server is stopping; try another or come back later")
+        if self.failure is not None:
+            why = self.failure if isinstance(self.failure, BbmrError) else "the server's log says why"
+            return NotReadyError(f"the engine has failed: {why}", retry_after=60)
+        return NotReadyError("the engine is still loading; try again in a few seconds")
+
+    def _full(self) -> QueueFullError:
+        seconds = self._typical_seconds * len(self.places) / len(self.devices)
+        return QueueFullError(
+            f"all {self.places.length} places are taken; try again later",
+            retry_after=min(60, max(1, math.ceil(seconds / 2))),
+        )
+
+
+def _too_late() -> DeadlineError:
+    return DeadlineError("the picture was not finished in time; send a smaller one, or try again later")

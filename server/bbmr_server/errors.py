@@ -1,0 +1,101 @@
+"""What a request can be refused for beside the errors of `bbmr_shared`, as one tree.
+
+    BbmrError
+    └── RequestError
+        ├── UnauthorizedError           401  no API key
+        ├── ForbiddenError              403  an API key that is not valid
+        ├── NotAcceptableError          406  none of the types in Accept can be made
+        ├── UploadTimeoutError          408  the body came too slowly
+        ├── UnsupportedMediaTypeError   415  the body is declared as something else
+        ├── InvalidRequestError         422  a query parameter or header cannot be used
+        ├── QueueFullError              429  all places are taken
+        ├── NotReadyError               503  no working engine
+        └── DeadlineError               504  not finished in time
+
+Guarantees are those of `bbmr_shared.errors`; `headers` are added to the answer, `fields` to the problem document.
+"""
+
+from __future__ import annotations
+
+from bbmr_shared.errors import BbmrError
+
+
+class RequestError(BbmrError):
+    """Base of the errors that only a server has."""
+
+    def __init__(
+        self, message: str, *, headers: dict[str, str] | None = None, fields: dict[str, object] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.headers = headers or {}
+        self.fields = fields or {}
+
+
+class UnauthorizedError(RequestError):
+    """The route needs an API key and the request has none."""
+
+    slug = "unauthorized"
+    status = 401
+
+
+class ForbiddenError(RequestError):
+    """The API key of the request is not one of the server's."""
+
+    slug = "forbidden"
+    status = 403
+
+
+class NotAcceptableError(RequestError):
+    """Nothing that Accept allows can be made."""
+
+    slug = "not-acceptable"
+    status = 406
+
+
+class UploadTimeoutError(RequestError):
+    """The body was not complete in time."""
+
+    slug = "upload-timeout"
+    status = 408
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """The body is declared as something that is no container."""
+
+    slug = "unsupported-media-type"
+    status = 415
+
+
+class InvalidRequestError(RequestError):
+    """A query parameter or a header has a value that cannot be used."""
+
+    slug = "invalid-request"
+    status = 422
+
+
+class QueueFullError(RequestError):
+    """Every place of the queue, or all memory for bodies, is taken; `retry_after` is in seconds."""
+
+    slug = "queue-full"
+    status = 429
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message, headers={"Retry-After": str(retry_after)})
+        self.retry_after = retry_after
+
+
+class NotReadyError(RequestError):
+    """There is no working engine: still loading, failed, or stopping."""
+
+    slug = "not-ready"
+    status = 503
+
+    def __init__(self, message: str, *, retry_after: int = 5) -> None:
+        super().__init__(message, headers={"Retry-After": str(retry_after)})
+
+
+class DeadlineError(RequestError):
+    """The picture was not finished before the deadline."""
+
+    slug = "deadline"
+    status = 504

@@ -1,0 +1,147 @@
+"""`bbmr-server`: flags and environment in, a running server out.
+
+Exit status: 0 after a graceful stop, 1 where it cannot start or its engine died, 2 on wrong usage. What is wrong
+is said in one line on standard error. This module imports nothing but the standard library until it must.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .settings import Settings
+
+NEEDS = frozenset({"fastapi", "prometheus_client", "pydantic_settings", "safetensors", "torch", "uvicorn"})
+"""What the extra `server` brings; missing, it is named in words."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status (argparse itself exits with 2 on wrong usage)."""
+    options = _parser().parse_args(arguments)
+    try:
+        from bbmr_shared.errors import BbmrError
+
+        try:
+            return _serve(host=options.host, port=options.port)
+        except BbmrError as error:
+            return _fail(str(error))
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in NEEDS:
+            raise
+        return _fail(f"the server needs {package}, which is not installed: pip install 'bbmr[server]'")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bbmr-server",
+        description="Serve the reconstruction of containers over HTTP.",
+        epilog="Every other setting is an environment variable (BBMR_DEVICE, BBMR_API_KEYS, …): docs/http-api.md.",
+    )
+    parser.add_argument("command", nargs="?", choices=["serve"], default="serve", help="what to do (serve)")
+    parser.add_argument("--host", help="address to listen on (BBMR_HOST, 127.0.0.1)")
+    parser.add_argument("--port", help="port to listen on, 0 for a free one (BBMR_PORT, 8000)")
+    parser.add_argument("--version", action="version", version=f"bbmr-server {_version()}")
+    return parser
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("bbmr")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def _serve(host: str | None, port: str | None) -> int:
+    import uvicorn
+
+    from . import logs
+    from .app import create_app
+    from .settings import load_settings, unknown_variables
+
+    settings = load_settings(host=host, port=port)
+    logs.configure(settings.log_format)
+    for warning in unknown_variables():
+        _say(f"warning: {warning}")
+    if settings.open_to_the_network:
+        _say(
+            f"warning: anybody who reaches {settings.host} may use this server; set BBMR_API_KEYS to change that"
+        )
+    listener = _listen(settings)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+    )
+    address = _url(listener)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                _say(f"listening on {address}")
+
+    server = Server(config)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    app.state.on_failure = stop
+    # uvicorn raises the signal again once it has stopped; by then there is nothing left to do.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server.run(sockets=[listener])
+    failure = app.state.service.engine.failure
+    if failure is not None:
+        return _fail(f"the engine has failed: {failure}")
+    return 0 if server.started else 1
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """A socket that listens where the settings say. Raises `UsageError` where that cannot be."""
+    from bbmr_shared.errors import UsageError
+
+    try:
+        found = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}; "
+            "choose with --host and --port"
+        ) from None
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if listener.family == socket.AF_INET6 else f"http://{host}:{port}"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _fail(line: str) -> int:
+    _say(f"bbmr-server: {line}")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

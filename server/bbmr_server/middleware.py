@@ -1,0 +1,157 @@
+"""Middleware (plain ASGI), outermost first: request id, access log and metrics; bodies left unread; the last net.
+
+`Watch` sees every request and answer. `Linger` lets a client that is still sending read why it was refused.
+`Net` turns what nobody foresaw into a problem document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+import uuid
+from collections.abc import Container, Mapping
+from urllib.parse import quote
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from . import logs
+from .metrics import Metrics
+from .problems import internal_problem
+
+REQUEST_ID = "X-Request-ID"
+CLIENT_GONE = 499
+"""What logs and metrics say where the client left before the answer; never sent."""
+
+log = logging.getLogger("bbmr_server")
+_GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Watch:
+    """Gives each request an id, and writes its line in the access log and its count in the metrics."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, routes: Container[str]) -> None:
+        self.app = app
+        self.metrics = metrics
+        self.routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        request_id = given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        began = time.perf_counter()
+        status, received, sent = CLIENT_GONE, 0, 0
+
+        async def counted_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
+
+        async def counted_send(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self.app(scope, counted_receive, counted_send)
+        finally:
+            seconds = time.perf_counter() - began
+            path: str = scope["path"]
+            route = path if path in self.routes else "other"
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self.metrics.count_request(method, route, status, seconds, received, sent)
+            fields = {
+                "request_id": request_id,
+                "client": (scope.get("client") or ("-",))[0],
+                "method": method,
+                "path": quote(path[:200], safe="/-._~"),
+                "status": status,
+                "ms": round(seconds * 1000, 1),
+                "received": received,
+                "sent": sent,
+            }
+            logs.access.info("request", extra={"fields": fields})
+
+
+class Linger:
+    """Holds a refusing answer open for a moment while the rest of the body is thrown away.
+
+    A connection that is closed with unread bytes is reset, and the client may never see the answer that it was
+    sent before (RFC 9112, section 9.6). At most `seconds` and `most` bytes are spent on that.
+    """
+
+    def __init__(self, app: ASGIApp, seconds: float = 2.0, most: int = 64 << 20) -> None:
+        self.app = app
+        self.seconds = seconds
+        self.most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self.app(scope, receive, send)
+            return
+        unread = True
+        lingering = False
+
+        async def noted_receive() -> Message:
+            nonlocal unread
+            message = await receive()
+            if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                unread = False
+            return message
+
+        async def lingering_send(message: Message) -> None:
+            nonlocal lingering
+            if message["type"] == "http.response.start" and unread and message["status"] >= 400:
+                lingering = True
+                MutableHeaders(scope=message)["Connection"] = "close"
+            if not lingering or message["type"] == "http.response.start" or message.get("more_body", False):
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            if "expect" not in Headers(scope=scope):  # who waits for 100 Continue has sent nothing
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self.seconds):
+                        dropped = 0
+                        while unread and dropped < self.most:
+                            dropped += len((await noted_receive()).get("body", b""))
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        await self.app(scope, noted_receive, lingering_send)
+
+
+class Net:
+    """Answers 500 where an error got through everything else, and logs it under the request's id."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noted_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted_send)
+        except Exception:
+            if scope["type"] != "http":
+                raise
+            state: Mapping[str, object] = scope.get("state", {})
+            log.exception("unexpected error in request %s", state.get("request_id"))
+            if started:
+                raise  # the answer is cut off; the server closes the connection
+            await internal_problem(Request(scope))(scope, receive, noted_send)

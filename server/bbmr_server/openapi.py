@@ -1,0 +1,83 @@
+"""What the OpenAPI document says of bodies and answers that FastAPI cannot see by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bbmr_shared.container import MEDIA_TYPE
+from bbmr_shared.output import OUTPUT_FORMATS
+
+from . import problems
+
+CONTAINER_TYPES = (MEDIA_TYPE, "application/octet-stream")
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="`urn:bbmr:problem:` and a name that never changes.")
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong with this request and what to do.")
+    instance: str | None = None
+    request_id: str | None = None
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may answer with these problems."""
+    content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    words = {
+        400: "Not a readable container",
+        401: "No API key",
+        403: "The API key is not valid",
+        406: "No acceptable type",
+        408: "The body came too slowly",
+        413: "Too large",
+        415: "The body is of the wrong type",
+        422: "Well-formed, but not acceptable",
+        429: "All places are taken; see Retry-After",
+        500: "A fault of the server",
+        503: "No working engine",
+        504: "Not finished in time",
+    }
+    return {status: {"description": words[status], "content": content} for status in statuses}
+
+
+RECONSTRUCT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "A container.",
+        "content": dict.fromkeys(CONTAINER_TYPES, _BINARY),
+    }
+}
+
+RECONSTRUCT_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The picture.",
+        "content": {form.mime: _BINARY for form in OUTPUT_FORMATS.values()},
+        "headers": {
+            name: {"description": text, "schema": {"type": kind}}
+            for name, text, kind in (
+                ("BBMR-Model", "The weights used; `none` for a thumbnail.", "string"),
+                ("BBMR-Width", "Width of the answer in pixels.", "integer"),
+                ("BBMR-Height", "Height of the answer in pixels.", "integer"),
+                ("Server-Timing", "Milliseconds in each stage.", "string"),
+            )
+        },
+    },
+    **refusals(400, 401, 403, 406, 408, 413, 415, 422, 429, 500, 503, 504),
+}
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """Put the schema of problems into FastAPI's document, and take out the one of its own errors."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas["Problem"] = Problem.model_json_schema()
+    return document

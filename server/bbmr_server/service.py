@@ -1,0 +1,48 @@
+"""What the routes of one app share: settings, engine, keys, memory for bodies, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import PackageNotFoundError, version
+
+from bbmr_shared.container import Container
+
+from .body import BodyMemory
+from .engine import Engine
+from .keys import KeyRing
+from .metrics import Metrics
+from .settings import Settings
+
+
+def release() -> str:
+    """The version of bbmr that is installed."""
+    try:
+        return version("bbmr")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+class Service:
+    """One of these lies in `app.state.service`."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.keys = KeyRing(settings.api_keys)
+        self.bodies = BodyMemory(settings.body_memory_bytes)
+        self.metrics = Metrics(engine)
+        self._readers = ThreadPoolExecutor(2, thread_name_prefix="bbmr-read")
+
+    async def read_container(self, data: bytes) -> Container:
+        """Check a container against the limits, off the event loop. Nothing is decoded.
+
+        Raises:
+            ContainerError, LimitExceededError
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, Container.from_bytes, data, self.settings.limits)
+
+    def close(self) -> None:
+        """End the threads; the engine has its own `stop`."""
+        self._readers.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,161 @@
+"""Settings: environment variables and flags in, one checked and frozen object out.
+
+Every setting is `BBMR_` + its name in capitals, has a safe default, and is checked before anything starts.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from bbmr_shared.errors import UsageError
+from bbmr_shared.limits import DEFAULT_LIMITS, MIB, Limits
+
+PREFIX = "BBMR_"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+CLIENT_VARIABLES = frozenset({"BBMR_SERVER", "BBMR_API_KEY"})
+"""Variables with our prefix that belong to the client; not reported as unknown."""
+
+Origins = Annotated[tuple[str, ...], NoDecode]
+Keys = Annotated[tuple[SecretStr, ...], NoDecode]
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """How one server runs. Arguments win over the environment, the environment over the defaults."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, populate_by_name=True)
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    device: Names = Field(
+        ("auto",), description="`auto` (every CUDA device, else the CPU), `cpu`, `cuda`, `cuda:0,cuda:1`."
+    )
+    model: Names = Field(
+        ("light",), description="Weights to load, separated by commas; the first is the default."
+    )
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads of the network; 0: one a core.")
+    batch: int = Field(
+        0, ge=0, le=256, description="Tiles the network takes at once; 0: what suits the device."
+    )
+    max_body_bytes: int = Field(
+        DEFAULT_LIMITS.max_container_bytes, ge=1, description="Largest request body in bytes."
+    )
+    max_pixels: int = Field(DEFAULT_LIMITS.max_pixels, ge=1, description="Largest picture in pixels.")
+    body_memory_bytes: int = Field(
+        1024 * MIB, ge=1, description="Bytes that all bodies in memory may have together."
+    )
+    queue_length: int = Field(16, ge=1, le=100_000, description="Requests waiting and running at once.")
+    deadline_s: float = Field(120.0, gt=0, le=86_400, description="Seconds a picture may take once uploaded.")
+    upload_timeout_s: float = Field(60.0, gt=0, le=86_400, description="Seconds a body may take to arrive.")
+    drain_s: float = Field(20.0, ge=0, le=3600, description="Seconds accepted requests have when stopping.")
+    api_keys: Keys = Field(
+        (), description="Keys that may reconstruct, separated by commas; empty: open to all."
+    )
+    cors_origins: Origins = Field((), description="Origins whose pages may call, or `*`; empty: none.")
+    log_format: Literal["text", "json"] = Field("text", description="`text` or `json`, on standard error.")
+
+    @field_validator("device", "model", "cors_origins", "api_keys", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if value in (("auto",), ("cpu",), ("cuda",)):
+            return value
+        if not value or not all(re.fullmatch(r"cuda:\d{1,3}", name) for name in value):
+            raise ValueError("is one of auto, cpu, cuda, or a list such as cuda:0,cuda:1")
+        if len(set(value)) != len(value):
+            raise ValueError("names a device twice")
+        return value
+
+    @field_validator("model")
+    @classmethod
+    def _some_model(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError("names one or more weights, each once")
+        return value
+
+    @field_validator("api_keys")
+    @classmethod
+    def _strong_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for key in value:
+            text = key.get_secret_value()
+            if len(text) < 16 or not re.fullmatch(r"[\x21-\x7e]+", text):
+                raise ValueError("each key needs 16 or more printable ASCII characters without spaces")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _whole_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not re.fullmatch(r"https?://[^/\s?#]+", origin):
+                raise ValueError("each origin is scheme and host without a path, such as https://example.org")
+        return value
+
+    @model_validator(mode="after")
+    def _room_for_one_body(self) -> Settings:
+        if self.body_memory_bytes < self.max_body_bytes:
+            raise ValueError(
+                "BBMR_BODY_MEMORY_BYTES is below BBMR_MAX_BODY_BYTES, so no such body could come in"
+            )
+        return self
+
+    @property
+    def limits(self) -> Limits:
+        """The limits every container of a request is held to."""
+        return replace(
+            DEFAULT_LIMITS,
+            max_container_bytes=self.max_body_bytes,
+            max_pixels=self.max_pixels,
+            max_plane_bytes=min(DEFAULT_LIMITS.max_plane_bytes, self.max_body_bytes),
+        )
+
+    @property
+    def open_to_the_network(self) -> bool:
+        """Whether anybody who reaches the address may use the server."""
+        return not self.api_keys and self.host not in LOOPBACK
+
+
+def load_settings(**flags: object) -> Settings:
+    """The settings of this process; `flags` that are None are as if not given.
+
+    Raises:
+        UsageError: names each bad variable and says what it may be; values of secrets are not repeated.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise UsageError(
+            "; ".join(_sentence(e["loc"], e["msg"], e["type"]) for e in error.errors())
+        ) from None
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """One warning for each variable with our prefix that is no setting: most likely a typing error."""
+    known = sorted(PREFIX + name.upper() for name in Settings.model_fields)
+    warnings = []
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known and name not in CLIENT_VARIABLES:
+            near = difflib.get_close_matches(name, known, n=1)
+            warnings.append(f"{name} is no setting" + (f"; is {near[0]} meant?" if near else ""))
+    return warnings
+
+
+def _sentence(location: tuple[int | str, ...], message: str, kind: str) -> str:
+    text = message.removeprefix("Value error, ")
+    if kind != "value_error":
+        text = text[:1].lower() + text[1:]
+    return f"{PREFIX}{str(location[0]).upper()}: {text}" if location else text

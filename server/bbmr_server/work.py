@@ -1,0 +1,94 @@
+"""What the engine is asked for and what it answers; and what it needs from a network. Plain data, no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bbmr_shared.container import Container
+
+from .errors import InvalidRequestError
+
+Region = tuple[int, int, int, int]
+"""`(x, y, width, height)` in pixels of the picture."""
+Planes = Mapping[int, NDArray[np.uint8]]
+"""Rate → decoded plane, `uint8 [H/r, W/r, 3]`."""
+STAGES = ("decode", "queue", "network", "encode")
+"""The parts of a request's time, in the order in which `Server-Timing` lists them."""
+
+
+class Reconstructs(Protocol):
+    """A network on a device, such as `bbmr_models.reconstruct.Reconstructor`. Used from one thread."""
+
+    def reconstruct(
+        self,
+        container: Container,
+        region: Region | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        planes: Planes | None = None,
+    ) -> Image.Image:
+        """The picture, or the region of it; may raise anything once `cancelled()` is true."""
+        ...
+
+
+ReconstructorFactory = Callable[[str, str], Reconstructs]
+"""`factory(model name, device)`: loads the weights; may be slow and may raise a `ModelError`."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One picture to make.
+
+    Attributes:
+        container: checked, not decoded.
+        format: a name in `bbmr_shared.output.OUTPUT_FORMATS`.
+        region: only this part of the picture.
+        max_side: a thumbnail of the composite with at most this many pixels a side; the network is not used.
+        model: the weights; None takes those that the container names, or the server's default.
+    """
+
+    container: Container
+    format: str = "png"
+    region: Region | None = None
+    max_side: int | None = None
+    model: str | None = None
+
+
+def check_region(region: Region, container: Container) -> None:
+    """Raise `InvalidRequestError` where the region is not inside the picture."""
+    x, y, width, height = region
+    if (
+        min(x, y) < 0
+        or min(width, height) < 1
+        or x + width > container.width
+        or y + height > container.height
+    ):
+        raise InvalidRequestError(
+            f"the region {x},{y},{width},{height} is not inside the picture of "
+            f"{container.width}×{container.height} pixels",
+            fields={"errors": [{"field": "region", "message": "outside the picture"}]},
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One picture made.
+
+    Attributes:
+        data: the coded file of type `mime`.
+        width, height: its size in pixels.
+        model: the weights used; "none" for a thumbnail.
+        seconds: stage → seconds, for each of `STAGES` that was gone through.
+    """
+
+    data: bytes
+    mime: str
+    width: int
+    height: int
+    model: str
+    seconds: Mapping[str, float] = field(default_factory=dict)
