@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin, WebPImagePlugin
 
-from .errors import LimitExceededError, PlaneError, UnsupportedContainerError, UsageError
-from .probe import Facts, check_png_stream, one_line, probe_avif, probe_png, probe_webp
+from .errors import LimitExceededError, PlaneError, UnsupportedContainerError, UsageError, one_line
+from .probe import Facts, check_png_stream, probe_avif, probe_png, probe_webp
 
 Samples = NDArray[np.uint8]
 WEBP_MAX_SIDE = 16_383

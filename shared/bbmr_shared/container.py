@@ -22,14 +22,13 @@ from numpy.typing import NDArray
 from . import codecs, ratemap
 from .errors import MalformedContainerError
 from .grid import BLOCK, BlockGrid
-from .header import ALPHA_FIELDS, KNOWN_FIELDS, PLANE_FIELDS, VERSION, Header, check_extra
+from .header import ALPHA_FIELDS, KNOWN_FIELDS, PLANE_FIELDS, VERSION, Header, check_extra, check_name
 from .layout import Bytes, digest, read_frame, write_frame
 from .limits import DEFAULT_LIMITS, Limits
 
 MEDIA_TYPE = "application/vnd.bbmr"
 EXTENSION = ".bbmr"
 FULL_STRENGTH = 2
-MAX_NAME = 64
 
 
 @dataclass(frozen=True)
@@ -110,9 +109,9 @@ class Container:
             if int(strength_map.max()) > FULL_STRENGTH:
                 raise MalformedContainerError("a strength map holds 0, 1 and 2 halves")
             object.__setattr__(self, "strength_map", strength_map)
-        for name in (self.downscaler, self.model):
-            if name is not None and not 1 <= len(name) <= MAX_NAME:
-                raise MalformedContainerError(f"a name has 1 to {MAX_NAME} characters")
+        for name in (self.downscaler, self.model, *(plane.codec for plane in self.planes)):
+            if name is not None:
+                check_name(name)
         check_extra(self.extra, KNOWN_FIELDS, "the header")
         for plane in self.planes:
             check_extra(plane.extra, PLANE_FIELDS, "a plane")
@@ -133,6 +132,13 @@ class Container:
     def coding_errors(self) -> dict[int, int]:
         """The coding error byte of every rate in use."""
         return {plane.rate: plane.error for plane in self.planes}
+
+    @property
+    def strengths(self) -> NDArray[np.uint8]:
+        """The network strength of every block in halves, `uint8 [rows, cols]`: the map, or `strength` throughout."""
+        if self.strength_map is not None:
+            return self.strength_map
+        return np.full(self.grid.shape, self.strength, dtype=np.uint8)
 
     @classmethod
     def from_bytes(cls, data: Bytes, limits: Limits = DEFAULT_LIMITS, verify: bool = True) -> Container:

@@ -34,6 +34,11 @@ from typing import ClassVar
 PROBLEM_PREFIX = "urn:bbmr:problem:"
 
 
+def one_line(error: BaseException) -> str:
+    """The message of a foreign exception in one short line, fit to be part of a public one."""
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
 class BbmrError(Exception):
     """Base of every declared error."""
 

@@ -11,20 +11,24 @@ on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import LimitExceededError, MalformedContainerError, UnsupportedContainerError
-from .limits import Limits
+from .limits import DEFAULT_LIMITS, Limits
+from .wire import check_value
 
 VERSION = 1
 CRITICAL = "!"
 DIGEST_BYTES = 16
+NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""Names of codecs, codings, downscalers and weights: they reach terminals, paths and logs."""
 
 Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(min_length=1, max_length=64)]
+Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 Digest = Annotated[bytes, Field(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 
 
@@ -114,11 +118,20 @@ def parse_header(raw: Mapping[str, Any], limits: Limits) -> Header:
     return header
 
 
-def check_extra(extra: Iterable[str], known: frozenset[str], where: str) -> None:
-    """Raise `MalformedContainerError` where a name of an extra field is a known or a critical one."""
+def check_extra(extra: Mapping[str, object], known: frozenset[str], where: str) -> None:
+    """Raise `MalformedContainerError` where an extra field has a known or critical name, or cannot be written."""
     for name in extra:
         if not isinstance(name, str) or name in known or name.startswith(CRITICAL):
             raise MalformedContainerError(f"{name!r} cannot be an extra field of {where}")
+    check_value(dict(extra), DEFAULT_LIMITS.max_msgpack_depth - 2)
+
+
+def check_name(name: str) -> None:
+    """Raise `MalformedContainerError` unless `name` is of 1 to 64 letters, digits, dots, dashes and underscores."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise MalformedContainerError(
+            f"{name[:64]!r} is not a name (letters, digits, '.', '-' and '_', at most 64)"
+        )
 
 
 def _check_version(raw: Mapping[str, Any]) -> None:
@@ -153,5 +166,5 @@ def _check_limits(header: Header, limits: Limits) -> None:
 
 def _first_complaint(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    where = ".".join(str(part)[:64] for part in first["loc"]) or "map"
+    where = ascii(".".join(str(part)[:64] for part in first["loc"]))[1:-1] or "map"
     return f"the header field {where}: {first['msg'][:160]}"

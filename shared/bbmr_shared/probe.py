@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from PIL import AvifImagePlugin, Image
 
-from .errors import LimitExceededError, PlaneError
+from .errors import LimitExceededError, PlaneError, one_line
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNKS = 1 << 16
@@ -115,11 +115,6 @@ def probe_avif(data: bytes) -> Facts:
         raise LimitExceededError(f"an avif plane is too large ({error})") from None
     except Exception as error:
         raise PlaneError(f"an avif plane cannot be read ({one_line(error)})") from None
-
-
-def one_line(error: BaseException) -> str:
-    """The message of a foreign exception in one short line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 
-from .errors import LimitExceededError, MalformedContainerError, TruncatedContainerError
+from .errors import LimitExceededError, MalformedContainerError, TruncatedContainerError, one_line
 from .limits import Limits
 
 BIN8, BIN16, BIN32 = 0xC4, 0xC5, 0xC6
@@ -51,7 +51,7 @@ def unpack_map(data: memoryview, limits: Limits) -> tuple[dict[str, object], int
     except MalformedContainerError:
         raise
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
-        raise MalformedContainerError(f"the header is not valid msgpack ({_reason(error)})") from None
+        raise MalformedContainerError(f"the header is not valid msgpack ({one_line(error)})") from None
     if not isinstance(value, dict):
         raise MalformedContainerError("the header is not a msgpack map")
     check_value(value, limits.max_msgpack_depth)
@@ -135,7 +135,3 @@ class _Hooks:
 
 def _refuse_extension(code: int, data: bytes) -> object:
     raise MalformedContainerError(f"the header holds a msgpack extension (type {code})")
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
