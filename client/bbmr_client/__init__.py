@@ -1,0 +1,60 @@
+"""The client: photo → container (Downscaling Module), container → photo (over HTTP). It never needs torch.
+
+    import bbmr_client
+
+    container = bbmr_client.encode("photo.jpg", rate=4)
+    with bbmr_client.Client("http://127.0.0.1:8000") as client:
+        picture = client.reconstruct(container)
+
+Names are loaded when they are first used, so `import bbmr_client` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bbmr_client.encode import encode
+    from bbmr_client.http import AsyncClient, Client, Timeouts
+    from bbmr_client.photo import Photo, load_photo
+
+__all__ = ["AsyncClient", "Client", "Photo", "Timeouts", "encode", "load_photo"]
+
+_HOMES = {
+    "AsyncClient": "bbmr_client.http",
+    "Client": "bbmr_client.http",
+    "Photo": "bbmr_client.photo",
+    "Timeouts": "bbmr_client.http",
+    "encode": "bbmr_client.encode",
+    "load_photo": "bbmr_client.photo",
+}
+
+
+class _Package(ModuleType):
+    """`bbmr_client.encode` is the function, also once somebody has imported the module of the same name.
+
+    Importing a submodule binds it in its package, over whatever had that name; a property takes no binding.
+    """
+
+    @property
+    def encode(self) -> object:
+        return __getattr__("encode")
+
+    @encode.setter
+    def encode(self, module: object) -> None: ...
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bbmr_client' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,131 @@
+"""The command line, `bbmr-client`: arguments in, an exit status out.
+
+0: done. 1: it failed, and one line on standard error says what is wrong and what to do. 2: wrong usage. 130: Ctrl-C.
+A traceback is shown with `--debug` only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from bbmr_client.commands.demo import demo
+from bbmr_client.commands.encode import encode
+from bbmr_client.commands.inspect import compare, info, preview, ratemap, verify
+from bbmr_client.commands.reconstruct import reconstruct
+from bbmr_shared.errors import BbmrError, UsageError
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+
+# Plain help: rich would cost a third of the start-up time.
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (encode, reconstruct, preview, info, verify, ratemap, compare, demo):
+    app.command()(command)
+app.command("decode", help="The same as reconstruct.")(reconstruct)
+
+_ParserError: type[Exception] = typer.BadParameter.__bases__[0]
+"""The parser's own usage error, wherever this release of typer keeps it (click's, or its own copy)."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given[: given.index("--") if "--" in given else None]
+    if debug:
+        given.remove("--debug")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without × is no reason to fail
+    _quiet_pillow()
+    with contextlib.suppress(ValueError):  # not the main thread: nobody sends it signals
+        signal.signal(signal.SIGTERM, _terminated)
+    try:
+        result = app(given, prog_name="bbmr-client", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else DONE
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else FAILED
+    except BrokenPipeError:
+        # The reader has gone: nothing to say, and nothing more to flush at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        print("bbmr-client: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        status, message = explain(error)
+        print(f"bbmr-client: {message}", file=sys.stderr)
+        return status
+
+
+def explain(error: Exception) -> tuple[int, str]:
+    """(exit status, one line) for whatever went wrong."""
+    if isinstance(error, _ParserError):
+        return WRONG_USAGE, " ".join(getattr(error, "format_message", error.__str__)().split())
+    if isinstance(error, UsageError):
+        return WRONG_USAGE, " ".join(str(error).split())
+    if isinstance(error, BbmrError):
+        return FAILED, " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return FAILED, "not enough memory for a picture of this size"
+    text = " ".join(str(error).split())
+    return FAILED, f"unexpected {type(error).__name__}: {text} (please report it; --debug shows where)"
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=lambda wanted: _show_version(wanted), help="Show it."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of a failure; allowed at any place.")
+    ] = False,
+) -> None:
+    """Photos as blocks of different rates, restored by one joint super-resolution network."""
+
+
+def _show_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    try:
+        number = version("bbmr")
+    except PackageNotFoundError:
+        number = "(not installed)"
+    print(f"bbmr-client {number}")
+    raise typer.Exit
+
+
+def _quiet_pillow() -> None:
+    """Large photos are checked against our own limits; Pillow's warning on the way there is noise."""
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit", category=RuntimeWarning)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(TERMINATED)  # so that temporary files and servers go, too
+
+
+if __name__ == "__main__":
+    sys.exit(main())

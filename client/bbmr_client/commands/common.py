@@ -1,0 +1,81 @@
+"""What the commands share: where messages and JSON go, reading one container, picking an output format.
+
+Messages go to standard error. A report goes to standard output, or to standard error where the data is there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bbmr_client.files import STDIO, read_file
+from bbmr_shared.errors import ContainerError, UsageError
+
+if TYPE_CHECKING:
+    from bbmr_shared.container import Container
+
+_EXTENSIONS = {".png": "png", ".webp": "webp", ".avif": "avif", ".jpg": "jpeg", ".jpeg": "jpeg"}
+
+
+def say(message: str) -> None:
+    """One message for a person, on standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def report(text: str, data_goes_to: str | None = None) -> None:
+    """The result of a command: on standard output, unless that carries the data ("-")."""
+    print(text, file=sys.stderr if data_goes_to == STDIO else sys.stdout, flush=True)
+
+
+def as_json(values: Mapping[str, Any]) -> str:
+    """One JSON object with indentation; infinities become null, as JSON has none."""
+    return json.dumps({key: _finite(value) for key, value in values.items()}, indent=2, allow_nan=False)
+
+
+def one_input(names: Sequence[str], what: str) -> str:
+    """The only name given.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if len(names) != 1:
+        raise UsageError(f"one {what} at a time: {len(names)} were given")
+    return names[0]
+
+
+def read_container(name: str) -> tuple[Container, int]:
+    """(the container in file `name`, checked and not decoded; the size of the file in bytes)."""
+    from bbmr_shared.container import Container
+    from bbmr_shared.limits import DEFAULT_LIMITS
+
+    data = read_file(name, limit=DEFAULT_LIMITS.max_container_bytes, error=ContainerError)
+    try:
+        return Container.from_bytes(data), len(data)
+    except ContainerError as error:
+        shown = "standard input" if name == STDIO else name
+        raise type(error)(f"{shown}: {error}") from error
+
+
+def picture_format(output: str, format: str | None) -> str:
+    """The format to write: `format`, or what the extension of `output` says; PNG for standard output.
+
+    Raises:
+        UsageError: the extension says nothing.
+    """
+    if format is not None:
+        return format
+    if output == STDIO:
+        return "png"
+    suffix = Path(output).suffix.lower()
+    if suffix not in _EXTENSIONS:
+        raise UsageError(
+            f"{output}: the ending {suffix or '(none)'} names no picture format: add --format png"
+        )
+    return _EXTENSIONS[suffix]
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value

@@ -1,0 +1,152 @@
+"""`bbmr-client encode`: a photo in, a container out."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bbmr_client.commands.common import one_input, report, say
+from bbmr_client.files import STDIO, check_output, write_file
+from bbmr_shared.errors import UsageError
+
+DEFAULT_RATE = 4.0
+DEFAULT_EFFORT = 4
+_LOSSLESS = ("webp", "png")
+
+
+class Codec(StrEnum):
+    """How planes are coded."""
+
+    WEBP = "webp"
+    PNG = "png"
+    AVIF = "avif"
+    JXL = "jxl"
+
+
+class Downscaler(StrEnum):
+    """What makes the planes."""
+
+    BICUBIC = "bicubic"
+    LEARNED = "learned"
+
+
+def encode(
+    photo: Annotated[list[str], typer.Argument(metavar="PHOTO", help="The photo; - is standard input.")],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Where to write; default: beside the photo, .bbmr. - is stdout.",
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S", help="Overall downscale rate 1-16: at most 1/S² of the pixels.", show_default="4"
+        ),
+    ] = None,
+    quality: Annotated[
+        float | None, typer.Option(metavar="0..100", help="Budget: quality. Not in this release.")
+    ] = None,
+    bpp: Annotated[
+        float | None, typer.Option(metavar="X", help="Budget: bits per pixel. Not in this release.")
+    ] = None,
+    max_bytes: Annotated[
+        str | None, typer.Option(metavar="200k", help="Budget: file size. Not in this release.")
+    ] = None,
+    target_psnr: Annotated[
+        float | None, typer.Option(metavar="DB", help="Budget: PSNR. Not in this release.")
+    ] = None,
+    rates: Annotated[
+        str, typer.Option(metavar="1,2,4,8,16", help="The palette of rates that blocks may have.")
+    ] = "1,2,4,8,16",
+    uniform: Annotated[bool, typer.Option("--uniform", help="Every block at the overall rate.")] = False,
+    codec: Annotated[
+        Codec, typer.Option(help="How planes are coded; --rate keeps them lossless.")
+    ] = Codec.WEBP,
+    downscaler: Annotated[
+        Downscaler, typer.Option(help="What makes the planes; learned: not in this release.")
+    ] = Downscaler.BICUBIC,
+    effort: Annotated[
+        int, typer.Option(min=0, max=9, metavar="0..9", help="Codec effort, 0 fastest, 9 smallest.")
+    ] = DEFAULT_EFFORT,
+    json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+) -> None:
+    """Cut a photo into blocks of different rates and pack them into a container."""
+    name = one_input(photo, "photo")
+    _check_budget(
+        {"--quality": quality, "--bpp": bpp, "--max-bytes": max_bytes, "--target-psnr": target_psnr}, rate
+    )
+    if codec not in _LOSSLESS:
+        raise UsageError(f"--rate keeps planes lossless and {codec} does not: use --codec webp or png")
+    if downscaler is not Downscaler.BICUBIC:
+        raise UsageError("the learned downscaler is not available yet: use --downscaler bicubic")
+    palette = _palette(rates)
+    target = output if output is not None else _beside(name)
+    _check_target(name, target)
+
+    from bbmr_client.encode import encode as encode_photo
+    from bbmr_client.photo import load_photo
+    from bbmr_client.report import encode_report
+
+    picture = load_photo(name)
+    started = time.perf_counter()
+    container = encode_photo(
+        picture,
+        rate=DEFAULT_RATE if rate is None else rate,
+        effort=effort,
+        rates=palette,
+        uniform=uniform,
+        codec=codec.value,
+    )
+    data = container.to_bytes()
+    result = encode_report(container, len(data), time.perf_counter() - started)
+    write_file(target, data)
+    if json:
+        report(result.model_dump_json(indent=2), target)
+    else:
+        blocks = ", ".join(f"{count} at {rate}" for rate, count in result.rates.items() if count)
+        say(
+            f"{'standard output' if target == STDIO else target}: {result.width}×{result.height}, "
+            f"{result.bytes} bytes, {result.bpp:.3f} bpp, overall rate {result.overall_rate:.3f} "
+            f"(blocks: {blocks}), {result.seconds:.2f} s"
+        )
+
+
+def _check_budget(others: dict[str, float | str | None], rate: float | None) -> None:
+    given = [name for name, value in others.items() if value is not None]
+    if len(given) + (rate is not None) > 1:
+        names = " and ".join([*(["--rate"] if rate is not None else []), *given])
+        raise UsageError(f"one budget at a time: {names} were given")
+    if given:
+        raise UsageError(
+            f"{given[0]} comes with the rate–distortion encoder, which is not here yet: use --rate S"
+        )
+
+
+def _palette(text: str) -> tuple[int, ...]:
+    from bbmr_shared.grid import RATES
+
+    try:
+        palette = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        palette = ()
+    if not palette or not set(palette) <= set(RATES):
+        raise UsageError(f"--rates is a list out of {','.join(map(str, RATES))}, not {text}")
+    return palette
+
+
+def _beside(name: str) -> str:
+    return STDIO if name == STDIO else str(Path(name).with_suffix(".bbmr"))
+
+
+def _check_target(name: str, target: str) -> None:
+    check_output(target)
+    if STDIO not in (name, target) and Path(target).exists() and Path(target).samefile(name):
+        raise UsageError(f"the output would replace the photo {name}: name another with -o")

@@ -1,0 +1,128 @@
+"""`bbmr-client reconstruct` (alias `decode`): a container in, the reconstructed picture out."""
+
+from __future__ import annotations
+
+import os
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bbmr_client.commands.common import as_json, one_input, picture_format, read_container, report, say
+from bbmr_client.files import STDIO, check_output, write_file
+from bbmr_shared.errors import UsageError
+
+if TYPE_CHECKING:
+    from bbmr_shared.container import Container
+
+Region = tuple[int, int, int, int]
+
+
+class Format(StrEnum):
+    """What a picture is written as."""
+
+    PNG = "png"
+    WEBP = "webp"
+    AVIF = "avif"
+    JPEG = "jpeg"
+
+
+def reconstruct(
+    container: Annotated[list[str], typer.Argument(metavar="IN", help="The container; - is standard input.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="OUT", help="The picture to write; - is standard output.")
+    ],
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="The server; default: the variable BBMR_SERVER.")
+    ] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="Reconstruct on this machine (needs the server extra).")
+    ] = False,
+    format: Annotated[Format | None, typer.Option(help="Default: what OUT's ending says, else png.")] = None,
+    region: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="Only this rectangle, in pixels of the picture.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Weights; default: those the container names.")
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", envvar="BBMR_API_KEY", show_envvar=True, help="Key for the server."),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="For the whole exchange with the server.", show_default="900"),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+) -> None:
+    """Reconstruct the picture of a container, on a server or on this machine."""
+    name = one_input(container, "container")
+    address = _address(server, local)
+    written_as = picture_format(output, format)
+    wanted = None if region is None else parse_region(region)
+    check_output(output)
+    source, _ = read_container(name)
+    if wanted is not None:
+        check_region(wanted, source)
+    started = time.perf_counter()
+    if address is None:
+        data = _on_this_machine(source, written_as, wanted, model)
+    else:
+        from bbmr_client.http import Client
+
+        with Client(address, timeout, api_key=api_key) as client:
+            data = client.reconstruct_bytes(source, written_as, region=wanted, model=model).data
+    seconds = time.perf_counter() - started
+    write_file(output, data)
+    width, height = wanted[2:] if wanted else (source.width, source.height)
+    if json:
+        facts = {"width": width, "height": height, "bytes": len(data), "format": written_as}
+        report(as_json({**facts, "server": address, "seconds": round(seconds, 3)}), output)
+    else:
+        shown = "standard output" if output == STDIO else output
+        say(f"{shown}: {width}×{height} {written_as}, {len(data)} bytes, {seconds:.2f} s")
+
+
+def parse_region(text: str) -> Region:
+    """ "X,Y,W,H" → four numbers.
+
+    Raises:
+        UsageError: not four whole numbers, or an empty rectangle.
+    """
+    try:
+        x, y, width, height = (int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--region is X,Y,W,H in whole pixels, not {text}") from None
+    if x < 0 or y < 0 or width < 1 or height < 1:
+        raise UsageError(f"--region starts at 0,0 or later and has at least one pixel, unlike {text}")
+    return x, y, width, height
+
+
+def check_region(region: Region, container: Container) -> None:
+    """Raise `UsageError` where the rectangle leaves the picture."""
+    x, y, width, height = region
+    if x + width > container.width or y + height > container.height:
+        shown = ",".join(map(str, region))
+        raise UsageError(f"--region {shown} leaves the picture of {container.width}×{container.height}")
+
+
+def _address(server: str | None, local: bool) -> str | None:
+    """The server's address; None: this machine."""
+    if local and server:
+        raise UsageError("--server and --local exclude each other")
+    if local:
+        return None
+    address = server or os.environ.get("BBMR_SERVER")
+    if not address:
+        raise UsageError(
+            "no server: name one with --server URL or BBMR_SERVER, or reconstruct here with --local"
+        )
+    return address
+
+
+def _on_this_machine(container: Container, format: str, region: Region | None, model: str | None) -> bytes:
+    from bbmr_client.local import reconstruct_local
+    from bbmr_shared.output import encode_picture
+
+    return encode_picture(reconstruct_local(container, model=model, region=region), format)

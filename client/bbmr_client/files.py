@@ -1,0 +1,140 @@
+"""Reading and writing files as every command does it: `-` is standard input or output.
+
+In: a name from the command line. Out: bytes, or a file that was written beside its target and renamed, so it is
+there whole or not at all. Every failure is a `BbmrError` of one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+from bbmr_shared.errors import BbmrError, LimitExceededError, UsageError
+
+STDIO = "-"
+
+
+class FileAccessError(BbmrError):
+    """A file cannot be read or written."""
+
+    slug = "file"
+
+
+def read_file(name: str | Path, *, limit: int, error: type[BbmrError] = FileAccessError) -> bytes:
+    """Everything in file `name` ("-": standard input), at most `limit` bytes.
+
+    Raises:
+        error: it does not exist, is a folder, cannot be read, or is empty.
+        LimitExceededError: it is larger than `limit`; no more than that was read.
+    """
+    shown = "standard input" if name == STDIO else str(name)
+    try:
+        if name == STDIO:
+            data = _read(sys.stdin.buffer, limit, shown)
+        else:
+            with open(name, "rb") as file:
+                data = _read(file, limit, shown)
+    except FileNotFoundError:
+        raise error(f"{shown} does not exist") from None
+    except IsADirectoryError:
+        raise error(f"{shown} is a folder: name one file") from None
+    except PermissionError:
+        raise error(f"{shown} may not be read: permission denied") from None
+    except (OSError, ValueError) as problem:  # ValueError: a name with a zero byte
+        raise error(f"{shown} cannot be read: {_reason(problem)}") from problem
+    if not data:
+        raise error(f"{shown} is empty: 0 bytes")
+    return data
+
+
+def check_output(name: str) -> None:
+    """Find out before the work, not after it, that `name` cannot be written.
+
+    Raises:
+        UsageError: binary data would go to a terminal.
+        FileAccessError: the folder does not exist, or `name` is a folder.
+    """
+    if name == STDIO:
+        if sys.stdout.isatty():
+            raise UsageError("binary data is not written to a terminal: redirect it, or name a file with -o")
+        return
+    path = Path(name)
+    if path.is_dir():
+        raise FileAccessError(f"{name} is a folder: name a file in it")
+    if not path.absolute().parent.is_dir():
+        raise FileAccessError(f"{name} cannot be written: the folder {path.parent} does not exist")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise FileAccessError(f"{name} cannot be written: permission denied")
+
+
+def write_file(name: str | Path, data: bytes) -> None:
+    """Write `data` to file `name` ("-": standard output).
+
+    A regular file is replaced in one step by a complete one; on any failure, Ctrl-C included, it stays as it was and
+    nothing is left beside it. Pipes and devices are written directly.
+    """
+    try:
+        if name == STDIO:
+            check_output(STDIO)
+            _write_all(sys.stdout.buffer, data)
+        elif _is_special(Path(name)):
+            with open(name, "wb") as file:
+                _write_all(file, data)
+        else:
+            _replace(Path(os.path.realpath(name)), data)
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as problem:
+        raise FileAccessError(f"{name} cannot be written: {_reason(problem)}") from problem
+
+
+def _read(file: BinaryIO, limit: int, shown: str) -> bytes:
+    data = file.read(limit + 1)
+    if len(data) > limit:
+        raise LimitExceededError(f"{shown} has more than the {limit} bytes that are accepted")
+    return data
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+    file.flush()
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _replace(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=".part")
+    try:
+        with open(handle, "wb") as file:
+            _write_all(file, data)
+        os.chmod(temporary, _mode_for(path))
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _mode_for(path: Path) -> int:
+    """The mode of the file that is replaced, or what the umask gives a new one (mkstemp's is 0600)."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        mask = os.umask(0)
+        os.umask(mask)
+        return 0o666 & ~mask
+
+
+def _reason(problem: BaseException) -> str:
+    text = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+    return " ".join(text.split()).lower() if isinstance(problem, OSError) else " ".join(text.split())

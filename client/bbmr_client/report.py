@@ -1,0 +1,119 @@
+"""What `encode --json` and `info --json` say about a container.
+
+In: a container and the size of its file. Out: pydantic models with the names that the interface promises.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from bbmr_shared.container import Container
+from bbmr_shared.grid import RATES
+
+
+class PlaneReport(BaseModel):
+    """One plane: `quality` is null where it is lossless; `bytes` is its coded size."""
+
+    rate: int
+    codec: str
+    quality: int | None
+    bytes: int
+
+
+class EncodeReport(BaseModel):
+    """`pixels`: low-resolution samples kept, Σ padded block area / rate²; `overall_rate`: √(padded area / pixels).
+
+    `rates`: how many blocks have each rate, 0 included. `bpp`: bits of the whole file per pixel of the picture.
+    """
+
+    width: int
+    height: int
+    bytes: int
+    bpp: float
+    pixels: int
+    overall_rate: float
+    rates: dict[str, int]
+    planes: list[PlaneReport]
+    seconds: float
+
+
+class InfoReport(BaseModel):
+    """Everything a container says about itself; the same names as `EncodeReport` where they mean the same."""
+
+    width: int
+    height: int
+    bytes: int
+    bpp: float
+    pixels: int
+    overall_rate: float
+    block: int
+    grid: tuple[int, int]
+    rates: dict[str, int]
+    planes: list[PlaneReport]
+    coding_errors: dict[str, int]
+    alpha: bool
+    icc_bytes: int
+    exif_bytes: int
+    xmp_bytes: int
+    downscaler: str
+    downscaler_version: int
+    model: str | None
+    strength: float
+    unknown_fields: list[str]
+
+
+def encode_report(
+    container: Container, size: int, seconds: float, quality: int | None = None
+) -> EncodeReport:
+    """size: bytes of the file; seconds: time from the decoded photo to the bytes."""
+    return EncodeReport(**_common(container, size, quality), seconds=round(seconds, 3))
+
+
+def info_report(container: Container, size: int) -> InfoReport:
+    """size: bytes of the file."""
+    return InfoReport(
+        **_common(container, size, None),
+        block=container.block,
+        grid=container.grid.shape,
+        coding_errors={str(rate): error for rate, error in container.coding_errors.items()},
+        alpha=container.alpha is not None,
+        icc_bytes=len(container.icc or b""),
+        exif_bytes=len(container.exif or b""),
+        xmp_bytes=len(container.xmp or b""),
+        downscaler=container.downscaler,
+        downscaler_version=container.downscaler_version,
+        model=container.model,
+        strength=container.strength / 2,
+        unknown_fields=sorted(container.extra),
+    )
+
+
+def overall_rate(container: Container) -> float:
+    """The uniform rate that would keep as many samples: √(padded area / samples)."""
+    grid = container.grid
+    return math.sqrt(grid.padded_width * grid.padded_height / container.samples)
+
+
+def _common(container: Container, size: int, quality: int | None) -> dict[str, Any]:
+    return {
+        "width": container.width,
+        "height": container.height,
+        "bytes": size,
+        "bpp": round(8 * size / (container.width * container.height), 6),
+        "pixels": container.samples,
+        "overall_rate": round(overall_rate(container), 6),
+        "rates": {str(rate): int(np.count_nonzero(container.rate_map == rate)) for rate in RATES},
+        "planes": [
+            PlaneReport(
+                rate=plane.rate,
+                codec=plane.codec,
+                quality=quality if plane.error else None,
+                bytes=len(plane.data),
+            )
+            for plane in container.planes
+        ],
+    }
