@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 PY     := $(BIN)/python
 STAMP  := $(VENV)/.installed
 EXTRAS := server,train,test
+MINUTES ?= 5
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format fuzz lock clean
@@ -50,8 +51,8 @@ format: $(STAMP) ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-fuzz: $(STAMP) ## five minutes of random containers against the reader
-	$(PY) -m tests.fuzz.containers --seconds 300
+fuzz: $(STAMP) ## MINUTES=5 of damaged and random containers against the reader
+	$(PY) -m tests.fuzz.run --minutes $(MINUTES)
 
 lock: $(STAMP) ## write what is installed in .venv to requirements.lock
 	@{ echo "# The versions that the tests were run with; 'make setup' uses them as constraints."; \
