@@ -127,6 +127,18 @@ def test_the_client_waits_for_a_ready_server(compose: dict[str, Any]) -> None:
     assert client["environment"]["BBMR_SERVER"] == "http://server:8000"
 
 
+@pytest.mark.parametrize("name", SERVERS)
+def test_the_server_knows_the_settings_it_is_given(root: Path, compose: dict[str, Any], name: str) -> None:
+    from bbmr_server.settings import Settings
+
+    given = set(compose["services"][name]["environment"])
+    for word, rest in last_stage(root, name):
+        if word == "ENV":
+            given |= set(re.findall(r"\b([A-Z_]+)=", rest))
+    known = {"BBMR_" + field.upper() for field in Settings.model_fields}
+    assert {variable for variable in given if variable.startswith("BBMR_")} <= known
+
+
 def test_the_gpu_is_asked_for_only_in_its_profile(compose: dict[str, Any]) -> None:
     services = compose["services"]
     assert [name for name, service in services.items() if "profiles" in service] == ["server-gpu"]
