@@ -16,6 +16,7 @@ from PIL import Image, PngImagePlugin
 from .errors import LimitExceededError, UsageError
 
 JPEG_SEGMENT = 65_500
+EXIF_MARKER = b"Exif\0\0"
 XMP_KEYWORD = "XML:com.adobe.xmp"
 ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 
@@ -91,7 +92,8 @@ def _metadata(image: Image.Image, row: OutputFormat) -> dict[str, object]:
     if icc:
         result["icc_profile"] = icc
     if exif and _parses(exif) and not (small and len(exif) > JPEG_SEGMENT):
-        result["exif"] = exif
+        # Pillow's JPEG writer wants the marker, which containers do not carry; the others take it off.
+        result["exif"] = EXIF_MARKER + exif.removeprefix(EXIF_MARKER)
     if not xmp or (small and len(xmp) > JPEG_SEGMENT):
         return result
     if row.name != "png":
