@@ -1,0 +1,10 @@
+"""`python -m bbmr_client` is `bbmr-client`."""
+
+from __future__ import annotations
+
+import sys
+
+from bbmr_client.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
