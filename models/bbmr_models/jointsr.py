@@ -40,7 +40,7 @@ class JointSRConfig:
     channels: int = 32
     blocks: int = 6
     deblock: int = 16
-    tile: int = 512
+    tile: int = 1024
     halo: int = 80
 
     def to_dict(self) -> dict[str, str | int]:
@@ -55,6 +55,7 @@ class Canvas(NamedTuple):
         half, quarter: `[N, 3, H/2, W/2]`, `[N, 3, H/4, W/4]`, the composite's coarser levels.
         rate: `[N, 1, H/4, W/4]`, the rate of each sample's block.
         error: `[N, 1, H/4, W/4]`, the coding error byte of its plane; 0 is lossless.
+        strength: `[N, 1, H/4, W/4]` in 0 … 1, how much of the correction to add; None adds all of it.
     """
 
     base: Tensor
@@ -62,6 +63,7 @@ class Canvas(NamedTuple):
     quarter: Tensor
     rate: Tensor
     error: Tensor
+    strength: Tensor | None = None
 
 
 class JointSR(nn.Module):
@@ -102,8 +104,10 @@ class JointSR(nn.Module):
         if self.deblock is not None:
             features = features + self.deblock(torch.cat((folded, one_hot), 1))
         out = self.head(features)
-        lossy = (canvas.rate > 1) | (canvas.error > 0)
-        return F.pixel_shuffle(out * lossy, GRID)
+        out = out * ((canvas.rate > 1) | (canvas.error > 0))
+        if canvas.strength is not None:
+            out = out * canvas.strength
+        return F.pixel_shuffle(out, GRID)
 
     def _stem_input(self, canvas: Canvas, one_hot: Tensor) -> tuple[Tensor, Tensor]:
         """The coarse canvas, the finer levels' detail where it is known, rate and coding error."""

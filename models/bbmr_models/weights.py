@@ -42,7 +42,7 @@ class Card:
 
 def available() -> dict[str, Card]:
     """Every shipped set of weights: name → card. Raises `WeightsError` where one is damaged."""
-    return {name: _read(name)[1] for name in _digests()}
+    return {name: read(name)[1] for name in _digests()}
 
 
 def load(name: str = "light", device: str = "cpu") -> JointSR:
@@ -52,7 +52,7 @@ def load(name: str = "light", device: str = "cpu") -> JointSR:
         UnknownModelError: no such name.
         WeightsError: the file is missing, truncated, changed, or of another architecture.
     """
-    data, card = _read(name)
+    data, card = read(name)
     model = JointSR(card.config)
     try:
         tensors = {key: value.float() for key, value in load_tensors(data).items()}
@@ -82,7 +82,8 @@ def _digests() -> dict[str, str]:
     return held
 
 
-def _read(name: str) -> tuple[bytes, Card]:
+def read(name: str) -> tuple[bytes, Card]:
+    """The bytes and the card of weights by name or path, checked. Raises as `load`."""
     expected = None
     if name.endswith(".safetensors"):
         source: Any = Path(name)

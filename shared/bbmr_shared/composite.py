@@ -27,13 +27,12 @@ MAX_LEVEL = 255 * UNIT
 KERNEL_NEAR, KERNEL_MID, KERNEL_FAR, KERNEL_TAIL = 111, 29, -9, -3
 """Weights, in 1/128, of the samples at distance 0.25, 0.75, 1.25 and 1.75."""
 
-Samples = NDArray[np.int32]
+Planes = Mapping[int, NDArray[np.uint8]]
+Level = NDArray[np.int16]
 Region = tuple[int, int, int, int]
 
 
-def composite(
-    planes: Mapping[int, NDArray[np.uint8]], rate_map: NDArray[np.uint8], grid: BlockGrid
-) -> NDArray[np.uint8]:
+def composite(planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid) -> NDArray[np.uint8]:
     """The base: the picture without the network, padded, `uint8 [padded_height, padded_width, 3]`.
 
     Args:
@@ -41,37 +40,44 @@ def composite(
         rate_map: `uint8 [rows, cols]`, the rate of every block.
         grid: the grid both belong to.
     """
-    return to_base(pyramid(planes, rate_map, grid)[1])
+    return base(coarse_levels(planes, rate_map, grid), planes, rate_map, grid)
 
 
-def pyramid(
-    planes: Mapping[int, NDArray[np.uint8]], rate_map: NDArray[np.uint8], grid: BlockGrid
-) -> dict[int, Samples]:
-    """The canvas at every level: level → `int32 [padded_height / level, padded_width / level, 3]`.
+def coarse_levels(planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid) -> dict[int, Level]:
+    """The canvas at levels 16, 8, 4 and 2: level → `int16 [padded_height / level, padded_width / level, 3]`.
 
-    Values lie in 0 … 255·32, with 5 fractional bits.
+    Values lie in 0 … 255·32, with 5 fractional bits. The arguments are those of `composite`.
     """
-    known = _known(planes, rate_map, grid)
-    coarsest = RATES[-1]
-    canvases = {coarsest: known[coarsest]}
-    for level in reversed(RATES[:-1]):
-        canvas = upsample2(canvases[level * 2])
-        mask = grid.expand(rate_map <= level, level)
-        np.copyto(canvas, known[level], where=mask[:, :, None])
-        canvases[level] = canvas
-    return canvases
+    levels: dict[int, Level] = {}
+    finer: Level | None = None
+    for level in RATES[1:]:  # fine to coarse: what the planes say; elsewhere zero, filled in below
+        levels[level] = finer = _known(level, finer, planes, rate_map, grid)
+    for level in reversed(RATES[1:-1]):  # coarse to fine: the rest
+        for row, rows in enumerate(_block_rows(grid, level)):
+            unknown = rate_map[row] > level
+            if unknown.any():
+                wide = _upsample_rows(levels[level * 2], rows)
+                mask = np.repeat(unknown, grid.widths // level)
+                np.copyto(levels[level][rows], wide, where=mask[None, :, None], casting="same_kind")
+    return levels
 
 
-def to_base(canvas: Samples) -> NDArray[np.uint8]:
-    """Fixed point to 8 bits, halves up: `int32 [H, W, 3]` → `uint8 [H, W, 3]`."""
-    return ((canvas + UNIT // 2) >> FRACTION_BITS).astype(np.uint8)
-
-
-def upsample2(samples: Samples) -> Samples:
-    """Twice the size in both directions: vertical pass, then horizontal, each rounded; clipped to 0 … 255·32."""
-    tall = _pass(samples)
-    wide = _pass(tall.transpose(1, 0, 2)).transpose(1, 0, 2)
-    return np.ascontiguousarray(np.clip(wide, 0, MAX_LEVEL, out=wide))
+def base(
+    levels: Mapping[int, Level], planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid
+) -> NDArray[np.uint8]:
+    """Level 1 in 8 bits, halves rounded up, from `coarse_levels`; one row of blocks at a time, to save memory."""
+    out = np.empty((grid.padded_height, grid.padded_width, 3), np.uint8)
+    for row, rows in enumerate(_block_rows(grid, 1)):
+        own = rate_map[row] == 1
+        if not own.all():
+            wide = _upsample_rows(levels[2], rows)
+            wide += UNIT // 2
+            wide >>= FRACTION_BITS
+            out[rows] = wide
+        if own.any():
+            mask = np.repeat(own, grid.widths)
+            np.copyto(out[rows], planes[1][rows], where=mask[None, :, None])
+    return out
 
 
 def preview(container: Container) -> Image.Image:
@@ -101,40 +107,62 @@ def to_picture(
 
 
 def _known(
-    planes: Mapping[int, NDArray[np.uint8]], rate_map: NDArray[np.uint8], grid: BlockGrid
-) -> dict[int, Samples]:
-    """What the planes say at each level: own samples at the level's blocks, 2×2 means at finer blocks."""
-    known: dict[int, Samples] = {}
-    for level in RATES:
+    level: int, finer: Level | None, planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid
+) -> Level:
+    """What the planes say at a level: its own samples at its blocks, 2×2 means of the finer level elsewhere.
+
+    Samples of coarser blocks come out as anything and are replaced later.
+    """
+    if finer is not None:
+        samples = _halve(finer)
+    elif 1 in planes:
+        samples = _halve(planes[1], UNIT)
+    else:
         width, height = grid.plane_size(level)
-        if level == RATES[0]:
-            samples = np.zeros((height, width, 3), np.int32)
-        else:
-            samples = _halve(known[level // 2])
-        if level in planes:
-            own = grid.expand(rate_map == level, level)
-            np.copyto(samples, planes[level].astype(np.int32) << FRACTION_BITS, where=own[:, :, None])
-        known[level] = samples
-    return known
+        samples = np.zeros((height, width, 3), np.int16)
+    if level in planes:
+        own = grid.expand(rate_map == level, level)
+        np.copyto(samples, planes[level].astype(np.int16) << FRACTION_BITS, where=own[:, :, None])
+    return samples
 
 
-def _halve(samples: Samples) -> Samples:
-    columns = samples[:, 0::2] + samples[:, 1::2]
-    return (columns[0::2] + columns[1::2] + 2) >> 2
+def _halve(samples: NDArray[np.integer], unit: int = 1) -> Level:
+    """The 2×2 means times `unit`, halves up: `[h, w, 3]` → `int16 [h/2, w/2, 3]`."""
+    sums = samples[0::2, 0::2].astype(np.int32)
+    for rows, columns in ((0, 1), (1, 0), (1, 1)):
+        sums += samples[rows::2, columns::2]
+    return ((sums * unit + 2) >> 2).astype(np.int16)
 
 
-def _pass(samples: Samples) -> Samples:
-    """Twice as many rows: `int32 [h, w, 3]` → `int32 [2h, w, 3]`, rounded, not clipped."""
-    height = samples.shape[0]
-    index = np.clip(np.arange(-2, height + 2), 0, height - 1)
-    x = samples[index]  # row i of the input is row i + 2 here; the border rows are replicated
-    out = np.empty((2 * height, *samples.shape[1:]), np.int32)
-    near, before, after = x[2:-2], x[1:-3], x[3:-1]
-    tail_before, tail_after = x[:-4], x[4:]
-    out[0::2] = (
-        tail_before * KERNEL_TAIL + before * KERNEL_MID + near * KERNEL_NEAR + after * KERNEL_FAR + 64
-    ) >> 7
-    out[1::2] = (
-        before * KERNEL_FAR + near * KERNEL_NEAR + after * KERNEL_MID + tail_after * KERNEL_TAIL + 64
-    ) >> 7
+def _block_rows(grid: BlockGrid, level: int) -> list[slice]:
+    """The samples of each row of blocks at a level, top to bottom."""
+    bottoms = np.cumsum(grid.heights) // level
+    return [slice(int(bottom - height // level), int(bottom)) for bottom, height in zip(bottoms, grid.heights, strict=True)]
+
+
+def _upsample_rows(coarse: Level, rows: slice) -> NDArray[np.int32]:
+    """Rows of the doubled picture: `int16 [h, w, 3]` → `int32 [rows, 2w, 3]`, clipped to 0 … 255·32.
+
+    Vertical pass, then horizontal, each rounded; border samples are replicated.
+    """
+    index = np.arange(rows.start // 2 - 2, rows.stop // 2 + 2).clip(0, coarse.shape[0] - 1)
+    tall = _double(coarse[index].astype(np.int32))
+    index = np.arange(-2, coarse.shape[1] + 2).clip(0, coarse.shape[1] - 1)
+    wide = _double(tall[:, index].transpose(1, 0, 2)).transpose(1, 0, 2)
+    return np.clip(wide, 0, MAX_LEVEL, out=wide)
+
+
+def _double(x: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Twice as many rows: `int32 [h + 4, w, 3]`, two rows of border at each end → `int32 [2h, w, 3]`."""
+    t0, t1, t2, t3, t4 = (x[start : x.shape[0] - 4 + start] for start in range(5))
+    near = t2 * KERNEL_NEAR + 64
+    even = near + t0 * KERNEL_TAIL
+    even += t1 * KERNEL_MID
+    even += t3 * KERNEL_FAR
+    near += t1 * KERNEL_FAR
+    near += t3 * KERNEL_MID
+    near += t4 * KERNEL_TAIL
+    out = np.empty((2 * near.shape[0], *near.shape[1:]), np.int32)
+    np.right_shift(even, 7, out=out[0::2])
+    np.right_shift(near, 7, out=out[1::2])
     return out

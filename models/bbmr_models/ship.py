@@ -1,0 +1,34 @@
+"""`python -m bbmr_models.ship FILE NAME`: make a trained file one of the shipped weights.
+
+In: weights that training exported. Out: `weights/NAME.safetensors` and its digest in `weights/digests.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import typer
+
+from .weights import read
+
+WEIGHTS = Path(__file__).parent / "weights"
+MAX_BYTES = 4 * 2**20
+
+
+def ship(source: Path, name: str) -> None:
+    """Check `source`, copy it under `name` and record its digest. Raises `WeightsError` or `ValueError` (too big)."""
+    data, card = read(str(source))
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"{source} has {len(data)} bytes; shipped weights have at most {MAX_BYTES}")
+    WEIGHTS.mkdir(exist_ok=True)
+    (WEIGHTS / f"{name}.safetensors").write_bytes(data)
+    path = WEIGHTS / "digests.json"
+    digests = json.loads(path.read_text()) if path.exists() else {}
+    digests[name] = card.sha256
+    path.write_text(json.dumps(digests, indent=2, sort_keys=True) + "\n")
+    typer.echo(f"{name}: {card.parameters} parameters, {card.notes}")
+
+
+if __name__ == "__main__":
+    typer.run(ship)
