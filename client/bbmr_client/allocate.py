@@ -93,7 +93,7 @@ def _choose(cost: Table, distortion: Table, multiplier: float) -> Choice:
     else:
         first, second = distortion + multiplier * cost, cost
     lowest = first.min(axis=0)
-    return np.where(first <= lowest, second, np.inf).argmin(axis=0)
+    return np.asarray(np.where(first <= lowest, second, np.inf).argmin(axis=0))
 
 
 def _total(table: Table, choice: Choice) -> float:

@@ -1,7 +1,7 @@
 """The Upscaling Module: JointSR, its weights, and reconstruction of containers.
 
-    model = bbmr_models.load("light")
-    picture = bbmr_models.reconstruct.Reconstructor(model).reconstruct(container)
+model = bbmr_models.load("light")
+picture = bbmr_models.reconstruct.Reconstructor(model).reconstruct(container)
 """
 
 from __future__ import annotations

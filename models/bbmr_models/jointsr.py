@@ -83,6 +83,7 @@ class JointSR(nn.Module):
         with torch.no_grad():  # an untrained network is the composite
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()  # type: ignore[union-attr]
+        self.palette: Tensor
         self.register_buffer("palette", torch.tensor(RATES).view(1, -1, 1, 1), persistent=False)
 
     @property
@@ -97,7 +98,7 @@ class JointSR(nn.Module):
 
     def correction(self, canvas: Canvas) -> Tensor:
         """What the network adds to the base, `[N, 3, H, W]`."""
-        one_hot = (canvas.rate == self.palette).to(canvas.base.dtype)
+        one_hot = torch.eq(canvas.rate, self.palette).to(canvas.base.dtype)
         stem_input, folded = self._stem_input(canvas, one_hot)
         stem = self.stem(stem_input)
         features = stem + self.backbone(stem)
@@ -118,6 +119,12 @@ class JointSR(nn.Module):
         middle = (half - quarter.repeat_interleave((GRID // 2) ** 2, 1)) * (canvas.rate <= 2)
         parts = (quarter, middle, fine, one_hot, canvas.error / 128)
         return torch.cat(parts, 1), folded
+
+
+def channels_last(model: JointSR) -> JointSR:
+    """The model with its weights laid out for channels-last convolutions (a third faster on CPUs)."""
+    # torch's own signature of `Module.to` lacks the argument that its documentation names
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 class _DeblockBranch(nn.Module):

@@ -19,7 +19,7 @@ from bbmr_shared.container import FULL_STRENGTH, Container
 from bbmr_shared.errors import IncompatibleModelError
 from bbmr_shared.grid import BlockGrid
 
-from .jointsr import GRID, Canvas, JointSR
+from .jointsr import GRID, Canvas, JointSR, channels_last
 from .tiles import Region, Tile, tiles
 from .weights import load
 
@@ -43,7 +43,7 @@ class Reconstructor:
 
     def __init__(self, model: JointSR, device: str = "cpu", batch: int | None = None) -> None:
         self.device = torch.device(device)
-        self.model = model.to(self.device, memory_format=torch.channels_last).eval()
+        self.model = channels_last(model.to(self.device)).eval()
         self.batch = batch or 1
 
     def reconstruct(
@@ -97,7 +97,10 @@ class Reconstructor:
         if cancelled is not None and cancelled():
             raise CancelledError
         canvas = stack([source.canvas(tile.seen) for tile in batch], self.device)
-        with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+        with (
+            torch.inference_mode(),
+            torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"),
+        ):
             correction = self.model.correction(canvas).float()
         for index, tile in enumerate(batch):
             left, top, wide, tall = _intersection(tile.core, area)
@@ -105,7 +108,9 @@ class Reconstructor:
             columns = slice(left - tile.seen[0], left - tile.seen[0] + wide)
             picture = (canvas.base[index, :, rows, columns] + correction[index, :, rows, columns]) * 255
             pixels = picture.add_(0.5).clamp_(0, 255).byte().permute(1, 2, 0)
-            out[top - area[1] : top - area[1] + tall, left - area[0] : left - area[0] + wide] = pixels.cpu().numpy()
+            out[top - area[1] : top - area[1] + tall, left - area[0] : left - area[0] + wide] = (
+                pixels.cpu().numpy()
+            )
 
 
 def reconstruct_local(
@@ -203,7 +208,12 @@ def _intersection(a: Region, b: Region) -> Region:
 
 def _check_region(area: Region, container: Container) -> None:
     x, y, width, height = area
-    if min(x, y) < 0 or min(width, height) < 1 or x + width > container.width or y + height > container.height:
+    if (
+        min(x, y) < 0
+        or min(width, height) < 1
+        or x + width > container.width
+        or y + height > container.height
+    ):
         raise ValueError(
             f"the region {x},{y},{width},{height} is not inside {container.width}×{container.height} pixels"
         )

@@ -20,7 +20,7 @@ from safetensors.torch import save as dump_tensors
 
 from bbmr_shared.errors import UnknownModelError, WeightsError
 
-from .jointsr import JointSR, JointSRConfig
+from .jointsr import JointSR, JointSRConfig, channels_last
 
 FORMAT = "bbmr-jointsr-1"
 SHIPPED = files("bbmr_models") / "weights"
@@ -59,10 +59,12 @@ def load(name: str = "light", device: str = "cpu") -> JointSR:
         model.load_state_dict(tensors)
     except (SafetensorError, RuntimeError) as error:
         raise WeightsError(f"the weights '{name}' do not fit their own configuration: {error}") from error
-    return model.to(device, memory_format=torch.channels_last).eval()
+    return channels_last(model.to(device)).eval()
 
 
-def save_weights(model: JointSR, path: Path, notes: dict[str, Any], dtype: torch.dtype = torch.float16) -> None:
+def save_weights(
+    model: JointSR, path: Path, notes: dict[str, Any], dtype: torch.dtype = torch.float16
+) -> None:
     """Write `model` with its configuration and `notes`; half precision unless told otherwise."""
     tensors = {name: value.to(dtype).contiguous() for name, value in model.state_dict().items()}
     metadata = {

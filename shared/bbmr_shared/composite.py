@@ -86,9 +86,7 @@ def preview(container: Container) -> Image.Image:
     return to_picture(base, container)
 
 
-def to_picture(
-    canvas: NDArray[np.uint8], container: Container, region: Region | None = None
-) -> Image.Image:
+def to_picture(canvas: NDArray[np.uint8], container: Container, region: Region | None = None) -> Image.Image:
     """Cut the padding off and give back what the photo carried: alpha, ICC profile, EXIF, XMP.
 
     Args:
@@ -137,7 +135,10 @@ def _halve(samples: NDArray[np.integer], unit: int = 1) -> Level:
 def _block_rows(grid: BlockGrid, level: int) -> list[slice]:
     """The samples of each row of blocks at a level, top to bottom."""
     bottoms = np.cumsum(grid.heights) // level
-    return [slice(int(bottom - height // level), int(bottom)) for bottom, height in zip(bottoms, grid.heights, strict=True)]
+    return [
+        slice(int(bottom - height // level), int(bottom))
+        for bottom, height in zip(bottoms, grid.heights, strict=True)
+    ]
 
 
 def _upsample_rows(coarse: Level, rows: slice) -> NDArray[np.int32]:

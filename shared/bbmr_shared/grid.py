@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 RATES: tuple[int, ...] = (1, 2, 4, 8, 16)
 """Every downscale rate a block can have, fine to coarse. A block of rate r keeps 1/r² of its samples."""
@@ -91,12 +94,12 @@ class BlockGrid:
         rates = rate_map.astype(np.int64)
         return int((self.areas() // (rates * rates)).sum())
 
-    def expand(self, per_block: NDArray[np.generic], at: int = 1) -> NDArray[np.generic]:
+    def expand(self, per_block: NDArray[Scalar], at: int = 1) -> NDArray[Scalar]:
         """The value of each sample's block at rate `at`: [rows, cols] → [padded_height/at, padded_width/at]."""
         tall = np.repeat(per_block, self.heights // at, axis=0)
         return np.repeat(tall, self.widths // at, axis=1)
 
-    def block_sums(self, samples: NDArray[np.floating]) -> NDArray[np.float64]:
+    def block_sums(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
         """Sum over each block of per-pixel values: [padded_height, padded_width] → [rows, cols]."""
         tops = np.arange(self.rows) * self.block
         lefts = np.arange(self.cols) * self.block

@@ -98,7 +98,7 @@ def _ssim_map(
 def _blur(x: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weighted mean over each run of rows that the window covers: `[h, w]` → `[h − 10, w]`."""
     length = x.shape[0] - len(window) + 1
-    out = window[0] * x[:length]
+    out: NDArray[np.float64] = window[0] * x[:length]
     for index, weight in enumerate(window[1:], 1):
         out += weight * x[index : index + length]
     return out

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..jointsr import Canvas, JointSR, JointSRConfig
+from ..jointsr import Canvas, JointSR, JointSRConfig, channels_last
 from ..weights import save_weights
 from .batches import Sampler
 from .pool import Entry
@@ -101,7 +101,7 @@ def gains(state: State, validation: dict[str, list[tuple[Canvas, Tensor]]]) -> d
 
 def _start(pool: list[Entry], config: JointSRConfig, plan: Plan, run: Path, device: str) -> State:
     torch.manual_seed(plan.seed)
-    model = JointSR(config).to(device, memory_format=torch.channels_last)
+    model = channels_last(JointSR(config).to(device))
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.0)
     sampler = Sampler(pool, plan.crop, plan.batch, plan.seed + 1, plan.uniform_only)
     ema = {name: value.detach().clone() for name, value in model.state_dict().items()}
@@ -127,7 +127,7 @@ def _step(state: State, plan: Plan, device: str, rate: float) -> float:
     if not math.isfinite(value):
         raise DivergedError(f"the loss is {value} at step {state.step}; the last good state is kept")
     state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(state.model.parameters(), plan.clip)
     state.optimiser.step()
     state.step += 1
@@ -140,7 +140,12 @@ def _step(state: State, plan: Plan, device: str, rate: float) -> float:
 
 def _validation(held: list[Entry], plan: Plan, device: str) -> dict[str, list[tuple[Canvas, Tensor]]]:
     """A centre crop of every held-out picture at overall rate ×4 and ×2, uniform and by Lagrangian choice."""
-    conditions = {"x4_uniform": (4, None), "x2_uniform": (2, None), "x4_blocks": (0, 1200.0), "x2_blocks": (0, 180.0)}
+    conditions = {
+        "x4_uniform": (4, None),
+        "x2_uniform": (2, None),
+        "x4_blocks": (0, 1200.0),
+        "x2_blocks": (0, 180.0),
+    }
     result = {}
     for name, (uniform, multiplier) in conditions.items():
         samples = []
@@ -158,7 +163,8 @@ def _psnr(picture: Tensor, target: Tensor) -> float:
 
 
 def _with_ema(state: State) -> JointSR:
-    model = JointSR(state.model.config).to(next(iter(state.ema.values())).device, memory_format=torch.channels_last)
+    model = JointSR(state.model.config).to(next(iter(state.ema.values())).device)
+    model = channels_last(model)
     model.load_state_dict(state.ema)
     return model.eval()
 
@@ -200,7 +206,11 @@ class _Log:
         self._sum, self._count = self._sum + loss, self._count + 1
 
     def write(self, state: State, seconds: float, measured: dict[str, float]) -> None:
-        row = {"step": state.step, "minutes": round(seconds / 60, 2), "loss": round(self._sum / max(1, self._count), 6)}
+        row = {
+            "step": state.step,
+            "minutes": round(seconds / 60, 2),
+            "loss": round(self._sum / max(1, self._count), 6),
+        }
         row |= {name: round(value, 4) for name, value in measured.items()}
         new = not self.path.exists()
         with self.path.open("a", newline="") as handle:

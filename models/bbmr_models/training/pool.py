@@ -60,7 +60,9 @@ def load_pool(folder: Path, minimum: int, variants: int, seed: int, keep: int | 
 
 
 def _entries(path: Path, minimum: int, variants: int, rng: np.random.Generator) -> Iterator[Entry]:
-    factors = rng.uniform(*SHRINK, size=variants)  # drawn first: a bad file must not shift the others' factors
+    factors = rng.uniform(
+        *SHRINK, size=variants
+    )  # drawn first: a bad file must not shift the others' factors
     try:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
@@ -80,7 +82,9 @@ def _entry(picture: NDArray[np.uint8]) -> Entry:
     height, width = (side // ALIGN * ALIGN for side in picture.shape[:2])
     picture = np.ascontiguousarray(picture[:height, :width])
     cells = BlockGrid(width, height, ALIGN)
-    planes = {rate: picture if rate == 1 else bicubic(picture, width // rate, height // rate) for rate in RATES}
+    planes = {
+        rate: picture if rate == 1 else bicubic(picture, width // rate, height // rate) for rate in RATES
+    }
     errors = np.zeros((len(RATES), *cells.shape), np.float32)
     for index, rate in enumerate(RATES[1:], 1):
         errors[index] = cells.block_sums(round_trip_error(picture, planes[rate]))
