@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 from PIL import Image
@@ -128,7 +129,7 @@ class Client:
         try:
             with self._http.stream(**exchange.arguments) as response:
                 exchange.begin(response)
-                for piece in response.iter_raw():
+                for piece in response.iter_bytes():
                     exchange.feed(piece)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise exchange.failure(error) from error
@@ -198,7 +199,7 @@ class AsyncClient:
         try:
             async with self._http.stream(**exchange.arguments) as response:
                 exchange.begin(response)
-                async for piece in response.aiter_raw():
+                async for piece in response.aiter_bytes():
                     exchange.feed(piece)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise exchange.failure(error) from error
@@ -324,8 +325,9 @@ class _Exchange:
 def _checked_url(base_url: str) -> tuple[str, str]:
     """(the address without a trailing slash, the same without user and password for messages)."""
     try:
+        urlsplit(base_url)  # httpx lets brackets pass that are never closed
         url = httpx.URL(base_url)
-    except (httpx.InvalidURL, TypeError):
+    except (httpx.InvalidURL, TypeError, ValueError):
         raise UsageError(f"{base_url!r} is not the address of a server: write http://host:port") from None
     if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
         raise UsageError(f"{base_url!r} is not the address of a server: write http://host:port")

@@ -1,0 +1,317 @@
+"""The HTTP client: what it sends, what it accepts, and what it makes of every other answer. Sync and async alike."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from bbmr_client import AsyncClient, Client, Timeouts
+from bbmr_shared.composite import preview
+from bbmr_shared.container import Container
+from bbmr_shared.errors import (
+    BadAnswerError,
+    ServerRefusedError,
+    ServerTimeoutError,
+    ServerUnreachableError,
+    UsageError,
+)
+
+Serve = Callable[[Callable[[BaseHTTPRequestHandler, bytes], None]], str]
+
+
+def call(
+    kind: str,
+    url: str,
+    method: str,
+    *arguments: Any,
+    timeout: Any = 10,
+    api_key: str | None = None,
+    **options: Any,
+) -> Any:
+    """One method call of the sync or the async client."""
+    if kind == "sync":
+        with Client(url, timeout, api_key=api_key) as client:
+            return getattr(client, method)(*arguments, **options)
+
+    async def run() -> Any:
+        async with AsyncClient(url, timeout, api_key=api_key) as client:
+            return await getattr(client, method)(*arguments, **options)
+
+    return asyncio.run(run())
+
+
+def png(width: int, height: int) -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (width, height)).save(data, "PNG")
+    return data.getvalue()
+
+
+@pytest.fixture(params=["sync", "async"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class TestSent:
+    def test_the_picture_comes_back(self, kind: str, composite_server: str, container: Container) -> None:
+        picture = call(kind, composite_server, "reconstruct", container)
+        assert np.array_equal(np.asarray(picture), np.asarray(preview(container)))
+
+    def test_bytes_are_sent_as_they_are(self, kind: str, composite_server: str, container: Container) -> None:
+        picture = call(kind, composite_server, "reconstruct", container.to_bytes())
+        assert picture.size == (container.width, container.height)
+
+    def test_a_region(self, kind: str, composite_server: str, container: Container) -> None:
+        picture = call(kind, composite_server, "reconstruct", container, region=(30, 40, 50, 60))
+        whole = np.asarray(preview(container))
+        assert np.array_equal(np.asarray(picture), whole[40:100, 30:80])
+
+    @pytest.mark.parametrize("format", ["png", "webp", "avif", "jpeg"])
+    def test_every_format(self, kind: str, format: str, composite_server: str, container: Container) -> None:
+        answer = call(kind, composite_server, "reconstruct_bytes", container, format)
+        assert answer.mime == f"image/{format}"
+        with Image.open(io.BytesIO(answer.data)) as picture:
+            assert picture.format == format.upper()
+
+    def test_the_request_is_what_the_interface_says(self, container: Container) -> None:
+        seen: list[httpx.Request] = []
+
+        def respond(request: httpx.Request) -> httpx.Response:
+            seen.append(request)
+            return httpx.Response(200, content=png(5, 6), headers={"Content-Type": "image/png"})
+
+        with Client(
+            "http://host:1/base/", api_key="secret", transport=httpx.MockTransport(respond)
+        ) as client:
+            client.reconstruct(container, region=(1, 2, 5, 6), model="light")
+        (request,) = seen
+        assert request.method == "POST"
+        assert request.url.copy_with(query=None) == "http://host:1/base/reconstruct"
+        assert dict(request.url.params) == {"region": "1,2,5,6", "model": "light"}
+        assert request.headers["Content-Type"] == "application/vnd.bbmr"
+        assert request.headers["Accept"] == "image/png"
+        assert request.headers["Authorization"] == "Bearer secret"
+        assert request.read() == container.to_bytes()
+
+    def test_models_and_readiness(self, kind: str, serve: Serve, reply: Callable[..., None]) -> None:
+        def handler(request: BaseHTTPRequestHandler, body: bytes) -> None:
+            if request.path == "/models":
+                reply(request, 200, "application/json", b'{"light": {"parameters": 1}}')
+            else:
+                reply(request, 503, "application/problem+json", b'{"title": "not ready"}')
+
+        url = serve(handler)
+        assert call(kind, url, "models") == {"light": {"parameters": 1}}
+        assert call(kind, url, "ready") is False
+
+    def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+        self, kind: str, composite_server: str, container: Container, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        assert call(kind, composite_server, "reconstruct", container).size == (300, 200)
+
+    @pytest.mark.parametrize(
+        "address", ["", "localhost:8000", "ftp://host", "http://", "http://host/?a=b", "http://[", "//host"]
+    )
+    def test_an_address_that_is_none(self, address: str) -> None:
+        with pytest.raises(UsageError, match="http://host:port"):
+            Client(address)
+
+    def test_a_password_in_the_address_is_not_shown(self, container: Container) -> None:
+        with (
+            Client("http://me:hidden@127.0.0.1:9", 5) as client,
+            pytest.raises(ServerUnreachableError) as caught,
+        ):
+            client.reconstruct(container)
+        assert "hidden" not in str(caught.value)
+
+    @pytest.mark.parametrize("key", ["a b", "ä", "a\nb"])
+    def test_a_key_that_no_header_can_carry(self, key: str) -> None:
+        with pytest.raises(UsageError):
+            Client("http://host", api_key=key)
+
+    @pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+    def test_a_timeout_that_is_none(self, timeout: float) -> None:
+        with pytest.raises(UsageError, match="positive"):
+            Client("http://host", timeout)
+
+
+class TestAnswers:
+    """Each case: (status, media type, body, further headers), the error, and words of its message."""
+
+    CASES = {  # noqa: RUF012
+        "HTML": ((200, "text/html", b"<html>welcome"), "answered text/html instead of image/png"),
+        "HTML of a proxy": ((502, "text/html", b"<html>bad"), "answered 502 Bad Gateway with text/html"),
+        "no content type": ((200, "", b"x"), "answered no content type"),
+        "another picture format": ((200, "image/jpeg", b"x"), "instead of image/png"),
+        "nothing": ((200, "image/png", b""), "0 bytes"),
+        "no PNG": ((200, "image/png", b"words"), "not a readable picture"),
+        "another size": ((200, "image/png", png(10, 10)), "10×10, not 300×200"),
+        "a cut picture": ((200, "image/png", png(300, 200)[:-60]), "cut short"),
+        "a redirect": ((302, "text/html", b""), "302 Found"),
+        "JSON that is no problem": ((500, "application/json", b"{}"), "500 Internal Server Error"),
+        "a broken problem": ((500, "application/problem+json", b"{"), "broken problem document"),
+        "an endless problem": ((500, "application/problem+json", b"[" * 70_000), "answer"),
+        "a nested problem": ((500, "application/problem+json", b"[" * 60_000), "broken problem document"),
+        "an unknown status": ((299, "image/png", png(300, 200)), "299"),
+    }
+
+    @pytest.mark.parametrize("case", CASES)
+    def test_bad(
+        self, kind: str, case: str, serve: Serve, reply: Callable[..., None], container: Container
+    ) -> None:
+        parts, words = self.CASES[case]
+        url = serve(lambda request, body: reply(request, *parts))
+        with pytest.raises(BadAnswerError) as caught:
+            call(kind, url, "reconstruct", container)
+        assert words in str(caught.value)
+        assert url in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_an_encoding_nobody_asked_for(
+        self, kind: str, serve: Serve, reply: Callable[..., None], container: Container
+    ) -> None:
+        url = serve(
+            lambda request, body: reply(request, 200, "image/png", b"x" * 20, Content_Encoding="gzip")
+        )
+        with pytest.raises(BadAnswerError, match="encoding"):
+            call(kind, url, "reconstruct", container)
+
+    def test_too_large_by_its_header(
+        self, kind: str, serve: Serve, reply: Callable[..., None], container: Container
+    ) -> None:
+        url = serve(
+            lambda request, body: reply(request, 200, "image/png", b"x", Content_Length="99999999999")
+        )
+        with pytest.raises(BadAnswerError, match="announced 99999999999 bytes"):
+            call(kind, url, "reconstruct", container)
+
+    def test_too_large_without_saying_so(self, kind: str, serve: Serve, container: Container) -> None:
+        sent = []
+
+        def handler(request: BaseHTTPRequestHandler, body: bytes) -> None:
+            request.send_response(200)
+            request.send_header("Content-Type", "image/png")
+            request.end_headers()
+            while True:  # until the client hangs up
+                sent.append(request.wfile.write(bytes(1 << 20)))
+
+        with pytest.raises(BadAnswerError, match="more than the"):
+            call(kind, serve(handler), "reconstruct", container)
+        assert sum(sent) < 64 << 20
+
+    def test_a_problem_is_told_in_its_own_words(
+        self, kind: str, serve: Serve, reply: Callable[..., None], container: Container
+    ) -> None:
+        problem = {
+            "type": "urn:bbmr:problem:unknown-model",
+            "title": "No such weights",
+            "detail": "try \x1b[31mlight\n",
+        }
+        url = serve(
+            lambda request, body: reply(
+                request, 422, "application/problem+json", json.dumps(problem).encode(), Retry_After="7"
+            )
+        )
+        with pytest.raises(ServerRefusedError) as caught:
+            call(kind, url, "reconstruct", container, model="none")
+        assert str(caught.value) == (f"{url} refused (422): No such weights: try [31mlight; try again in 7 s")
+        assert caught.value.problem == problem
+        assert caught.value.status_code == 422
+
+    def test_a_long_problem_is_cut(
+        self, serve: Serve, reply: Callable[..., None], container: Container
+    ) -> None:
+        body = json.dumps({"title": "t" * 5000}).encode()
+        url = serve(lambda request, _: reply(request, 400, "application/problem+json", body))
+        with pytest.raises(ServerRefusedError) as caught:
+            call("sync", url, "reconstruct", container)
+        assert len(str(caught.value)) < 700
+
+
+class TestConnections:
+    def test_nobody_there(self, kind: str, container: Container) -> None:
+        with socket.socket() as reserved:
+            reserved.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
+            with pytest.raises(ServerUnreachableError, match=f"no server at {url}.*bbmr-server"):
+                call(kind, url, "reconstruct", container)
+
+    def test_no_answer_in_time(self, kind: str, container: Container) -> None:
+        with silent_server() as url:
+            started = time.monotonic()
+            with pytest.raises(ServerTimeoutError, match=r"did not answer within 0\.3 s.*--timeout"):
+                call(kind, url, "reconstruct", container, timeout=0.3)
+            assert time.monotonic() - started < 5
+
+    def test_an_answer_that_trickles(self, kind: str, serve: Serve, container: Container) -> None:
+        """Each silence is short, so only the limit on the whole exchange ends it."""
+
+        def handler(request: BaseHTTPRequestHandler, body: bytes) -> None:
+            request.send_response(200)
+            request.send_header("Content-Type", "image/png")
+            request.end_headers()
+            for _ in range(200):
+                request.wfile.write(b".")
+                time.sleep(0.05)
+
+        timeouts = Timeouts(read=5, total=0.4)
+        started = time.monotonic()
+        with pytest.raises(ServerTimeoutError, match=r"did not finish its answer within 0\.4 s"):
+            call(kind, serve(handler), "reconstruct", container, timeout=timeouts)
+        assert time.monotonic() - started < 5
+
+    def test_an_answer_that_breaks_off(self, kind: str, serve: Serve, container: Container) -> None:
+        def handler(request: BaseHTTPRequestHandler, body: bytes) -> None:
+            request.send_response(200)
+            request.send_header("Content-Type", "image/png")
+            request.send_header("Content-Length", "1000")
+            request.end_headers()
+            request.wfile.write(b"half")
+            request.close_connection = True
+
+        with pytest.raises((BadAnswerError, ServerUnreachableError)):
+            call(kind, serve(handler), "reconstruct", container)
+
+    def test_something_that_is_no_http(self, kind: str, container: Container) -> None:
+        with raw_server(b"220 mail ready\r\n") as url, pytest.raises(BadAnswerError, match="HTTP"):
+            call(kind, url, "reconstruct", container)
+
+
+@contextmanager
+def silent_server() -> Iterator[str]:
+    """Takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def raw_server(words: bytes) -> Iterator[str]:
+    """Says the same to the first that comes, whatever it wants."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def talk() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(words)
+
+        thread = threading.Thread(target=talk, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join(5)
