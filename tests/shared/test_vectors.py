@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +65,11 @@ def test_the_index_lists_every_file_and_every_recipe() -> None:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The maker, pointed at an empty folder."""
     monkeypatch.setattr(make, "FOLDER", tmp_path)
     monkeypatch.setattr(make, "INDEX", tmp_path / "v1.json")
-    yield tmp_path
+    return tmp_path
 
 
 def test_the_maker_never_writes_a_vector_again(elsewhere: Path) -> None:
