@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Literal
 
+events = logging.getLogger("bbmr_server")
 access = logging.getLogger("bbmr_server.access")
 
 

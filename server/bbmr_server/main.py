@@ -68,14 +68,16 @@ def _serve(host: str | None, port: str | None) -> int:
 
     settings = load_settings(host=host, port=port)
     logs.configure(settings.log_format)
-    for warning in unknown_variables():
-        _say(f"warning: {warning}")
-    if settings.open_to_the_network:
-        _say(
-            f"warning: anybody who reaches {settings.host} may use this server; set BBMR_API_KEYS to change that"
-        )
+    tell = _say if settings.log_format == "text" else logs.events.warning
     listener = _listen(settings)
     app = create_app(settings)
+    for warning in unknown_variables():
+        tell(f"warning: {warning}")
+    if settings.open_to_the_network:
+        tell(
+            f"warning: anybody who reaches {settings.host} may use this server; "
+            "set BBMR_API_KEYS to change that"
+        )
     config = uvicorn.Config(
         app,
         http="h11",
@@ -94,7 +96,7 @@ def _serve(host: str | None, port: str | None) -> int:
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
-                _say(f"listening on {address}")
+                tell(f"listening on {address}")
 
     server = Server(config)
 

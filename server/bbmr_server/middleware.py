@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import re
 import time
 import uuid
@@ -27,7 +26,6 @@ REQUEST_ID = "X-Request-ID"
 CLIENT_GONE = 499
 """What logs and metrics say where the client left before the answer; never sent."""
 
-log = logging.getLogger("bbmr_server")
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -151,7 +149,7 @@ class Net:
             if scope["type"] != "http":
                 raise
             state: Mapping[str, object] = scope.get("state", {})
-            log.exception("unexpected error in request %s", state.get("request_id"))
+            logs.events.exception("unexpected error in request %s", state.get("request_id"))
             if started:
                 raise  # the answer is cut off; the server closes the connection
             await internal_problem(Request(scope))(scope, receive, noted_send)

@@ -1,0 +1,189 @@
+"""What the tests of the server share: small containers, a network that can be held, apps, and a server that listens.
+
+`FakeReconstructor` answers the composite; tests hold it, break it or count its calls. No test here needs torch but
+those that ask for the real weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from PIL import Image
+
+from bbmr_client.encode import encode
+from bbmr_server.app import create_app
+from bbmr_server.engine import Engine
+from bbmr_server.settings import Settings
+from bbmr_shared.composite import composite, to_picture
+from bbmr_shared.container import Container
+
+
+class FakeReconstructor:
+    """The composite instead of a network. While `gate` is clear, work hangs until it is set or given up."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.calls = 0
+        self.given_up = 0
+        self.error: BaseException | None = None
+
+    def reconstruct(
+        self,
+        container: Container,
+        region: tuple[int, int, int, int] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        planes: Any = None,
+    ) -> Image.Image:
+        self.calls += 1
+        self.entered.set()
+        while not self.gate.wait(0.005):
+            if cancelled is not None and cancelled():
+                self.given_up += 1
+                raise RuntimeError("given up")
+        if self.error is not None:
+            raise self.error
+        planes = container.decode_planes() if planes is None else planes
+        picture = to_picture(composite(planes, container.rate_map, container.grid), container)
+        if region is not None:
+            x, y, width, height = region
+            picture = picture.crop((x, y, x + width, y + height))
+        return picture
+
+    def hold(self) -> None:
+        """From now on work hangs; `entered` tells when some has begun."""
+        self.entered.clear()
+        self.gate.clear()
+
+
+@dataclass
+class Bench:
+    """One app with its engine and its fake network."""
+
+    app: FastAPI
+    engine: Engine
+    network: FakeReconstructor
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Return as soon as `condition()` is true; fail after `seconds`."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def keep_loggers() -> Iterator[None]:
+    """Whatever a test does to the loggers is undone."""
+    loggers = [logging.getLogger(name) for name in ("bbmr_server", "uvicorn")]
+    kept = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, handlers, level, propagate in kept:
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def photo() -> Image.Image:
+    """200×150 pixels, smooth and rough parts, so that rates differ between blocks."""
+    y, x = np.mgrid[0:150, 0:200]
+    smooth = np.stack([x, y, (x + y) // 2], axis=-1)
+    noise = np.random.default_rng(5).integers(0, 255, (150, 72, 3))
+    smooth[:, 128:] = noise
+    return Image.fromarray(smooth.astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def container(photo: Image.Image) -> Container:
+    return encode(photo, rate=3.0)
+
+
+@pytest.fixture(scope="session")
+def body(container: Container) -> bytes:
+    return container.to_bytes()
+
+
+@pytest.fixture
+def make_bench() -> Iterator[Callable[..., Bench]]:
+    """`make_bench(start=True, **settings)`: an app over a fake network; its engine is stopped afterwards."""
+    made: list[Bench] = []
+
+    def make(start: bool = True, **settings: Any) -> Bench:
+        network = FakeReconstructor()
+        checked = Settings(**settings)
+        engine = Engine(
+            lambda name, device: network,
+            models=checked.model,
+            queue_length=checked.queue_length,
+            memory_pixels=checked.max_pixels,
+        )
+        bench = Bench(create_app(checked, engine), engine, network)
+        made.append(bench)
+        if start:
+            engine.start()
+            wait_until(lambda: engine.ready)
+            network.entered.clear()
+        return bench
+
+    yield make
+    for bench in made:
+        bench.network.gate.set()
+        bench.engine.stop(2.0)
+
+
+@pytest.fixture
+def connect() -> Callable[[Bench], httpx.AsyncClient]:
+    """`async with connect(bench) as client`: a client that calls the app without a network."""
+
+    def make(bench: Bench) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(bench.app)
+        return httpx.AsyncClient(transport=transport, base_url="http://server", timeout=20)
+
+    return make
+
+
+@pytest.fixture
+def listen() -> Callable[[FastAPI], contextlib.AbstractContextManager[int]]:
+    """`with listen(app) as port`: the app served by uvicorn in a thread, on a free loopback port."""
+    return _listen
+
+
+@contextlib.contextmanager
+def _listen(app: FastAPI) -> Iterator[int]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, http="h11", ws="none", log_config=None, timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        wait_until(lambda: server.started)
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(15)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def wait_for() -> Callable[..., None]:
+    """`wait_for(condition, seconds=10)`: return as soon as `condition()` is true, fail afterwards."""
+    return wait_until

@@ -1,0 +1,72 @@
+"""docs/http-api.md says what the code does: every route, problem, setting, metric and parameter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bbmr_server.errors
+from bbmr_server.problems import TITLES
+from bbmr_server.settings import Settings
+from bbmr_shared.errors import BbmrError, ServiceError
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return (Path(__file__).parents[2] / "docs" / "http-api.md").read_text()
+
+
+def errors_of(kind: type[BbmrError]) -> set[type[BbmrError]]:
+    return {kind}.union(*(errors_of(sub) for sub in kind.__subclasses__()))
+
+
+def server_errors() -> set[type[BbmrError]]:
+    """Every declared error that a server may meet; those of the client's side of HTTP are not."""
+    ours = ("bbmr_shared.", "bbmr_models.", "bbmr_server.")
+    found = {
+        e for e in errors_of(BbmrError) if not issubclass(e, ServiceError) and e.__module__.startswith(ours)
+    }
+    assert bbmr_server.errors.DeadlineError in found
+    return found
+
+
+def test_every_problem_is_in_the_table_with_its_status(text: str) -> None:
+    rows = re.findall(r"^\| (\d{3}) \| `([a-z-]+)` \|", text, re.M)
+    table = {slug: int(status) for status, slug in rows}
+    for error in server_errors():
+        assert error.slug in TITLES, error
+        assert table[error.slug] == error.status, error
+    assert set(table) == set(TITLES)
+
+
+def test_every_route_and_parameter_is_named(text: str, make_bench: Callable[..., Any]) -> None:
+    document = make_bench(start=False).app.openapi()
+    routes = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
+    assert len(routes) == 7
+    for route in routes | {"GET /openapi.json"}:
+        assert f"`{route}`" in text, route
+    for parameter in document["paths"]["/reconstruct"]["post"]["parameters"]:
+        assert f"`?{parameter['name']}=" in text
+
+
+def test_every_setting_is_listed_with_its_default(text: str) -> None:
+    listed = dict(re.findall(r"^\| `(BBMR_[A-Z_]+)` \| `?([^`|]+?)`? \|", text, re.M))
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if isinstance(default, tuple):
+            shown = ",".join(default) or "none"
+        else:
+            shown = f"{default:g}" if isinstance(default, float) else str(default)
+        assert listed.pop(f"BBMR_{name.upper()}") == shown
+    assert listed == {}
+
+
+def test_every_metric_is_named(text: str, make_bench: Callable[..., Any]) -> None:
+    page = make_bench(start=False).app.state.service.metrics.render().decode()
+    for name in set(re.findall(r"^# TYPE (bbmr_\w+) ", page, re.M)):
+        if not name.endswith("_created"):
+            assert f"`{name}" in text or f"`{name}_total" in text, name

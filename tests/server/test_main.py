@@ -1,0 +1,229 @@
+"""`bbmr-server` as a process: its flags, its one-line failures, its signals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from bbmr_shared.container import MEDIA_TYPE
+
+HEADERS = {"Content-Type": MEDIA_TYPE}
+
+# A server whose network takes NAP seconds a picture, so that signals meet it at work.
+SLOW_SERVER = """
+import sys, time, types
+from bbmr_shared.composite import preview
+from bbmr_server.engine import Engine
+
+class Slow:
+    def reconstruct(self, container, region=None, cancelled=None, planes=None):
+        if cancelled is not None:
+            print("at work", file=sys.stderr, flush=True)
+            end = time.monotonic() + float(sys.argv[1])
+            while time.monotonic() < end:
+                time.sleep(0.01)
+                if cancelled():
+                    raise RuntimeError("given up")
+            if sys.argv[2] == "dies":
+                raise SystemExit("killed")
+        return preview(container)
+
+loading = types.ModuleType("bbmr_server.loading")
+loading.make_engine = lambda settings: Engine(lambda name, device: Slow())
+sys.modules["bbmr_server.loading"] = loading
+from bbmr_server.main import main
+sys.exit(main(["--port", "0"]))
+"""
+
+
+def environment(**variables: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BBMR_")}
+    return {**kept, **variables}
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bbmr_server.main", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=environment(**variables), check=False
+    )
+
+
+@contextlib.contextmanager
+def slow_server(
+    nap: float, end: str = "lives", **variables: str
+) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
+    """The process, its address, and what it has said so far."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_SERVER, str(nap), end],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(**variables),
+    )
+    lines: list[str] = []
+
+    def said(words: str) -> str:
+        limit = time.monotonic() + 30
+        while True:
+            for line in list(lines):
+                if words in line:
+                    return line
+            assert time.monotonic() < limit, lines
+            assert process.poll() is None, lines
+            time.sleep(0.01)
+
+    def collect() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            lines.append(line)
+
+    reader = threading.Thread(target=collect, daemon=True)
+    reader.start()
+    try:
+        url = said("listening on ").split()[-1]
+        limit = time.monotonic() + 30
+        while httpx.get(url + "/readyz", timeout=5).status_code != 200:
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+        yield process, url, lines
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+        reader.join(5)
+
+
+def post_in_background(
+    url: str, body: bytes, lines: list[str]
+) -> tuple[threading.Thread, list[httpx.Response]]:
+    """A request that the network has begun to work on."""
+    answers: list[httpx.Response] = []
+
+    def post() -> None:
+        with contextlib.suppress(httpx.HTTPError):  # then there is no answer, and the test sees that
+            answers.append(httpx.post(url + "/reconstruct", content=body, headers=HEADERS, timeout=30))
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    limit = time.monotonic() + 10
+    while not any("at work" in line for line in lines):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+    return thread, answers
+
+
+def test_version_and_help_need_nothing_loaded() -> None:
+    version = run("--version")
+    assert version.returncode == 0
+    assert re.fullmatch(r"bbmr-server \d+\.\d+\S*\n", version.stdout)
+    shown = run("--help")
+    assert shown.returncode == 0
+    assert "--host" in shown.stdout
+    assert "--port" in shown.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--nonsense"], ["stop"], ["serve", "extra"]])
+def test_wrong_usage_exits_2(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "words"),
+    [
+        ([], {"BBMR_QUEUE_LENGTH": "0"}, "BBMR_QUEUE_LENGTH"),
+        (["serve", "--port", "99999"], {}, "BBMR_PORT"),
+        (["--port", "http"], {}, "BBMR_PORT"),
+        (["--host", "no.such.host.invalid"], {}, "cannot listen on no.such.host.invalid"),
+    ],
+)
+def test_what_cannot_start_says_why_in_one_line(
+    arguments: list[str], variables: dict[str, str], words: str
+) -> None:
+    done = run(*arguments, **variables)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_taken_port_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("--port", str(port))
+    assert done.returncode == 1
+    assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("package", ["torch", "fastapi", "uvicorn", "pydantic_settings"])
+def test_without_the_extra_it_says_what_to_install(package: str) -> None:
+    code = f"""
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {package!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+from bbmr_server.main import main
+sys.exit(main(["--port", "0"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"bbmr-server: the server needs {package}, which is not installed: pip install 'bbmr[server]'\n"
+    )
+
+
+def test_sigterm_finishes_the_request_that_runs(body: bytes) -> None:
+    with slow_server(1.5) as (process, url, lines):
+        thread, answers = post_in_background(url, body, lines)
+        process.send_signal(signal.SIGTERM)
+        thread.join(20)
+        assert process.wait(20) == 0
+    assert answers[0].status_code == 200
+    assert answers[0].headers["content-type"] == "image/png"
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_sigterm_does_not_wait_for_ever(body: bytes) -> None:
+    with slow_server(60, BBMR_DRAIN_S="1") as (process, url, lines):
+        thread, _ = post_in_background(url, body, lines)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert time.monotonic() - began < 15
+        thread.join(10)
+
+
+def test_a_dead_engine_ends_the_process_with_a_reason(body: bytes) -> None:
+    with slow_server(0.1, "dies") as (process, url, lines):
+        answer = httpx.post(url + "/reconstruct", content=body, headers=HEADERS, timeout=30)
+        assert answer.status_code == 503
+        assert answer.json()["type"] == "urn:bbmr:problem:not-ready"
+        assert process.wait(20) == 1
+    assert lines[-1] == "bbmr-server: the engine has failed: killed\n"
+
+
+def test_an_open_address_is_warned_of_and_a_mistyped_setting_too() -> None:
+    with slow_server(0.1, BBMR_HOST="0.0.0.0", BBMR_QEUE_LENGTH="3") as (_, _, lines):
+        said = "".join(lines)
+    assert "warning: anybody who reaches 0.0.0.0" in said
+    assert "warning: BBMR_QEUE_LENGTH is no setting" in said

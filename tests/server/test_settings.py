@@ -1,0 +1,120 @@
+"""Settings: names and defaults are the interface, every bad value is named, flags win over the environment."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from bbmr_server.settings import Settings, load_settings, unknown_variables
+from bbmr_shared.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("BBMR_"):
+            monkeypatch.delenv(name)
+
+
+def test_defaults_are_safe() -> None:
+    settings = load_settings()
+    assert (settings.host, settings.port) == ("127.0.0.1", 8000)
+    assert settings.device == ("auto",)
+    assert settings.model == ("light",)
+    assert settings.max_body_bytes == 256 << 20
+    assert settings.max_pixels == 1 << 27
+    assert settings.api_keys == ()
+    assert settings.cors_origins == ()
+    assert settings.log_format == "text"
+
+
+def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "BBMR_HOST": "::1",
+        "BBMR_PORT": "9",
+        "BBMR_DEVICE": "cuda:0, cuda:1",
+        "BBMR_MODEL": "light,other",
+        "BBMR_THREADS": "3",
+        "BBMR_BATCH": "4",
+        "BBMR_MAX_BODY_BYTES": "1000",
+        "BBMR_BODY_MEMORY_BYTES": "2000",
+        "BBMR_MAX_PIXELS": "64",
+        "BBMR_QUEUE_LENGTH": "2",
+        "BBMR_DEADLINE_S": "1.5",
+        "BBMR_UPLOAD_TIMEOUT_S": "0.5",
+        "BBMR_DRAIN_S": "3",
+        "BBMR_API_KEYS": "0123456789abcdef, fedcba9876543210",
+        "BBMR_CORS_ORIGINS": "https://a.example,http://localhost:3000",
+        "BBMR_LOG_FORMAT": "json",
+    }
+    assert set(given) == {f"BBMR_{name.upper()}" for name in Settings.model_fields}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert settings.device == ("cuda:0", "cuda:1")
+    assert settings.model == ("light", "other")
+    assert [key.get_secret_value() for key in settings.api_keys] == ["0123456789abcdef", "fedcba9876543210"]
+    assert settings.cors_origins == ("https://a.example", "http://localhost:3000")
+    assert (settings.deadline_s, settings.upload_timeout_s, settings.drain_s) == (1.5, 0.5, 3.0)
+    assert (settings.limits.max_container_bytes, settings.limits.max_pixels) == (1000, 64)
+
+
+def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BBMR_PORT", "9000")
+    monkeypatch.setenv("BBMR_HOST", "0.0.0.0")
+    settings = load_settings(host=None, port="0")
+    assert (settings.host, settings.port) == ("0.0.0.0", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("BBMR_PORT", "65536", "less than or equal to 65535"),
+        ("BBMR_PORT", "http", "valid integer"),
+        ("BBMR_HOST", "", "at least 1 character"),
+        ("BBMR_DEVICE", "gpu", "auto, cpu, cuda"),
+        ("BBMR_DEVICE", "cuda:0,cuda:0", "twice"),
+        ("BBMR_DEVICE", "", "auto, cpu, cuda"),
+        ("BBMR_MODEL", ",", "one or more weights"),
+        ("BBMR_THREADS", "-1", "greater than or equal to 0"),
+        ("BBMR_BATCH", "1e9", "valid integer"),
+        ("BBMR_MAX_BODY_BYTES", "0", "greater than or equal to 1"),
+        ("BBMR_MAX_BODY_BYTES", "99999999999", "BBMR_BODY_MEMORY_BYTES is below"),
+        ("BBMR_MAX_PIXELS", "many", "valid integer"),
+        ("BBMR_QUEUE_LENGTH", "0", "greater than or equal to 1"),
+        ("BBMR_DEADLINE_S", "0", "greater than 0"),
+        ("BBMR_DEADLINE_S", "inf", "less than or equal"),
+        ("BBMR_UPLOAD_TIMEOUT_S", "nan", "BBMR_UPLOAD_TIMEOUT_S"),
+        ("BBMR_API_KEYS", "changeme", "16 or more printable"),
+        ("BBMR_CORS_ORIGINS", "example.org", "scheme and host"),
+        ("BBMR_CORS_ORIGINS", "https://example.org/path", "scheme and host"),
+        ("BBMR_LOG_FORMAT", "xml", "'text' or 'json'"),
+    ],
+)
+def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=words) as caught:
+        load_settings()
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BBMR_API_KEYS", "good-enough-secret-1,badsecret")
+    with pytest.raises(UsageError) as caught:
+        load_settings()
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("BBMR_API_KEYS", "good-enough-secret-1")
+    assert "secret-1" not in repr(load_settings())
+
+
+def test_a_mistyped_variable_is_reported() -> None:
+    environment = {"BBMR_QUEUE_LENGHT": "3", "BBMR_PORT": "1", "BBMR_SERVER": "http://x", "PATH": ""}
+    assert unknown_variables(environment) == ["BBMR_QUEUE_LENGHT is no setting; is BBMR_QUEUE_LENGTH meant?"]
+
+
+def test_open_to_the_network_only_without_keys_on_a_public_address() -> None:
+    assert not Settings().open_to_the_network
+    assert Settings(host="0.0.0.0").open_to_the_network
+    assert not Settings(host="0.0.0.0", api_keys="0123456789abcdef").open_to_the_network  # type: ignore[arg-type]
