@@ -83,15 +83,17 @@ def double(line: list[list[int]]) -> list[list[int]]:
     return out
 
 
-def random_planes(grid: BlockGrid, rates: NDArray[np.uint8], seed: int) -> dict[int, NDArray[np.uint8]]:
-    """Black and white noise: it overshoots everywhere, so that every clip and every rounding is met."""
+def random_planes(
+    grid: BlockGrid, rates: NDArray[np.uint8], seed: int, extremes: float = 0.5
+) -> dict[int, NDArray[np.uint8]]:
+    """Noise with a share of black and white: it overshoots, so that every clip and every rounding is met."""
     rng = np.random.default_rng(seed)
     planes = {}
     for rate in {int(r) for r in rates.flat}:
         width, height = grid.plane_size(rate)
         noise = rng.integers(0, 256, (height, width, 3))
         extreme = rng.choice([0, 255], (height, width, 3))
-        planes[rate] = np.where(rng.random((height, width, 1)) < 0.5, noise, extreme).astype(np.uint8)
+        planes[rate] = np.where(rng.random((height, width, 1)) < extremes, extreme, noise).astype(np.uint8)
     return planes
 
 
@@ -111,6 +113,14 @@ def test_a_single_rate_composites_as_specified(rate: int) -> None:
     grid = BlockGrid(64, 48, 32)
     rates = np.full(grid.shape, rate, np.uint8)
     planes = random_planes(grid, rates, seed=rate)
+    assert composite(planes, rates, grid).tolist() == spec_composite(planes, rates, grid)
+
+
+@pytest.mark.parametrize("extremes", [0.0, 1.0])
+def test_pure_noise_and_pure_black_and_white(extremes: float) -> None:
+    grid = BlockGrid(160, 112, 16)
+    rates = parts.rate_map(grid, seed=9)
+    planes = random_planes(grid, rates, seed=10, extremes=extremes)
     assert composite(planes, rates, grid).tolist() == spec_composite(planes, rates, grid)
 
 
