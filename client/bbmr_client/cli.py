@@ -59,14 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = app(given, prog_name="bbmr-client", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else DONE
-    except SystemExit as leaving:
+    except SystemExit as leaving:  # some releases of typer turn Ctrl-C into one
         return leaving.code if isinstance(leaving.code, int) else FAILED
     except BrokenPipeError:
         # The reader has gone: nothing to say, and nothing more to flush at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (KeyboardInterrupt, typer.Abort):
-        print("bbmr-client: interrupted", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         if debug:

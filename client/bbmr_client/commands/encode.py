@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -148,5 +149,6 @@ def _beside(name: str) -> str:
 
 def _check_target(name: str, target: str) -> None:
     check_output(target)
-    if STDIO not in (name, target) and Path(target).exists() and Path(target).samefile(name):
+    there = STDIO not in (name, target) and os.path.exists(name) and os.path.exists(target)
+    if there and os.path.samefile(name, target):
         raise UsageError(f"the output would replace the photo {name}: name another with -o")

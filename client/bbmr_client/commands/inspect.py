@@ -21,6 +21,13 @@ Output = Annotated[
 PictureFormat = Annotated[Format | None, typer.Option(help="Default: what OUT's ending says, else png.")]
 Json = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
 
+_UNITS = {
+    "psnr_rgb": "PSNR-RGB dB",
+    "psnr_y": "PSNR-Y dB",
+    "ssim": "SSIM",
+    "max_difference": "largest difference",
+}
+
 
 def preview(container: Input, output: Output, format: PictureFormat = None) -> None:
     """Write the composite: the picture as it is without the network."""
@@ -94,16 +101,15 @@ def compare(
             f"{test} is {second.width}×{second.height}"
         )
     figures = measure(first.rgb, second.rgb)
-    if json:
-        report(as_json(figures))
-    else:
-        units = {
-            "psnr_rgb": "PSNR-RGB dB",
-            "psnr_y": "PSNR-Y dB",
-            "ssim": "SSIM",
-            "max_difference": "largest difference",
-        }
-        report("\n".join(f"{units.get(key, key):<20} {value:.6g}" for key, value in figures.items()))
+    report(
+        as_json(figures)
+        if json
+        else "\n".join(f"{_UNITS.get(key, key):<20}{_figure(figures[key])}" for key in figures)
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "equal" if value is None else f"{value:.6g}"
 
 
 def _lines(facts: InfoReport) -> list[str]:

@@ -1,0 +1,226 @@
+"""Bad input on the command line: each ends with one line, status 1, and nothing half-written."""
+
+from __future__ import annotations
+
+import builtins
+import socket
+import struct
+import zlib
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bbmr_shared.container import Container
+
+Fails = Callable[..., str]
+Serve = Callable[[Callable[[BaseHTTPRequestHandler, bytes], None]], str]
+
+
+class TestPhotos:
+    """Each is tried with the default output, with a new file, and over a file that must then stay as it was."""
+
+    @pytest.fixture
+    def refused(self, fails: Fails, tmp_path: Path) -> Callable[[Path], str]:
+        def call(path: Path) -> str:
+            old = tmp_path / "old.bbmr"
+            old.write_bytes(b"what was there")
+            outputs: tuple[tuple[object, ...], ...] = ((), ("-o", tmp_path / "new.bbmr"), ("-o", old))
+            lines = {fails("encode", path, *output) for output in outputs}
+            assert len(lines) == 1
+            assert path.name in next(iter(lines))
+            return lines.pop()
+
+        return call
+
+    def test_not_a_picture(self, refused: Callable[[Path], str], tmp_path: Path) -> None:
+        path = tmp_path / "letter.jpg"
+        path.write_text("Dear reader,\nthis is no picture.")
+        assert "not a picture" in refused(path)
+
+    @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+    def test_a_truncated_picture(
+        self, refused: Callable[[Path], str], tmp_path: Path, rgb: Callable[..., np.ndarray], ending: str
+    ) -> None:
+        path = tmp_path / f"half.{ending}"
+        Image.fromarray(rgb(200, 200)).save(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        assert "cut short" in refused(path) or "not a picture" in refused(path)
+
+    def test_an_empty_file(self, refused: Callable[[Path], str], tmp_path: Path) -> None:
+        path = tmp_path / "empty.jpg"
+        path.touch()
+        assert "0 bytes" in refused(path)
+
+    def test_a_folder(self, refused: Callable[[Path], str], tmp_path: Path) -> None:
+        path = tmp_path / "photos"
+        path.mkdir()
+        assert "is a folder" in refused(path)
+
+    def test_a_path_that_is_not_there(self, refused: Callable[[Path], str], tmp_path: Path) -> None:
+        assert "does not exist" in refused(tmp_path / "none.jpg")
+
+    def test_a_path_that_may_not_be_read(
+        self, refused: Callable[[Path], str], photo: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Without chmod: root, whom containers like to run tests as, may read every file."""
+        really_open = builtins.open
+
+        def denied(name: Any, *arguments: Any, **options: Any) -> Any:
+            if str(name) == str(photo):
+                raise PermissionError(13, "Permission denied", str(name))
+            return really_open(name, *arguments, **options)
+
+        monkeypatch.setattr(builtins, "open", denied)
+        assert "permission denied" in refused(photo)
+
+    def test_a_header_that_claims_20000_by_20000(
+        self, refused: Callable[[Path], str], tmp_path: Path
+    ) -> None:
+        def chunk(kind: bytes, body: bytes) -> bytes:
+            return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+        path = tmp_path / "bomb.png"
+        header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
+        path.write_bytes(
+            b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+        )
+        assert "more pixels than" in refused(path)
+
+    def test_a_container(self, refused: Callable[[Path], str], packed: Path) -> None:
+        path = packed.rename(packed.with_name("photo.jpg"))
+        assert "not a picture" in refused(path)
+
+
+def truncated(data: bytes) -> bytes:
+    return data[:-100]
+
+
+def cut_in_header(data: bytes) -> bytes:
+    return data[:40]
+
+
+def flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+def wrong_version(data: bytes) -> bytes:
+    at = data.index(b"\xa7version\x01") + 8
+    return data[:at] + b"\x63" + data[at + 1 :]
+
+
+def msgpack_bomb(data: bytes) -> bytes:
+    """Nine bytes of header that claim four thousand million entries, each with as many."""
+    return data[:8] + b"\xdf\xff\xff\xff\xff\xdd\xff\xff\xff" + bytes(16)
+
+
+def text_mode(data: bytes) -> bytes:
+    return data.replace(b"\r\n", b"\n")
+
+
+DAMAGES = [truncated, cut_in_header, flipped, wrong_version, msgpack_bomb, text_mode]
+
+
+class TestContainers:
+    @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+    @pytest.mark.parametrize("command", ["info", "verify", "preview", "ratemap", "reconstruct", "decode"])
+    def test_damaged(
+        self, fails: Fails, packed: Path, tmp_path: Path, command: str, damage: Callable[[bytes], bytes]
+    ) -> None:
+        """Whatever would be done with it, and before any server is asked."""
+        packed.write_bytes(damage(packed.read_bytes()))
+        output = [] if command in ("info", "verify") else ["-o", tmp_path / "out.png"]
+        server = ["--server", "http://127.0.0.1:9"] if command in ("reconstruct", "decode") else []
+        line = fails(command, packed, *output, *server)
+        assert packed.name in line
+        assert "server" not in line
+
+    def test_what_is_wrong_is_said(self, fails: Fails, packed: Path) -> None:
+        whole = packed.read_bytes()
+        words = {
+            truncated: "truncated",
+            flipped: "changed after writing",
+            wrong_version: "version 99",
+            text_mode: "signature",
+        }
+        for damage, word in words.items():
+            packed.write_bytes(damage(whole))
+            assert word in fails("verify", packed), damage
+
+    @pytest.mark.parametrize("name", ["none.bbmr", "folder", "empty.bbmr", "photo.png"])
+    def test_no_container_at_all(self, fails: Fails, photo: Path, tmp_path: Path, name: str) -> None:
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "empty.bbmr").touch()
+        assert name in fails("info", tmp_path / name)
+
+
+class TestServers:
+    @pytest.fixture
+    def refused(self, fails: Fails, packed: Path, tmp_path: Path) -> Callable[..., str]:
+        def call(url: str, *options: object) -> str:
+            return fails("reconstruct", packed, "-o", tmp_path / "out.png", "--server", url, *options)
+
+        return call
+
+    def test_down(self, refused: Callable[..., str]) -> None:
+        with socket.socket() as reserved:
+            reserved.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
+            line = refused(url)
+        assert f"no server at {url}" in line
+        assert "start one with bbmr-server" in line
+
+    def test_slow(self, refused: Callable[..., str]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            line = refused(f"http://127.0.0.1:{silent.getsockname()[1]}", "--timeout", 0.3)
+        assert "did not answer within 0.3 s" in line
+        assert "--timeout" in line
+
+    def test_answering_html(
+        self, refused: Callable[..., str], serve: Serve, reply: Callable[..., None]
+    ) -> None:
+        url = serve(lambda request, body: reply(request, 200, "text/html", b"<html>Welcome!"))
+        assert "answered text/html instead of image/png" in refused(url)
+
+    def test_answering_half_a_picture(self, refused: Callable[..., str], serve: Serve) -> None:
+        def handler(request: BaseHTTPRequestHandler, body: bytes) -> None:
+            request.send_response(200)
+            request.send_header("Content-Type", "image/png")
+            request.send_header("Content-Length", "100000")
+            request.end_headers()
+            request.wfile.write(b"\x89PNG\r\n\x1a\n")
+            request.close_connection = True
+
+        refused(serve(handler))
+
+    @pytest.mark.parametrize(
+        ("status", "title", "detail"),
+        [
+            (422, "Unknown model", "there are no weights named none; there are: light"),
+            (413, "Too large", "the body has more than 1000 bytes"),
+            (429, "Queue full", "try later"),
+        ],
+    )
+    def test_refusing(
+        self,
+        refused: Callable[..., str],
+        serve: Serve,
+        reply: Callable[..., None],
+        status: int,
+        title: str,
+        detail: str,
+    ) -> None:
+        body = f'{{"title": "{title}", "detail": "{detail}"}}'.encode()
+        url = serve(lambda request, _: reply(request, status, "application/problem+json", body))
+        assert refused(url, "--model", "none").endswith(f"refused ({status}): {title}: {detail}")
+
+
+def test_the_containers_above_are_good_before_they_are_damaged(packed: Path) -> None:
+    data = packed.read_bytes()
+    assert Container.from_bytes(data).to_bytes() == data
+    assert len({damage(data) for damage in DAMAGES} | {data}) == len(DAMAGES) + 1

@@ -1,0 +1,74 @@
+"""Starting: quick, without torch, and every command and option is in docs/cli.md."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ("encode", "reconstruct", "decode", "preview", "info", "verify", "ratemap", "compare", "demo")
+
+
+def python(*arguments: str) -> tuple[float, str]:
+    """(seconds of the quickest of three runs, what it wrote)."""
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - started)
+    return min(times), done.stdout
+
+
+def test_help_comes_at_once() -> None:
+    """0.17 s where it was written; the limit leaves room for a busy machine."""
+    seconds, text = python("-m", "bbmr_client", "--help")
+    assert seconds < 0.7
+    assert all(command in text for command in COMMANDS)
+
+
+def test_the_import_costs_nothing() -> None:
+    seconds, loaded = python("-c", "import sys, bbmr_client; print(*sys.modules)")
+    assert seconds < 0.5
+    assert not {"numpy", "PIL", "httpx", "typer", "torch"} & set(loaded.split())
+
+
+def test_the_whole_client_does_without_torch() -> None:
+    modules = [
+        f"bbmr_client.{path.stem}"
+        for path in (ROOT / "client/bbmr_client").glob("*.py")
+        if path.stem[0] != "_"
+    ]
+    _, loaded = python("-c", f"import sys, {', '.join(modules)}; print(*sys.modules)")
+    assert {"torch", "bbmr_models", "bbmr_server"} & set(loaded.split()) == set()
+
+
+def test_version(run: Callable[..., Any]) -> None:
+    outcome = run("--version")
+    assert outcome.code == 0
+    assert re.fullmatch(r"bbmr-client \d+\.\d+\.\d+\S*\n", outcome.out)
+
+
+def test_a_command_that_is_none(run: Callable[..., Any]) -> None:
+    outcome = run("encoed")
+    assert outcome.code == 2
+    assert "encoed" in outcome.err
+    assert "\n" not in outcome.err
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_every_option_is_documented(run: Callable[..., Any], command: str) -> None:
+    text = run(*[command] if command else [], "--help").out
+    options = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text.partition("Options:")[2]))
+    assert "--help" in options
+    documented = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    if command:
+        assert f"`bbmr-client {command}" in documented or f"`{command}`" in documented
+    missing = {option for option in options if not re.search(rf"(?<![\w-]){option}(?![\w-])", documented)}
+    assert not missing
