@@ -80,11 +80,10 @@ def test_on_this_machine(
         def load(self) -> object:
             return network
 
-    monkeypatch.setattr(
-        local,
-        "entry_points",
-        lambda **where: [Found()] if where == {"group": "bbmr.reconstruct", "name": "local"} else [],
-    )
+    def entry_points(**where: str) -> list[Found]:
+        return [Found()] if where == {"group": "bbmr.reconstruct", "name": "local"} else []
+
+    monkeypatch.setattr(local, "entry_points", entry_points)
     monkeypatch.setenv("BBMR_SERVER", "http://127.0.0.1:9")
     out = packed.with_name("out.png")
     assert run("reconstruct", packed, "-o", out, "--local", "--model", "light").code == 0
@@ -125,8 +124,8 @@ class TestWrongUsage:
         ("options", "words"),
         [
             ((), "--output"),
-            (("-o", "out.bmp"), "no picture format"),
-            (("-o", "out"), "no picture format"),
+            (("-o", "out.bmp", "--local"), "no picture format"),
+            (("-o", "out", "--local"), "no picture format"),
             (("-o", "out.png", "--format", "gif"), "--format"),
             (("-o", "out.png", "--server", "localhost"), "http://host:port"),
             (("-o", "out.png", "--server", "http://h", "--timeout", -1), "timeout"),
