@@ -52,8 +52,10 @@ def test_png_is_exact_and_the_others_are_near(format: str) -> None:
     assert difference.max() == 0 if format == "png" else difference.mean() < 6
 
 
-def test_metadata_arrives(format: str) -> None:
-    image = opened(encode_picture(picture(icc_profile=b"profile", exif=exif(), xmp=XMP), format), format)
+@pytest.mark.parametrize("marker", [b"Exif\0\0", b""], ids=["with marker", "bare"])
+def test_metadata_arrives(marker: bytes, format: str) -> None:
+    block = marker + exif().removeprefix(b"Exif\0\0")
+    image = opened(encode_picture(picture(icc_profile=b"profile", exif=block, xmp=XMP), format), format)
     assert image.info["icc_profile"] == b"profile"
     assert image.getexif()[0x010E] == "a lake"
     assert image.info["xmp"] == XMP
