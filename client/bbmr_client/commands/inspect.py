@@ -101,11 +101,8 @@ def compare(
             f"{test} is {second.width}×{second.height}"
         )
     figures = measure(first.rgb, second.rgb)
-    report(
-        as_json(figures)
-        if json
-        else "\n".join(f"{_UNITS.get(key, key):<20}{_figure(figures[key])}" for key in figures)
-    )
+    lines = [f"{_UNITS.get(key, key):<20}{_figure(value)}" for key, value in figures.items()]
+    report(as_json(figures) if json else "\n".join(lines))
 
 
 def _figure(value: float | None) -> str:

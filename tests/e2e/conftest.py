@@ -1,0 +1,57 @@
+"""One real server for the whole module, in a process of its own, asked over loopback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bbmr_client.encode import encode
+from bbmr_client.server_process import running_server
+from bbmr_shared.container import Container
+
+ROOT = Path(__file__).resolve().parents[2]
+MAX_BODY_BYTES = 300_000
+"""Small enough for a test to exceed, large enough for its containers."""
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    with running_server({"BBMR_DEVICE": "cpu", "BBMR_MAX_BODY_BYTES": str(MAX_BODY_BYTES)}) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def detail() -> np.ndarray:
+    """A part of the sample photo with sky, rock and snow: uint8 [300, 420, 3]."""
+    with Image.open(ROOT / "samples/lake-sherburne.jpg") as photo:
+        return np.asarray(photo.crop((440, 180, 860, 480)))
+
+
+@pytest.fixture(scope="session")
+def container(detail: np.ndarray) -> Container:
+    return encode(detail, rate=4)
+
+
+@pytest.fixture
+def client() -> Callable[..., tuple[int, str, str]]:
+    """Run `bbmr-client` as a process of its own: (status, standard output, standard error)."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BBMR_")}
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "bbmr_client", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return call
