@@ -77,7 +77,7 @@ def test_what_it_writes(run: Run, scene: Path, tmp_path: Path) -> None:
         rows = {row["method"]: row for row in part["rows"]}
         assert list(rows) == ["bicubic uniform", "bicubic block-based", "light uniform", "light block-based"]
         assert rows["bicubic block-based"]["samples"] <= rows["bicubic uniform"]["samples"]
-        assert rows["bicubic block-based"]["psnr_y"] > rows["bicubic uniform"]["psnr_y"] + 1
+        assert rows["bicubic block-based"]["psnr_y"] > rows["bicubic uniform"]["psnr_y"]
         assert rows["light uniform"] == {**rows["bicubic uniform"], "method": "light uniform"}, "a stand-in"
     kept = Container.from_bytes((folder / "photo.bbmr").read_bytes())
     assert len((folder / "photo.bbmr").read_bytes()) == told["tables"][0]["rows"][1]["bytes"]
