@@ -1,0 +1,212 @@
+"""Speed and size: encoding beside lossless WebP, reconstruction on the CPU, start-up and installed size.
+
+In: one photo of at least 4K size (smaller ones are enlarged by mirroring). Out: `speed.json`, `speed.md`, `speed.png`.
+Every time is the median of several runs; what is compared is measured in the same run.
+
+    python -m benchmarks.speed eval4k/4k3_glass-facade.webp --output docs/benchmarks
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from PIL import Image
+
+from .common import read_rgb, table, write
+
+SIZES = {"1080p": (1920, 1080), "2K": (2048, 1365), "4K": (3840, 2160)}
+CLIENT_REQUIREMENTS = "."
+
+
+def main(
+    photo: Annotated[Path, typer.Argument(help="A photo.")],
+    output: Annotated[Path, typer.Option(help="Where the results go.")] = Path("docs/benchmarks"),
+    runs: Annotated[int, typer.Option(help="Runs per figure.")] = 5,
+    installed_size: Annotated[
+        bool, typer.Option(help="Also install the client into a new environment.")
+    ] = True,
+) -> None:
+    """Measure, print and write."""
+    full = read_rgb(photo)
+    results: dict[str, Any] = {"photo": photo.name, "encode": encoding(cut(full, *SIZES["2K"]), runs)}
+    results["reconstruct"] = [
+        worker("reconstruct", photo, size, threads, runs) for size in ("1080p", "4K") for threads in (1, 2)
+    ]
+    results["start_up"] = start_up(runs)
+    if installed_size:
+        results["installed"] = install_size()
+    markdown = _markdown(results)
+    write(output, "speed", results, markdown)
+    _plot(results, output / "speed.png")
+    print(markdown)
+
+
+def cut(photo: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """The top left `width`×`height` pixels; mirrored where the photo is smaller."""
+    bottom, right = max(0, height - photo.shape[0]), max(0, width - photo.shape[1])
+    return np.pad(photo, ((0, bottom), (0, right), (0, 0)), mode="reflect")[:height, :width]
+
+
+def encoding(photo: NDArray[np.uint8], runs: int) -> list[dict[str, Any]]:
+    """MP/s of encoding (one thread: numpy's element-wise code and Pillow's codecs use no other)."""
+    from bbmr_client.encode import encode
+
+    megapixels = photo.shape[0] * photo.shape[1] / 1e6
+    image = Image.fromarray(photo)
+
+    def webp() -> int:
+        out = io.BytesIO()
+        image.save(out, "WEBP", lossless=True, exact=True, method=4, quality=75)
+        return len(out.getvalue())
+
+    rows: dict[str, Callable[[], int]] = {
+        "Pillow, lossless WebP of the whole photo": webp,
+        "bbmr, overall rate ×4": lambda: len(encode(photo, rate=4).to_bytes()),
+        "bbmr, overall rate ×2": lambda: len(encode(photo, rate=2).to_bytes()),
+        "bbmr, uniform ×4": lambda: len(encode(photo, rate=4, uniform=True).to_bytes()),
+    }
+    times: dict[str, list[float]] = {name: [] for name in rows}
+    sizes = {}
+    for _ in range(runs):  # in turns, so that a busy neighbour meets all of them
+        for name, run in rows.items():
+            began = time.perf_counter()
+            sizes[name] = run()
+            times[name].append(time.perf_counter() - began)
+    reference = statistics.median(times["Pillow, lossless WebP of the whole photo"])
+    return [
+        {
+            "what": name,
+            "megapixels_per_second": round(megapixels / statistics.median(times[name]), 2),
+            "times_webp": round(reference / statistics.median(times[name]), 2),
+            "bytes": sizes[name],
+        }
+        for name in rows
+    ]
+
+
+def worker(kind: str, photo: Path, size: str, threads: int, runs: int) -> dict[str, Any]:
+    """Run one measurement in a process of its own, so that its peak memory is its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.speed_worker",
+        kind,
+        str(photo),
+        size,
+        str(threads),
+        str(runs),
+    ]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    result: dict[str, Any] = json.loads(answer.stdout)
+    return {"size": size, "threads": threads} | result
+
+
+def start_up(runs: int) -> dict[str, float]:
+    """Seconds of `import bbmr_client` (over a bare interpreter) and of `bbmr-client --help`; the fastest of the runs."""
+    bare = _fastest([sys.executable, "-c", "pass"], runs)
+    imported = _fastest([sys.executable, "-c", "import bbmr_client; bbmr_client.encode"], runs)
+    shown = _fastest([sys.executable, "-m", "bbmr_client", "--help"], runs)
+    return {"import_seconds": round(imported - bare, 3), "help_seconds": round(shown, 3)}
+
+
+def install_size() -> dict[str, Any]:
+    """Size of a new environment with the client alone, in MB of 10⁶ bytes; pip itself taken off."""
+    folder = Path(tempfile.mkdtemp(prefix="bbmr-size-"))
+    try:
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        python = folder / "bin" / "python"
+        empty = _megabytes(folder)
+        subprocess.run(
+            [python, "-m", "pip", "install", "-q", CLIENT_REQUIREMENTS], check=True, capture_output=True
+        )
+        check = "import importlib.util as u; print(u.find_spec('torch') is not None)"
+        torch = subprocess.run(
+            [python, "-c", check], check=True, capture_output=True, text=True
+        ).stdout.strip()
+        return {"megabytes": round(_megabytes(folder) - empty, 1), "has_torch": torch == "True"}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fastest(command: list[str], runs: int) -> float:
+    seconds = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def _megabytes(folder: Path) -> float:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def _markdown(results: dict[str, Any]) -> str:
+    rows = [["encode, 2K (2.8 MP)", "MP/s", "× lossless WebP", "bytes"]]
+    for row in results["encode"]:
+        numbers = [f"{row['megapixels_per_second']:.2f}", f"{row['times_webp']:.2f}", f"{row['bytes']:,}"]
+        rows.append([row["what"], *numbers])
+    again = [
+        [
+            "reconstruct, `light`, ×4, CPU",
+            "threads",
+            "total ms",
+            "composite ms",
+            "network ms",
+            "peak MB over idle",
+        ]
+    ]
+    for row in results["reconstruct"]:
+        cells = [f"{row[key]:,.0f}" for key in ("total_ms", "composite_ms", "network_ms", "peak_mb")]
+        again.append([row["size"], str(row["threads"]), *cells])
+    start = results["start_up"]
+    lines = [
+        f"`import bbmr_client`: {start['import_seconds']} s; `bbmr-client --help`: {start['help_seconds']} s."
+    ]
+    if "installed" in results:
+        torch = "with" if results["installed"]["has_torch"] else "without"
+        lines.append(f"Installed client ({torch} torch): {results['installed']['megabytes']} MB.")
+    return "\n\n".join([table(rows), table(again), " ".join(lines)])
+
+
+def _plot(results: dict[str, Any], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 3.6))
+    rows = results["encode"]
+    left.barh([row["what"] for row in rows], [row["megapixels_per_second"] for row in rows], color="#6f8fae")
+    left.set_xlabel("MP/s, one thread")
+    left.invert_yaxis()
+    names = [
+        f"{row['size']}, {row['threads']} thread{'s' * (row['threads'] > 1)}"
+        for row in results["reconstruct"]
+    ]
+    before = [row["composite_ms"] for row in results["reconstruct"]]
+    right.barh(names, before, color="#b8c4d0", label="decode and composite")
+    network = [row["network_ms"] for row in results["reconstruct"]]
+    right.barh(names, network, left=before, color="#d9772b", label="network")
+    right.set_xlabel("ms")
+    right.invert_yaxis()
+    right.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,34 @@
+"""What the tests of the models share: the sample photo, reduced, and a small untrained network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from bbmr_models.jointsr import JointSR, JointSRConfig
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "lake-sherburne.jpg"
+
+
+@pytest.fixture(scope="session")
+def photo() -> NDArray[np.uint8]:
+    """A part of the sample photo with water, trees and rock, `uint8 [500, 700, 3]`: no multiple of 16."""
+    with Image.open(SAMPLE) as image:
+        return np.asarray(image.convert("RGB").resize((1280, 720), Image.Resampling.LANCZOS))[
+            150:650, 300:1000
+        ]
+
+
+def small_network(seed: int = 0, gain: float = 1.0, **config: int) -> JointSR:
+    """An untrained network whose correction is clearly not zero."""
+    torch.manual_seed(seed)
+    sizes = {"channels": 8, "blocks": 1, "deblock": 8, "tile": 256, "halo": 48} | config
+    model = JointSR(JointSRConfig(**sizes)).eval()
+    with torch.no_grad():
+        model.head.weight.mul_(10 * gain)
+    return model

@@ -1,0 +1,51 @@
+"""The network itself: untrained it is the composite, and what it sees is bounded."""
+
+from __future__ import annotations
+
+import torch
+
+from bbmr_models.jointsr import Canvas, JointSR, JointSRConfig
+
+from .conftest import small_network
+
+
+def canvas(side: int = 128, rate: int = 4, seed: int = 1) -> Canvas:
+    generator = torch.Generator().manual_seed(seed)
+    picture = torch.rand((1, 3, side, side), generator=generator)
+    pool = torch.nn.functional.avg_pool2d
+    rates = torch.full((1, 1, side // 4, side // 4), rate)
+    return Canvas(picture, pool(picture, 2), pool(picture, 4), rates, torch.zeros(rates.shape))
+
+
+def test_an_untrained_network_is_close_to_the_composite() -> None:
+    torch.manual_seed(0)
+    model = JointSR(JointSRConfig())
+    with torch.inference_mode():
+        assert model.correction(canvas()).abs().mean() < 0.05
+
+
+def test_the_radius_bounds_what_a_pixel_depends_on() -> None:
+    model = small_network(blocks=2)
+    assert model.radius is not None
+    seen = canvas(rate=2)
+    for tensor in (seen.base, seen.half, seen.quarter):
+        tensor.requires_grad_()
+    model.correction(seen)[0, :, 64, 64].sum().backward()
+    for tensor, scale in ((seen.base, 1), (seen.half, 2), (seen.quarter, 4)):
+        assert tensor.grad is not None
+        touched = tensor.grad[0].abs().sum(0).nonzero() * scale
+        assert (touched - 64).abs().max() <= model.radius
+
+
+def test_the_deblock_branch_is_a_switch() -> None:
+    without = JointSR(JointSRConfig(deblock=0))
+    assert without.deblock is None
+    assert without.correction(canvas()).shape == (1, 3, 128, 128)
+
+
+def test_rate_and_coding_error_are_inputs() -> None:
+    model, seen = small_network(), canvas()
+    with torch.inference_mode():
+        plain = model.correction(seen)
+        assert not torch.equal(plain, model.correction(seen._replace(rate=seen.rate * 2)))
+        assert not torch.equal(plain, model.correction(seen._replace(error=seen.error + 100)))

@@ -1,0 +1,146 @@
+"""Reconstruction: promises about tiles, regions, threads, strength and exactness."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from bbmr_client.encode import encode
+from bbmr_models import load
+from bbmr_models.reconstruct import CancelledError, Reconstructor, reconstruct_local
+from bbmr_shared.composite import preview
+from bbmr_shared.errors import IncompatibleModelError, UnknownModelError
+from bbmr_shared.metrics import psnr_y
+
+from .conftest import small_network
+
+Picture = NDArray[np.uint8]
+
+
+def pixels(image: object) -> NDArray[np.int16]:
+    return np.asarray(image).astype(np.int16)
+
+
+@pytest.mark.parametrize("rate", [4, 2])
+def test_the_shipped_network_beats_the_composite(photo: Picture, rate: int) -> None:
+    for uniform in (True, False):
+        container = encode(photo, rate=rate, uniform=uniform)
+        restored = np.asarray(reconstruct_local(container))
+        gain = psnr_y(photo, restored) - psnr_y(photo, np.asarray(preview(container)))
+        assert gain > 0.4, f"×{rate} uniform={uniform}: {gain:+.2f} dB"
+
+
+def test_tiled_is_untiled(photo: Picture) -> None:
+    container = encode(photo, rate=3)
+    model = load("light")
+    assert model.radius is not None
+    assert model.radius <= model.config.halo
+    whole = pixels(Reconstructor(model).reconstruct(container))
+    model.config = replace(model.config, tile=128)
+    tiled = pixels(Reconstructor(model).reconstruct(container))
+    assert np.abs(whole - tiled).max() <= 1
+
+
+def test_one_thread_two_threads_and_batches_agree(photo: Picture) -> None:
+    container = encode(photo, rate=4)
+    model = small_network()
+    threads = torch.get_num_threads()
+    try:
+        results = []
+        for count, batch in ((1, 1), (2, 1), (2, 2), (2, 8)):
+            torch.set_num_threads(count)
+            results.append(pixels(Reconstructor(model, batch=batch).reconstruct(container)))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(np.abs(result - results[0]).max() <= 1 for result in results)
+
+
+@pytest.mark.parametrize("region", [(0, 0, 700, 500), (250, 130, 33, 77), (699, 499, 1, 1), (0, 255, 700, 2)])
+def test_a_region_is_that_part_of_the_picture(photo: Picture, region: tuple[int, int, int, int]) -> None:
+    container = encode(photo, rate=4)
+    reconstructor = Reconstructor(small_network())
+    x, y, width, height = region
+    whole = pixels(reconstructor.reconstruct(container))
+    part = pixels(reconstructor.reconstruct(container, region))
+    np.testing.assert_array_equal(part, whole[y : y + height, x : x + width])
+
+
+@pytest.mark.parametrize("region", [(-1, 0, 5, 5), (0, 0, 701, 5), (0, 0, 0, 5), (10, 499, 5, 2)])
+def test_a_region_outside_is_refused(photo: Picture, region: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ValueError, match="not inside"):
+        Reconstructor(small_network()).reconstruct(encode(photo), region)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (127, 129), (16, 128), (129, 16)])
+def test_any_size_works(photo: Picture, size: tuple[int, int]) -> None:
+    width, height = size
+    container = encode(photo[:height, :width], rate=4)
+    assert reconstruct_local(container).size == size
+
+
+def test_strength_scales_the_correction_and_none_is_the_composite(photo: Picture) -> None:
+    container = encode(photo, rate=4)
+    reconstructor = Reconstructor(small_network())
+    none, half, full = (
+        pixels(reconstructor.reconstruct(replace(container, strength=strength))) for strength in (0, 1, 2)
+    )
+    np.testing.assert_array_equal(none, pixels(preview(container)))
+    assert np.abs(full - none).max() > 2
+    inside = (full > 0) & (full < 255) & (none > 0) & (none < 255)
+    assert np.abs((full - none) - 2 * (half - none))[inside].max() <= 2
+
+
+def test_a_strength_map_acts_on_its_own_blocks_only(photo: Picture) -> None:
+    container = encode(photo, rate=4, uniform=True)
+    strengths = np.zeros(container.grid.shape, np.uint8)
+    strengths[1, 2] = 2
+    reconstructor = Reconstructor(small_network())
+    result = pixels(reconstructor.reconstruct(replace(container, strength_map=strengths)))
+    full, none = pixels(reconstructor.reconstruct(container)), pixels(preview(container))
+    block = (slice(128, 256), slice(256, 384))
+    np.testing.assert_array_equal(result[block], full[block])
+    outside = np.ones(result.shape[:2], bool)
+    outside[block] = False
+    np.testing.assert_array_equal(result[outside], none[outside])
+
+
+def test_lossless_blocks_at_rate_1_come_back_exactly(photo: Picture) -> None:
+    container = encode(photo, rate=2)
+    finest = container.grid.expand(container.rate_map)[:500, :700] == 1
+    assert finest.any()
+    restored = np.asarray(Reconstructor(small_network(gain=5)).reconstruct(container))
+    np.testing.assert_array_equal(restored[finest], photo[finest])
+
+
+def test_the_coding_error_reaches_the_network(photo: Picture) -> None:
+    container = encode(photo, rate=4, uniform=True)
+    noisy = replace(container, planes=tuple(replace(plane, error=120) for plane in container.planes))
+    reconstructor = Reconstructor(small_network())
+    assert (pixels(reconstructor.reconstruct(container)) != pixels(reconstructor.reconstruct(noisy))).any()
+
+
+def test_planes_of_an_unknown_downscaler_are_refused(photo: Picture) -> None:
+    container = replace(encode(photo), downscaler="learned")
+    with pytest.raises(IncompatibleModelError, match="learned"):
+        reconstruct_local(container)
+
+
+def test_the_weights_that_the_container_names_must_exist(photo: Picture) -> None:
+    with pytest.raises(UnknownModelError, match="no-such-model"):
+        reconstruct_local(encode(photo, model="no-such-model"))
+
+
+def test_cancelling_stops_between_tiles(photo: Picture) -> None:
+    asked = []
+
+    def cancelled() -> bool:
+        asked.append(True)
+        return len(asked) > 2
+
+    with pytest.raises(CancelledError):
+        Reconstructor(small_network(tile=128)).reconstruct(encode(photo), cancelled=cancelled)
+    assert len(asked) == 3
