@@ -47,6 +47,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         try:
             yield
         finally:
+            # Under uvicorn every request is over by now.
             await asyncio.to_thread(engine.stop, settings.drain_s)
             service.close()
 

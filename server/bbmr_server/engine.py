@@ -16,7 +16,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
@@ -24,40 +24,14 @@ from bbmr_shared.errors import BbmrError, UnknownModelError
 from bbmr_shared.limits import DEFAULT_LIMITS
 from bbmr_shared.output import OUTPUT_FORMATS, encode_picture
 
-from .errors import DeadlineError, NotReadyError, QueueFullError
+from .errors import NotReadyError, QueueFullError
+from .job import Job, too_late
 from .places import Places
 from .thumbnail import thumbnail
 from .warmup import tiny_container
-from .work import Answer, Planes, ReconstructorFactory, Reconstructs, Work, check_region
+from .work import Answer, ReconstructorFactory, Reconstructs, Work, check_region
 
 log = logging.getLogger("bbmr_server.engine")
-
-
-class _Job:
-    """One piece of work on its way. Only the thread that holds its stage changes it."""
-
-    def __init__(self, work: Work, model: str, deadline: float) -> None:
-        self.work = work
-        self.model = model
-        self.deadline = deadline
-        self.pixels = work.container.grid.padded_width * work.container.grid.padded_height
-        self.future: Future[Answer] = Future()
-        self.abandoned = threading.Event()
-        self.planes: Planes | None = None
-        self.seconds: dict[str, float] = {}
-        self.waiting_since = time.monotonic()
-
-    def given_up(self) -> bool:
-        """Whether nobody wants the answer any more."""
-        return self.abandoned.is_set() or time.monotonic() >= self.deadline
-
-    def settle(self, outcome: Answer | BaseException) -> None:
-        """Tell the waiting side, unless it has gone or was told before."""
-        with contextlib.suppress(InvalidStateError):
-            if isinstance(outcome, Answer):
-                self.future.set_result(outcome)
-            else:
-                self.future.set_exception(outcome)
 
 
 class Engine:
@@ -88,11 +62,11 @@ class Engine:
         self.models = tuple(models)
         self.catalogue = dict(catalogue or {})
         self.devices = tuple(devices)
-        self.places: Places[_Job] = Places(queue_length, memory_pixels)
+        self.places: Places[Job] = Places(queue_length, memory_pixels)
         self.failure: BaseException | None = None
         self._factory = factory
         self._typical_seconds = 1.0
-        self._decoded: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._decoded: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._pool = ThreadPoolExecutor(stage_threads, thread_name_prefix="bbmr-stage")
         self._workers: list[threading.Thread] = []
         self._warm: set[str] = set()
@@ -124,12 +98,24 @@ class Engine:
         self._stopping = True
         if self.failure is None:
             self.places.wait_until_empty(timeout)
-        self._refuse_all()
+        self.refuse_all()
         for _ in self._workers:
             self._decoded.put(None)
         for worker in self._workers:
             worker.join(10.0)
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def refuse_all(self) -> None:
+        """Take nothing more and refuse what is inside; what runs stops at its next tile."""
+        self._stopping = True
+        for job in self.places.inside():
+            job.abandoned.set()
+            job.settle(self._not_ready())
+            self.places.withdraw(job)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (decoded := self._decoded.get_nowait()) is not None:
+                    self._finish(decoded, self._not_ready())
 
     @property
     def started(self) -> bool:
@@ -163,7 +149,7 @@ class Engine:
         """
         if work.region is not None:
             check_region(work.region, work.container)
-        job = _Job(work, self.model_for(work), time.monotonic() + deadline_s)
+        job = Job(work, self.model_for(work), time.monotonic() + deadline_s)
         self.check_ready()
         if not self.places.enter(job):
             raise self._full()
@@ -172,7 +158,7 @@ class Engine:
             timeout = None if math.isinf(deadline_s) else deadline_s
             return await asyncio.wait_for(asyncio.wrap_future(job.future), timeout)
         except TimeoutError:
-            raise _too_late() from None
+            raise too_late() from None
         finally:
             job.abandoned.set()
             if self.places.withdraw(job):
@@ -200,38 +186,27 @@ class Engine:
             except RuntimeError:  # the pool is shut down
                 self._finish(job, self._not_ready())
 
-    def _finish(self, job: _Job, outcome: Answer | BaseException) -> None:
+    def _finish(self, job: Job, outcome: Answer | BaseException) -> None:
         job.planes = None
         self.places.leave(job)
         job.settle(outcome)
         self._advance()
 
-    def _refuse_all(self) -> None:
-        """Nobody will work on what is inside: say so, and stop what runs at its next tile."""
-        for job in self.places.inside():
-            job.abandoned.set()
-            job.settle(self._not_ready())
-            self.places.withdraw(job)
-        with contextlib.suppress(queue.Empty):
-            while True:
-                if (decoded := self._decoded.get_nowait()) is not None:
-                    self._finish(decoded, self._not_ready())
-
     # Stages
 
-    def _stage(self, stage: Callable[[_Job], None], job: _Job) -> None:
+    def _stage(self, stage: Callable[[Job], None], job: Job) -> None:
         """Run one stage; whatever it raises becomes the job's outcome."""
         if job.given_up():
-            self._finish(job, _too_late())
+            self._finish(job, too_late())
             return
         try:
             stage(job)
         except Exception as error:
             if not isinstance(error, BbmrError) and not job.given_up():
                 log.exception("a request failed unexpectedly")
-            self._finish(job, _too_late() if job.given_up() else error)
+            self._finish(job, too_late() if job.given_up() else error)
 
-    def _decode(self, job: _Job) -> None:
+    def _decode(self, job: Job) -> None:
         work, began = job.work, time.monotonic()
         job.seconds["queue"] = began - job.waiting_since
         planes = work.container.decode_planes()
@@ -246,7 +221,7 @@ class Engine:
             job.planes = planes
             self._decoded.put(job)
 
-    def _network(self, job: _Job, reconstructor: Reconstructs) -> None:
+    def _network(self, job: Job, reconstructor: Reconstructs) -> None:
         work, began = job.work, time.monotonic()
         job.seconds["queue"] += began - job.waiting_since
         picture = reconstructor.reconstruct(
@@ -257,7 +232,7 @@ class Engine:
         self._typical_seconds += 0.2 * (job.seconds["network"] - self._typical_seconds)
         self._pool.submit(self._stage, lambda it: self._encode(it, picture, it.model), job)
 
-    def _encode(self, job: _Job, picture: Image.Image, model: str) -> None:
+    def _encode(self, job: Job, picture: Image.Image, model: str) -> None:
         began = time.monotonic()
         data = encode_picture(picture, job.work.format)
         job.seconds["encode"] = time.monotonic() - began
@@ -268,7 +243,7 @@ class Engine:
 
     def _worker(self, device: str) -> None:
         """The thread of one device: load, warm up, then one decoded job after the other."""
-        job: _Job | None = None
+        job: Job | None = None
         try:
             reconstructors = {name: self._factory(name, device) for name in self.models}
             for reconstructor in reconstructors.values():
@@ -285,25 +260,25 @@ class Engine:
             self._warm.discard(device)
             self._died(error, job)
 
-    def _died(self, error: BaseException, job: _Job | None) -> None:
+    def _died(self, error: BaseException, job: Job | None) -> None:
         others = [w for w in self._workers if w.is_alive() and w is not threading.current_thread()]
         if not others:
             self.failure = error
         if job is not None:
             self._finish(job, NotReadyError("the engine failed while it worked on this; try again"))
         if not others:
-            self._refuse_all()
+            self.refuse_all()
             if self._on_failure is not None:
                 self._on_failure()
 
     # Refusals
 
     def _not_ready(self) -> NotReadyError:
-        if self._stopping:
-            return NotReadyError("the server is stopping; try another or come back later")
         if self.failure is not None:
             why = self.failure if isinstance(self.failure, BbmrError) else "the server's log says why"
             return NotReadyError(f"the engine has failed: {why}", retry_after=60)
+        if self._stopping:
+            return NotReadyError("the server is stopping; try another or come back later")
         return NotReadyError("the engine is still loading; try again in a few seconds")
 
     def _full(self) -> QueueFullError:
@@ -312,7 +287,3 @@ class Engine:
             f"all {self.places.length} places are taken; try again later",
             retry_after=min(60, max(1, math.ceil(seconds / 2))),
         )
-
-
-def _too_late() -> DeadlineError:
-    return DeadlineError("the picture was not finished in time; send a smaller one, or try again later")

@@ -7,6 +7,8 @@ is said in one line on standard error. This module imports nothing but the stand
 from __future__ import annotations
 
 import argparse
+import asyncio
+import math
 import signal
 import socket
 import sys
@@ -30,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _serve(host=options.host, port=options.port)
         except BbmrError as error:
             return _fail(str(error))
+    except KeyboardInterrupt:
+        return 130
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in NEEDS:
@@ -68,9 +72,10 @@ def _serve(host: str | None, port: str | None) -> int:
 
     settings = load_settings(host=host, port=port)
     logs.configure(settings.log_format)
-    tell = _say if settings.log_format == "text" else logs.events.warning
+    tell = _say if settings.log_format == "text" else logs.events.info
     listener = _listen(settings)
     app = create_app(settings)
+    engine = app.state.service.engine
     for warning in unknown_variables():
         tell(f"warning: {warning}")
     if settings.open_to_the_network:
@@ -88,7 +93,8 @@ def _serve(host: str | None, port: str | None) -> int:
         server_header=False,
         date_header=True,
         timeout_keep_alive=15,
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        # The engine refuses what is left at drain_s; this is for connections that hang on after that.
+        timeout_graceful_shutdown=math.ceil(settings.drain_s) + 2,
     )
     address = _url(listener)
 
@@ -98,19 +104,22 @@ def _serve(host: str | None, port: str | None) -> int:
             if self.started:
                 tell(f"listening on {address}")
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            asyncio.get_running_loop().call_later(settings.drain_s, engine.refuse_all)
+            await super().shutdown(sockets)
+
     server = Server(config)
 
     def stop() -> None:
         server.should_exit = True
 
     app.state.on_failure = stop
-    # uvicorn raises the signal again once it has stopped; by then there is nothing left to do.
+    # For a signal before uvicorn listens to them; after its stop it raises the signal again, which then is harmless.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: stop())
     server.run(sockets=[listener])
-    failure = app.state.service.engine.failure
-    if failure is not None:
-        return _fail(f"the engine has failed: {failure}")
+    if engine.failure is not None:
+        return _fail(f"the engine has failed: {engine.failure}")
     return 0 if server.started else 1
 
 

@@ -26,6 +26,9 @@ REQUEST_ID = "X-Request-ID"
 CLIENT_GONE = 499
 """What logs and metrics say where the client left before the answer; never sent."""
 
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Asked every few seconds by machines; only their failures are worth a line in the log."""
+
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -80,7 +83,8 @@ class Watch:
                 "received": received,
                 "sent": sent,
             }
-            logs.access.info("request", extra={"fields": fields})
+            if status >= 400 or path not in PROBES:
+                logs.access.info("request", extra={"fields": fields})
 
 
 class Linger:

@@ -19,7 +19,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from bbmr_client.encode import encode
 from bbmr_client.http import Client
@@ -93,6 +93,15 @@ def test_threads_batch_and_company_do_not_change_the_picture(
     assert largest_difference(first, offline) <= 1
     assert largest_difference(second, offline) <= 1
     assert largest_difference(part, offline.crop((300, 200, 633, 501))) <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (127, 129), (640, 3)])
+def test_odd_sizes_with_everything_a_photo_carries(size: tuple[int, int]) -> None:
+    photo = Image.new("RGBA", size, (200, 30, 90, 77))
+    photo.info["icc_profile"] = icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    (picture,) = make(Engine(make_factory()), [Work(encode(photo, rate=2.0))])
+    assert (picture.size, picture.mode, picture.info["icc_profile"]) == (size, "RGBA", icc)
+    assert largest_difference(picture, photo) <= 3  # a flat picture stays flat
 
 
 def test_over_http_it_is_the_same_picture(
