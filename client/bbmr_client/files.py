@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import shutil
 import stat
 import sys
-import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -113,26 +114,19 @@ def _is_special(path: Path) -> bool:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.", suffix=".part")
+    temporary = path.with_name(f".bbmr-{secrets.token_hex(8)}.part")
     try:
+        # Opened by hand and not with tempfile, whose files only their owner may read: here the umask decides.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         with open(handle, "wb") as file:
             _write_all(file, data)
-        os.chmod(temporary, _mode_for(path))
+        if path.exists():
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-
-
-def _mode_for(path: Path) -> int:
-    """The mode of the file that is replaced, or what the umask gives a new one (mkstemp's is 0600)."""
-    try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except OSError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
 
 
 def _reason(problem: BaseException) -> str:

@@ -4,24 +4,22 @@
         picture = client.reconstruct(container)
 
 In: a container (or its bytes). Out: a `PIL.Image.Image`, or the answer's bytes; every failure is a `ServiceError`.
-`Client` and `AsyncClient` differ only in how bytes are moved: requests are written in `_Service`, answers judged in
-`_Exchange`, each once.
+`Client` and `AsyncClient` differ only in how bytes are moved: requests are written in `service`, answers judged in
+`answer`, each once.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import httpx
 from PIL import Image
 
-from bbmr_client.answer import JSON, Answer, Collector, clean, load_picture, open_picture, parse_json
-from bbmr_shared.container import MEDIA_TYPE, Container
+from bbmr_client.answer import Answer, Collector, clean, load_picture, parse_json
+from bbmr_client.service import Region, Request, Service, Timeouts
+from bbmr_shared.container import Container
 from bbmr_shared.errors import (
     BadAnswerError,
     ServerRefusedError,
@@ -31,38 +29,8 @@ from bbmr_shared.errors import (
     UsageError,
 )
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
-from bbmr_shared.output import get_format
 
-Region = tuple[int, int, int, int]
-"""x, y, width, height in pixels of the picture."""
-
-_BYTES_PER_PIXEL = 6  # an uncompressed RGBA picture has 4
-_SPARE_BYTES = 8 << 20  # metadata and file structure
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """Seconds that each step may take: `read` is the longest silence, `total` the whole exchange.
-
-    httpx's own default is 5 s for each, which a large picture on a CPU exceeds.
-    """
-
-    connect: float = 10.0
-    read: float = 300.0
-    write: float = 60.0
-    pool: float = 10.0
-    total: float = 900.0
-
-    @classmethod
-    def of(cls, timeout: float | Timeouts | None) -> Timeouts:
-        """A number limits the whole exchange; None means the defaults."""
-        if timeout is None:
-            return cls()
-        if isinstance(timeout, Timeouts):
-            return timeout
-        if not timeout > 0:
-            raise UsageError(f"a timeout is a positive number of seconds, not {timeout}")
-        return cls(min(10.0, timeout), timeout, min(60.0, timeout), min(10.0, timeout), timeout)
+__all__ = ["Answer", "AsyncClient", "Client", "Region", "Timeouts"]
 
 
 class Client:
@@ -86,8 +54,8 @@ class Client:
         limits: Limits = DEFAULT_LIMITS,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._service = _Service(base_url, timeout, api_key, limits)
-        self._http = httpx.Client(**self._service.client_arguments(transport))
+        self._service = Service(base_url, timeout, api_key, limits)
+        self._http = httpx.Client(**_client_arguments(self._service.timeouts, transport))
 
     def reconstruct(
         self, container: Container | bytes, *, region: Region | None = None, model: str | None = None
@@ -125,7 +93,8 @@ class Client:
         """Give the connections back. Leaving a `with` block does it too."""
         self._http.close()
 
-    def _send(self, exchange: _Exchange) -> Answer:
+    def _send(self, request: Request) -> Answer:
+        exchange = _Exchange(self._service, request)
         try:
             with self._http.stream(**exchange.arguments) as response:
                 exchange.begin(response)
@@ -156,8 +125,8 @@ class AsyncClient:
         limits: Limits = DEFAULT_LIMITS,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._service = _Service(base_url, timeout, api_key, limits)
-        self._http = httpx.AsyncClient(**self._service.client_arguments(transport))
+        self._service = Service(base_url, timeout, api_key, limits)
+        self._http = httpx.AsyncClient(**_client_arguments(self._service.timeouts, transport))
 
     async def reconstruct(
         self, container: Container | bytes, *, region: Region | None = None, model: str | None = None
@@ -195,7 +164,8 @@ class AsyncClient:
         """Give the connections back. Leaving an `async with` block does it too."""
         await self._http.aclose()
 
-    async def _send(self, exchange: _Exchange) -> Answer:
+    async def _send(self, request: Request) -> Answer:
+        exchange = _Exchange(self._service, request)
         try:
             async with self._http.stream(**exchange.arguments) as response:
                 exchange.begin(response)
@@ -214,74 +184,26 @@ class AsyncClient:
         await self.close()
 
 
-class _Service:
-    """What is the same for every exchange with one server."""
-
-    def __init__(
-        self, base_url: str, timeout: float | Timeouts | None, api_key: str | None, limits: Limits
-    ) -> None:
-        self.url, self.shown = _checked_url(base_url)
-        self.timeouts = Timeouts.of(timeout)
-        self.limits = limits
-        self._headers = {"User-Agent": "bbmr-client", "Accept-Encoding": "identity"}
-        if api_key:
-            if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
-                raise UsageError("an API key has printable ASCII characters and no spaces")
-            self._headers["Authorization"] = f"Bearer {api_key}"
-
-    def client_arguments(self, transport: object | None) -> dict[str, Any]:
-        times = self.timeouts
-        timeout = httpx.Timeout(connect=times.connect, read=times.read, write=times.write, pool=times.pool)
-        arguments: dict[str, Any] = {"timeout": timeout, "follow_redirects": False}
-        if transport is not None:
-            return {**arguments, "transport": transport}
-        # A proxy from the environment is for the world outside; a server on this machine is asked directly.
-        return {**arguments, "mounts": dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))}
-
-    def reconstruct(
-        self, container: Container | bytes, format: str, region: Region | None, model: str | None
-    ) -> _Exchange:
-        params = {} if region is None else {"region": ",".join(map(str, region))}
-        if model is not None:
-            params["model"] = model
-        size = _answer_size(container, region)
-        pixels = size[0] * size[1] if size else self.limits.max_pixels
-        return _Exchange(
-            self,
-            accept=get_format(format).mime,
-            most=_BYTES_PER_PIXEL * pixels + _SPARE_BYTES,
-            method="POST",
-            url=self.url + "/reconstruct",
-            params=params,
-            content=container if isinstance(container, bytes) else container.to_bytes(),
-            headers=self._headers | {"Content-Type": MEDIA_TYPE},
-        )
-
-    def get(self, path: str) -> _Exchange:
-        return _Exchange(
-            self, accept=JSON, most=_SPARE_BYTES, method="GET", url=self.url + path, headers=self._headers
-        )
-
-    def check(self, answer: Answer, container: Container | bytes, region: Region | None) -> Image.Image:
-        """The picture in the answer, not decoded, once its header is what was asked for."""
-        return open_picture(self.shown, answer, _answer_size(container, region), self.limits)
-
-
 class _Exchange:
     """One request, and the judgement of its answer while it comes in."""
 
-    def __init__(
-        self, service: _Service, *, accept: str, most: int, headers: Mapping[str, str], **arguments: Any
-    ) -> None:
-        self.arguments = {**arguments, "headers": {**headers, "Accept": accept}}
-        self._service, self._accept, self._most = service, accept, most
+    def __init__(self, service: Service, request: Request) -> None:
+        self.arguments: dict[str, Any] = {
+            "method": request.method,
+            "url": request.url,
+            "headers": dict(request.headers),
+            "params": dict(request.params),
+            "content": request.content,
+        }
+        self._service, self._request = service, request
         self._deadline = time.monotonic() + service.timeouts.total
         self._collector: Collector | None = None
 
     def begin(self, response: httpx.Response) -> None:
         """Judge the status line and the headers."""
         status, headers = response.status_code, response.headers
-        self._collector = Collector(self._service.shown, status, headers, self._accept, self._most)
+        wanted = self._request
+        self._collector = Collector(self._service.shown, status, headers, wanted.accept, wanted.most)
 
     def feed(self, piece: bytes) -> None:
         """Take a piece of the body; raises once it is too much or too late."""
@@ -322,21 +244,10 @@ class _Exchange:
                 return BadAnswerError(f"{server} did not answer as HTTP asks ({why})")
 
 
-def _checked_url(base_url: str) -> tuple[str, str]:
-    """(the address without a trailing slash, the same without user and password for messages)."""
-    try:
-        urlsplit(base_url)  # httpx lets brackets pass that are never closed
-        url = httpx.URL(base_url)
-    except (httpx.InvalidURL, TypeError, ValueError):
-        raise UsageError(f"{base_url!r} is not the address of a server: write http://host:port") from None
-    if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
-        raise UsageError(f"{base_url!r} is not the address of a server: write http://host:port")
-    shown = str(url.copy_with(username=None, password=None)) if url.userinfo else str(url)
-    return str(url).rstrip("/"), shown.rstrip("/")
-
-
-def _answer_size(container: Container | bytes, region: Region | None) -> tuple[int, int] | None:
-    """(width, height) that the picture must have; None where only the server can know."""
-    if region is not None:
-        return region[2], region[3]
-    return None if isinstance(container, bytes) else (container.width, container.height)
+def _client_arguments(times: Timeouts, transport: object | None) -> dict[str, Any]:
+    timeout = httpx.Timeout(connect=times.connect, read=times.read, write=times.write, pool=times.pool)
+    arguments: dict[str, Any] = {"timeout": timeout, "follow_redirects": False}
+    if transport is not None:
+        return {**arguments, "transport": transport}
+    # A proxy from the environment is for the world outside; a server on this machine is asked directly.
+    return {**arguments, "mounts": dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))}

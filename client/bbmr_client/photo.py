@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from bbmr_client import exif as exif_block
-from bbmr_client.files import read_file
+from bbmr_client.files import STDIO, read_file
 from bbmr_shared.errors import BbmrError, LimitExceededError, PictureError
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
@@ -81,7 +81,7 @@ def load_photo(source: Source, limits: Limits = DEFAULT_LIMITS, name: str | None
     if isinstance(source, bytes | bytearray | memoryview):
         data, name = bytes(source), name or "the picture"
     else:
-        name = name or str(source)
+        name = name or ("standard input" if source == STDIO else str(source))
         data = read_file(source, limit=limits.max_photo_bytes, error=PictureError)
     if not data:
         raise PictureError(f"{name} is empty: 0 bytes")
