@@ -7,6 +7,7 @@ A traceback is shown with `--debug` only.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -116,7 +117,8 @@ def _show_version(wanted: bool) -> None:
 
 
 def _quiet_pillow() -> None:
-    """Large photos are checked against our own limits; Pillow's warning on the way there is noise."""
+    """Large and broken photos get one line of our own; what Pillow warns and logs on the way there is noise."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit", category=RuntimeWarning)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")

@@ -42,7 +42,7 @@ class TestPhotos:
         path.write_text("Dear reader,\nthis is no picture.")
         assert "not a picture" in refused(path)
 
-    @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+    @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif", "avif"])
     def test_a_truncated_picture(
         self, refused: Callable[[Path], str], tmp_path: Path, rgb: Callable[..., np.ndarray], ending: str
     ) -> None:
@@ -50,6 +50,17 @@ class TestPhotos:
         Image.fromarray(rgb(200, 200)).save(path)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         assert "cut short" in refused(path) or "not a picture" in refused(path)
+
+    def test_what_pillow_logs_is_not_shown(
+        self, refused: Callable[[Path], str], tmp_path: Path, rgb: Callable[..., np.ndarray]
+    ) -> None:
+        path = tmp_path / "samples.tif"
+        Image.fromarray(rgb(20, 20)).save(path)
+        data = path.read_bytes()
+        entry = struct.pack("<HHI", 0x0115, 3, 1)  # SamplesPerPixel, one SHORT
+        assert data.count(entry) == 1
+        path.write_bytes(data.replace(entry + b"\3\0", entry + b"\xff\xff"))
+        assert "not a picture" in refused(path)
 
     def test_an_empty_file(self, refused: Callable[[Path], str], tmp_path: Path) -> None:
         path = tmp_path / "empty.jpg"
