@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from bbmr_models.reconstruct import Reconstructor
 
 from bbmr_models import available, load
+from bbmr_models.reconstruct import Reconstructor
 from bbmr_shared.errors import UnknownModelError, UsageError
 
 from .engine import Engine
