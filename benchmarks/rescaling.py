@@ -17,7 +17,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from bbmr_client.encode import encode
+from bbmr_client.encoder import encode
 from bbmr_models import load
 from bbmr_models.reconstruct import Reconstructor
 from bbmr_shared.composite import preview

@@ -62,7 +62,7 @@ def cut(photo: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
 
 def encoding(photo: NDArray[np.uint8], runs: int) -> list[dict[str, Any]]:
     """MP/s of encoding (one thread: numpy's element-wise code and Pillow's codecs use no other)."""
-    from bbmr_client.encode import encode
+    from bbmr_client.encoder import encode
 
     megapixels = photo.shape[0] * photo.shape[1] / 1e6
     image = Image.fromarray(photo)
@@ -115,7 +115,7 @@ def worker(kind: str, photo: Path, size: str, threads: int, runs: int) -> dict[s
 
 
 def start_up(runs: int) -> dict[str, float]:
-    """Seconds of `import bbmr_client` (over a bare interpreter) and of `bbmr-client --help`; the fastest of the runs."""
+    """Seconds of `import bbmr_client` (over a bare interpreter) and of `bbmr-client --help`; the fastest run."""
     bare = _fastest([sys.executable, "-c", "pass"], runs)
     imported = _fastest([sys.executable, "-c", "import bbmr_client; bbmr_client.encode"], runs)
     shown = _fastest([sys.executable, "-m", "bbmr_client", "--help"], runs)

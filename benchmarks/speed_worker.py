@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from bbmr_client.encode import encode
+from bbmr_client.encoder import encode
 from bbmr_models import load
 from bbmr_models.reconstruct import Reconstructor
 from bbmr_shared.composite import composite

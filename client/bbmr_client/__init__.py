@@ -11,13 +11,11 @@ Names are loaded when they are first used, so `import bbmr_client` costs next to
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bbmr_client.encode import encode
+    from bbmr_client.encoder import encode
     from bbmr_client.http import AsyncClient, Client, Timeouts
     from bbmr_client.photo import Photo, load_photo
 
@@ -28,26 +26,9 @@ _HOMES = {
     "Client": "bbmr_client.http",
     "Photo": "bbmr_client.photo",
     "Timeouts": "bbmr_client.http",
-    "encode": "bbmr_client.encode",
+    "encode": "bbmr_client.encoder",
     "load_photo": "bbmr_client.photo",
 }
-
-
-class _Package(ModuleType):
-    """`bbmr_client.encode` is the function, also once somebody has imported the module of the same name.
-
-    Importing a submodule binds it in its package, over whatever had that name; a property takes no binding.
-    """
-
-    @property
-    def encode(self) -> object:
-        return __getattr__("encode")
-
-    @encode.setter
-    def encode(self, module: object) -> None: ...
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> object:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
 
-from bbmr_client.encode import encode
+from bbmr_client.encoder import encode
 from bbmr_client.figure import Panel, comparison_figure, telling_details
 from bbmr_client.files import FileAccessError, write_file
 from bbmr_client.http import Client

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from bbmr_client.cli import main
-from bbmr_client.encode import encode
+from bbmr_client.encoder import encode
 from bbmr_shared.composite import preview
 from bbmr_shared.container import Container
 

@@ -206,7 +206,7 @@ def test_an_error_nobody_foresaw_is_one_line_too(
     def broken(*arguments: object, **options: object) -> None:
         raise RuntimeError("some\nthing")
 
-    monkeypatch.setattr(sys.modules["bbmr_client.encode"], "encode", broken)
+    monkeypatch.setattr(sys.modules["bbmr_client.encoder"], "encode", broken)
     outcome = run("encode", photo)
     assert outcome.code == 1
     assert outcome.err.startswith("bbmr-client: unexpected RuntimeError: some thing")
@@ -217,7 +217,7 @@ def test_ctrl_c_is_130(run: Run, photo: Path, monkeypatch: pytest.MonkeyPatch) -
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["bbmr_client.encode"], "encode", interrupted)
+    monkeypatch.setattr(sys.modules["bbmr_client.encoder"], "encode", interrupted)
     outcome = run("encode", photo)
     assert outcome.code == 130
     assert outcome.err == ""
@@ -226,7 +226,7 @@ def test_ctrl_c_is_130(run: Run, photo: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_function_is_the_function_after_its_module_was_imported() -> None:
     import bbmr_client
-    import bbmr_client.encode
+    import bbmr_client.encoder
 
     container = bbmr_client.encode(np.zeros((20, 20, 3), np.uint8))
     assert isinstance(container, Container)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbmr_client.encode import encode
+from bbmr_client.encoder import encode
 from bbmr_client.view import RATE_COLOURS
 from bbmr_shared.composite import preview
 from bbmr_shared.container import Container

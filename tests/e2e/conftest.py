@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbmr_client.encode import encode
+from bbmr_client.encoder import encode
 from bbmr_client.server_process import running_server
 from bbmr_shared.container import Container
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from bbmr_client.encode import encode
+from bbmr_client.encoder import encode
 from bbmr_models import load
 from bbmr_models.reconstruct import CancelledError, Reconstructor, reconstruct_local
 from bbmr_shared.composite import preview

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from bbmr_client.encode import encode
+from bbmr_client.encoder import encode
 from bbmr_models.jointsr import JointSRConfig
 from bbmr_models.reconstruct import Reconstructor
 from bbmr_models.training import loop

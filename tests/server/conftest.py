@@ -22,7 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 
-from bbmr_client.encode import encode
+from bbmr_client.encoder import encode
 from bbmr_server.app import create_app
 from bbmr_server.engine import Engine
 from bbmr_server.settings import Settings

@@ -21,7 +21,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from bbmr_client.encode import encode
+from bbmr_client.encoder import encode
 from bbmr_client.http import Client
 from bbmr_models import load
 from bbmr_models.reconstruct import Reconstructor

@@ -92,7 +92,7 @@ def encode(
     target = output if output is not None else _beside(name)
     _check_target(name, target)
 
-    from bbmr_client.encode import encode as encode_photo
+    from bbmr_client.encoder import encode as encode_photo
     from bbmr_client.photo import load_photo
     from bbmr_client.report import encode_report
 

@@ -105,13 +105,17 @@ def _check(
 ) -> tuple[int, ...]:
     palette = tuple(sorted(set(rates)))
     if not palette or not set(palette) <= set(RATES):
-        raise UsageError(f"the rates are among {', '.join(map(str, RATES))}, not {', '.join(map(str, rates))}")
+        raise UsageError(
+            f"the rates are among {', '.join(map(str, RATES))}, not {', '.join(map(str, rates))}"
+        )
     if not 1 <= rate <= 16:
         raise UsageError(f"the overall rate is a number from 1 to 16, not {rate:g}")
     if rate > palette[-1]:
         raise UsageError(f"an overall rate of {rate:g} needs a rate of at least {rate:g} in the palette")
     if uniform and rate not in palette:
-        raise UsageError(f"a uniform rate of {rate:g} must be one of the palette {', '.join(map(str, palette))}")
+        raise UsageError(
+            f"a uniform rate of {rate:g} must be one of the palette {', '.join(map(str, palette))}"
+        )
     if codec not in LOSSLESS_CODECS:
         raise UsageError(f"with an overall rate the planes are lossless: codec webp or png, not {codec}")
     if downscaler != "bicubic":
@@ -130,7 +134,11 @@ def _grid(photo: Photo, block: int) -> BlockGrid:
 
 
 def _code(
-    planes: dict[int, NDArray[np.uint8]], rate_map: NDArray[np.uint8], grid: BlockGrid, codec: str, effort: int
+    planes: dict[int, NDArray[np.uint8]],
+    rate_map: NDArray[np.uint8],
+    grid: BlockGrid,
+    codec: str,
+    effort: int,
 ) -> tuple[Plane, ...]:
     coded = []
     for rate in sorted({int(rate) for rate in np.unique(rate_map)}, reverse=True):

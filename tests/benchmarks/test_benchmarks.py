@@ -1,0 +1,49 @@
+"""The benchmarks run, and the pages say what the committed results say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bbmr_models import load
+from bbmr_models.reconstruct import Reconstructor
+from benchmarks import report
+from benchmarks.rescaling import CONDITIONS, EQUAL_BYTES, measure
+from benchmarks.seams import border_gradients
+
+
+def test_the_pages_hold_the_committed_results() -> None:
+    for path, text in report.pages().items():
+        assert path.read_text() == text, f"{path.name} is out of date: python -m benchmarks.report"
+
+
+def test_rescaling_measures_every_condition_at_equal_samples(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with Image.open(report.ROOT / "samples" / "lake-sherburne.jpg") as image:
+        path = tmp_path_factory.mktemp("set") / "photo.png"
+        image.convert("RGB").resize((640, 360)).save(path)
+    rows = measure(path, 4, Reconstructor(load("light")))["conditions"]
+    samples = rows["bicubic uniform"]["pixels"]
+    assert all(rows[name]["pixels"] <= samples for name in CONDITIONS)
+    assert all(rows[name]["bytes"] <= rows["bicubic uniform"]["bytes"] for name in EQUAL_BYTES)
+    assert rows["network block-based"]["psnr_y"] > rows["bicubic uniform"]["psnr_y"]
+
+
+def test_the_seam_figure_sees_a_jump_and_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    rates = np.array([[2, 4], [4, 2]], np.uint8)
+    texture = rng.normal(128, 20, (256, 256, 1)).repeat(3, axis=2)
+    assert border_gradients(texture.clip(0, 255).astype(np.uint8), rates, 128).ratio == pytest.approx(
+        1, abs=0.1
+    )
+    half_smooth = texture.copy()
+    half_smooth[:128, :128] = half_smooth[128:, 128:] = 128
+    assert border_gradients(half_smooth.clip(0, 255).astype(np.uint8), rates, 128).ratio == pytest.approx(
+        1, abs=0.1
+    )
+    jump = half_smooth.copy()
+    jump[:128, :128] += 40
+    jump[128:, 128:] += 40
+    assert border_gradients(jump.clip(0, 255).astype(np.uint8), rates, 128).ratio > 1.5
