@@ -49,10 +49,7 @@ def readme_table() -> str:
             row = mean["conditions"][name]
             cells.append(f"{row['psnr_y']:.2f} / {row['psnr_rgb']:.2f}; {row['bytes'] / 1000:,.0f} kB")
         rows.append([title, *cells])
-    counts = {
-        mean["set"]: sum(p["set"] == mean["set"] for p in results["pictures"]) // 2
-        for mean in results["means"]
-    }
+    counts = {mean["set"]: mean["pictures"] for mean in results["means"]}
     sets = ", ".join(f"{name}: {count} photos" for name, count in counts.items())
     note = (
         f"Means ({sets}); ×4 and ×2 are overall rates, 1/16 and 1/4 of the pixels in every row but the last. "

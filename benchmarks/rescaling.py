@@ -8,7 +8,6 @@ PSNR-RGB, SSIM, samples and bytes, a row at equal bytes, and the seam figure.
 
 from __future__ import annotations
 
-import statistics
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,12 +24,10 @@ from bbmr_shared.container import Container
 from bbmr_shared.metrics import compare
 from bbmr_shared.resample import bicubic
 
-from .common import photos, read_rgb, table, write
-from .seams import BorderGradients, border_gradients
+from .common import photos, read_rgb, write
+from .rescaling_pages import CONDITIONS, EQUAL_BYTES, METRICS, markdown, mean_rows, plot
+from .seams import border_gradients
 
-CONDITIONS = ("bicubic uniform", "bicubic block-based", "network uniform", "network block-based")
-EQUAL_BYTES = ("bicubic block-based, equal bytes", "network block-based, equal bytes")
-METRICS = ("psnr_y", "psnr_rgb", "ssim")
 _BISECTIONS = 6
 
 
@@ -72,16 +69,18 @@ def main(
             results.append(result)
             cells = [f"{result['conditions'][name]['psnr_y']:.2f}" for name in CONDITIONS]
             print(f"×{rate} {path.stem:24s}", *cells, flush=True)
-    means = _means(results)
-    markdown = _markdown(results, means)
-    write(output, "rescaling", {"model": model, "means": means, "pictures": results}, markdown)
-    _plot(results, output / "rescaling.png")
-    print(markdown)
+    means = mean_rows(results)
+    text = markdown(results, means)
+    write(output, "rescaling", {"model": model, "means": means, "pictures": results}, text)
+    plot(results, output / "rescaling.png")
+    print(text)
 
 
 def _row(photo: NDArray[np.uint8], picture: NDArray[np.uint8], container: Container) -> dict[str, Any]:
     values = compare(photo, picture)
-    row: dict[str, Any] = {name: round(float(values[name] or 99.0), 4) for name in METRICS}
+    row: dict[str, Any] = {
+        name: round(99.0 if values[name] is None else float(values[name]), 4) for name in METRICS
+    }
     return row | {"pixels": container.samples, "bytes": len(container.to_bytes())}
 
 
@@ -94,11 +93,6 @@ def _seam(photo: NDArray[np.uint8], restored: NDArray[np.uint8], container: Cont
     }
 
 
-def _seam_ratio(results: list[dict[str, Any]], which: str, kind: str = "ratio") -> float:
-    total = sum((BorderGradients(**result["seam"][which]) for result in results), BorderGradients())
-    return round(float(getattr(total, kind)), 3)
-
-
 def _direct(photo: NDArray[np.uint8], rate: int) -> NDArray[np.uint8]:
     """Plain bicubic down and up in one step each, as the field's tables have it."""
     height, width = photo.shape[:2]
@@ -109,6 +103,8 @@ def _fit_bytes(photo: NDArray[np.uint8], rate: int, budget: int) -> Container:
     """The block-based container of at most `budget` bytes with the lowest overall rate found by bisection."""
     low, high = float(rate), min(16.0, rate * 2.0)
     best = encode(photo, rate=high)
+    if len(best.to_bytes()) > budget:
+        raise ValueError(f"no block-based container of at most {budget} bytes between ×{low:g} and ×{high:g}")
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         container = encode(photo, rate=middle)
@@ -117,121 +113,6 @@ def _fit_bytes(photo: NDArray[np.uint8], rate: int, budget: int) -> Container:
         else:
             low = middle
     return best
-
-
-def _means(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    means = []
-    for group in sorted({result["set"] for result in results}):
-        for rate in (4, 2):
-            chosen = [result for result in results if (result["set"], result["rate"]) == (group, rate)]
-            seam = {which: _seam_ratio(chosen, which) for which in chosen[0]["seam"]}
-            seam["network, mean absolute"] = _seam_ratio(chosen, "network", "mean_ratio")
-            conditions = {
-                name: {
-                    key: statistics.fmean(r["conditions"][name][key] for r in chosen)
-                    for key in (*METRICS, "bytes", "pixels")
-                }
-                for name in chosen[0]["conditions"]
-            }
-            means.append({"set": group, "rate": rate, "conditions": conditions, "seam_ratio": seam})
-    return means
-
-
-def _markdown(results: list[dict[str, Any]], means: list[dict[str, Any]]) -> str:
-    head = ["set, overall rate", "condition", "PSNR-Y", "PSNR-RGB", "SSIM", "LR pixels", "bytes"]
-    rows = [head]
-    for mean in means:
-        for name, row in mean["conditions"].items():
-            numbers = [f"{row['psnr_y']:.2f}", f"{row['psnr_rgb']:.2f}", f"{row['ssim']:.4f}"]
-            rows.append(
-                [
-                    f"{mean['set']} ×{mean['rate']}",
-                    name,
-                    *numbers,
-                    f"{row['pixels']:,.0f}",
-                    f"{row['bytes']:,.0f}",
-                ]
-            )
-    parts = ["Means over the pictures of each set.", table(rows)]
-    gains = [
-        [
-            "set, rate",
-            "block-based − uniform, bicubic (Y / RGB)",
-            "with the network",
-            "share kept (Y)",
-            "network − composite, uniform",
-            "block-based",
-            "seam: network / composite / original",
-        ]
-    ]
-    for mean in means:
-        gains.append(_gain_row(mean))
-    parts += ["Gains in dB (Y / RGB).", table(gains)]
-    every = [
-        [
-            "picture",
-            *(f"{name} Y / RGB" for name in CONDITIONS),
-            "network: block-based − uniform",
-            "network − composite (block-based)",
-            "seam: network / composite / original",
-        ]
-    ]
-    for result in results:
-        every.append(_picture_row(result))
-    parts += ["Every picture, dB.", table(every)]
-    return "\n\n".join(parts)
-
-
-def _gain_row(mean: dict[str, Any]) -> list[str]:
-    c = mean["conditions"]
-
-    def gain(a: str, b: str) -> tuple[float, float]:
-        return c[a]["psnr_y"] - c[b]["psnr_y"], c[a]["psnr_rgb"] - c[b]["psnr_rgb"]
-
-    plain, network = gain(CONDITIONS[1], CONDITIONS[0]), gain(CONDITIONS[3], CONDITIONS[2])
-    worth = gain(CONDITIONS[2], CONDITIONS[0]), gain(CONDITIONS[3], CONDITIONS[1])
-    pairs = [f"{y:+.2f} / {rgb:+.2f}" for y, rgb in (plain, network, *worth)]
-    return [
-        f"{mean['set']} ×{mean['rate']}",
-        *pairs[:2],
-        f"{network[0] / plain[0]:.2f}",
-        *pairs[2:],
-        " / ".join(f"{mean['seam_ratio'][which]:.3f}" for which in ("network", "composite", "original")),
-    ]
-
-
-def _picture_row(result: dict[str, Any]) -> list[str]:
-    c = result["conditions"]
-    cells = [f"{c[name]['psnr_y']:.2f} / {c[name]['psnr_rgb']:.2f}" for name in CONDITIONS]
-    blocks = c[CONDITIONS[3]]["psnr_y"] - c[CONDITIONS[2]]["psnr_y"]
-    network = c[CONDITIONS[3]]["psnr_y"] - c[CONDITIONS[1]]["psnr_y"]
-    seam = " / ".join(f"{_seam_ratio([result], which):.3f}" for which in ("network", "composite", "original"))
-    return [f"×{result['rate']} {result['picture']}", *cells, f"{blocks:+.2f}", f"{network:+.2f}", seam]
-
-
-def _plot(results: list[dict[str, Any]], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(13, 5.2), sharey=False)
-    colours = ("#b8c4d0", "#6f8fae", "#f2c6a0", "#d9772b")
-    for axis, rate in zip(axes, (4, 2), strict=True):
-        chosen = [result for result in results if result["rate"] == rate]
-        for offset, (name, colour) in enumerate(zip(CONDITIONS, colours, strict=True)):
-            heights = [result["conditions"][name]["psnr_y"] for result in chosen]
-            axis.bar(np.arange(len(chosen)) + (offset - 1.5) * 0.2, heights, 0.2, label=name, color=colour)
-        axis.set_ylim(bottom=20)
-        axis.set_xticks(
-            range(len(chosen)), [result["picture"] for result in chosen], rotation=40, ha="right", fontsize=8
-        )
-        axis.set_title(f"overall rate ×{rate}, equal LR pixels")
-        axis.set_ylabel("PSNR-Y, dB")
-        axis.grid(axis="y", alpha=0.3)
-    axes[0].legend(fontsize=8, loc="upper left")
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

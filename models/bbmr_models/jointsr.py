@@ -34,6 +34,7 @@ class JointSRConfig:
         deblock: channels of the deblock branch; 0 leaves the branch out.
         tile: side in pixels of the fixed tiles of reconstruction, counted from the picture's origin.
         halo: pixels of context around a tile; a multiple of 16.
+        lossy: whether it was trained on planes with coding errors too; if not, it reads lossless planes only.
     """
 
     backbone: str = "light"
@@ -42,8 +43,9 @@ class JointSRConfig:
     deblock: int = 16
     tile: int = 1024
     halo: int = 80
+    lossy: bool = False
 
-    def to_dict(self) -> dict[str, str | int]:
+    def to_dict(self) -> dict[str, str | int | bool]:
         return asdict(self)
 
 
@@ -83,6 +85,7 @@ class JointSR(nn.Module):
         with torch.no_grad():  # an untrained network is the composite
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()  # type: ignore[union-attr]
+            self.stem.weight[:, -1].zero_()  # the coding error means nothing until it has been trained
         self.palette: Tensor
         self.register_buffer("palette", torch.tensor(RATES).view(1, -1, 1, 1), persistent=False)
 

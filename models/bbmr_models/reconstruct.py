@@ -18,9 +18,10 @@ from bbmr_shared.composite import MAX_LEVEL, Planes, base, coarse_levels, to_pic
 from bbmr_shared.container import FULL_STRENGTH, Container
 from bbmr_shared.errors import IncompatibleModelError
 from bbmr_shared.grid import BlockGrid
+from bbmr_shared.region import Region, check_region
 
 from .jointsr import GRID, Canvas, JointSR, channels_last
-from .tiles import Region, Tile, tiles
+from .tiles import Tile, tiles
 from .weights import load
 
 DEFAULT_MODEL = "light"
@@ -65,12 +66,9 @@ class Reconstructor:
             CancelledError: `cancelled()` was true.
             ValueError: the region is not inside the picture.
         """
-        if container.downscaler not in DOWNSCALERS:
-            raise IncompatibleModelError(
-                f"this model does not read planes of the downscaler '{container.downscaler}'"
-            )
+        self._check(container)
         area = region or (0, 0, container.width, container.height)
-        _check_region(area, container)
+        check_region(area, container.width, container.height)
         source = _Source(container, container.decode_planes() if planes is None else planes)
         x, y, width, height = area
         out = source.base[y : y + height, x : x + width].copy()
@@ -85,6 +83,16 @@ class Reconstructor:
         for rest in pending.values():
             self._run(source, rest, out, area, cancelled)
         return to_picture(out, container, area)
+
+    def _check(self, container: Container) -> None:
+        if container.downscaler not in DOWNSCALERS:
+            raise IncompatibleModelError(
+                f"this model does not read planes of the downscaler '{container.downscaler}'"
+            )
+        if not self.model.config.lossy and any(plane.error for plane in container.planes):
+            raise IncompatibleModelError(
+                "this model was trained on lossless planes only; 'preview' shows this container without a network"
+            )
 
     def _run(
         self,
@@ -155,7 +163,7 @@ class _Source:
         self._half, self._quarter = levels[2], levels[GRID]
         self._rate = grid.expand(rate_map, GRID)
         self._error = _expand_errors(container, grid)
-        self._strength = _strength(container, grid)
+        self._strength = grid.expand(container.strengths, GRID)
 
     def is_final(self, tile: Tile) -> bool:
         """Whether the network leaves the whole tile as it is."""
@@ -183,13 +191,6 @@ def _expand_errors(container: Container, grid: BlockGrid) -> NDArray[np.uint8]:
     return grid.expand(lookup[container.rate_map], GRID)
 
 
-def _strength(container: Container, grid: BlockGrid) -> NDArray[np.uint8]:
-    halves = container.strength_map
-    if halves is None:
-        halves = np.full(grid.shape, container.strength, np.uint8)
-    return grid.expand(halves, GRID)
-
-
 def _tensor(samples: NDArray[np.generic], scale: float) -> torch.Tensor:
     """`[h, w, 3]` → float32 `[1, 3, h, w]` in 0 … 1."""
     planar = np.ascontiguousarray(samples.transpose(2, 0, 1)).astype(np.float32)
@@ -204,16 +205,3 @@ def _cut(area: Region, at: int) -> tuple[slice, slice]:
 def _intersection(a: Region, b: Region) -> Region:
     left, top = max(a[0], b[0]), max(a[1], b[1])
     return left, top, min(a[0] + a[2], b[0] + b[2]) - left, min(a[1] + a[3], b[1] + b[3]) - top
-
-
-def _check_region(area: Region, container: Container) -> None:
-    x, y, width, height = area
-    if (
-        min(x, y) < 0
-        or min(width, height) < 1
-        or x + width > container.width
-        or y + height > container.height
-    ):
-        raise ValueError(
-            f"the region {x},{y},{width},{height} is not inside {container.width}×{container.height} pixels"
-        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-Region = tuple[int, int, int, int]
+from bbmr_shared.region import Region
 
 
 @dataclass(frozen=True)

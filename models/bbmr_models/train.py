@@ -31,6 +31,10 @@ def run_training(
     crop: Annotated[int, typer.Option(help="Side of a crop in pixels, a multiple of 16.")] = 192,
     rate: Annotated[float, typer.Option(help="Learning rate of the stable part.")] = 1.2e-3,
     decay_share: Annotated[float, typer.Option(help="Share of the time that the decay takes.")] = 0.15,
+    uniform_rate: Annotated[
+        int | None,
+        typer.Option(help="Train for this rate over the whole picture alone: the paper's baseline."),
+    ] = None,
     variants: Annotated[int, typer.Option(help="Sizes kept of each picture.")] = 2,
     pictures: Annotated[int | None, typer.Option(help="Use only the first so many pictures.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of initial weights and data order.")] = 0,
@@ -41,8 +45,19 @@ def run_training(
     logging.basicConfig(format="%(message)s")
     if threads:
         torch.set_num_threads(threads)
-    plan = Plan(minutes, batch=batch, crop=crop, rate=rate, decay_share=decay_share, seed=seed)
-    pool = load_pool(data, crop, variants, seed, pictures)
+    plan = Plan(
+        minutes,
+        batch=batch,
+        crop=crop,
+        rate=rate,
+        decay_share=decay_share,
+        seed=seed,
+        uniform_only=uniform_rate,
+    )
+    try:
+        pool = load_pool(data, crop, variants, seed, pictures)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     print(f"{len(pool)} pictures ready", flush=True)
     config = JointSRConfig(channels=channels, blocks=blocks, deblock=deblock)
     print(f"wrote {train(pool, config, plan, run, device)}")

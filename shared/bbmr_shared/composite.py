@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .grid import RATES, BlockGrid
+from .region import Region
 
 if TYPE_CHECKING:
     from .container import Container
@@ -29,7 +30,6 @@ KERNEL_NEAR, KERNEL_MID, KERNEL_FAR, KERNEL_TAIL = 111, 29, -9, -3
 
 Planes = Mapping[int, NDArray[np.uint8]]
 Level = NDArray[np.int16]
-Region = tuple[int, int, int, int]
 
 
 def composite(planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid) -> NDArray[np.uint8]:

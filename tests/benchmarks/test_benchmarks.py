@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,13 +11,32 @@ from PIL import Image
 from bbmr_models import load
 from bbmr_models.reconstruct import Reconstructor
 from benchmarks import report
-from benchmarks.rescaling import CONDITIONS, EQUAL_BYTES, measure
+from benchmarks.rescaling import measure
+from benchmarks.rescaling_pages import CONDITIONS, EQUAL_BYTES, gain
 from benchmarks.seams import border_gradients
 
 
 def test_the_pages_hold_the_committed_results() -> None:
     for path, text in report.pages().items():
         assert path.read_text() == text, f"{path.name} is out of date: python -m benchmarks.report"
+
+
+def test_the_committed_results_hold_what_is_promised() -> None:
+    """The bounds on the network, on block-based rates and on seams, on every set and picture of the table."""
+    results = json.loads((report.RESULTS / "rescaling.json").read_text())
+    for mean in results["means"]:
+        plain = gain(mean["conditions"], CONDITIONS[1], CONDITIONS[0])
+        network = gain(mean["conditions"], CONDITIONS[3], CONDITIONS[2])
+        assert all(b >= 0.9 * a for a, b in zip(plain, network, strict=True))
+        for index in (2, 3):
+            worth = gain(mean["conditions"], CONDITIONS[index], CONDITIONS[index - 2])
+            assert min(worth) >= {4: 0.5, 2: 0.75}[mean["rate"]]
+        assert mean["seam"]["network"] == pytest.approx(1, abs=0.1)
+    for picture in results["pictures"]:
+        rows = picture["conditions"]
+        assert min(gain(rows, CONDITIONS[3], CONDITIONS[2])) >= -0.05
+        assert all(min(gain(rows, CONDITIONS[i], CONDITIONS[i - 2])) >= 0 for i in (2, 3))
+        assert rows[CONDITIONS[1]]["pixels"] <= rows[CONDITIONS[0]]["pixels"]
 
 
 def test_rescaling_measures_every_condition_at_equal_samples(

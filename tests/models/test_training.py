@@ -17,7 +17,7 @@ from bbmr_models.reconstruct import Reconstructor
 from bbmr_models.training import loop
 from bbmr_models.training.batches import Sampler
 from bbmr_models.training.loop import DivergedError, Plan, train
-from bbmr_models.training.pool import Entry, load_pool
+from bbmr_models.training.pool import Entry, hold_out, load_pool
 from bbmr_models.weights import load
 
 CONFIG = JointSRConfig(channels=8, blocks=1, deblock=8)
@@ -51,6 +51,20 @@ def test_bad_pictures_are_named_and_skipped(folder: Path, caplog: pytest.LogCapt
 def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no usable photograph"):
         load_pool(tmp_path, 64, 1, 0)
+
+
+def test_all_sizes_of_a_held_out_picture_are_held_out(folder: Path) -> None:
+    pool = load_pool(folder, 64, 5, 0)
+    training, held = hold_out(pool, 12)
+    assert {entry.source for entry in held} == {"2.png"}
+    assert {entry.source for entry in training} == {"0.png", "1.png"}
+    with pytest.raises(ValueError, match="two photographs"):
+        hold_out([entry for entry in pool if entry.source == "0.png"], 12)
+
+
+def test_the_baseline_sees_one_rate_only(pool: list[Entry]) -> None:
+    canvas, _ = Sampler(pool, 64, 8, 0, uniform_only=4).draw()
+    assert (canvas.rate == 4).all()
 
 
 def test_batches_hold_the_composite_of_their_own_target(pool: list[Entry]) -> None:

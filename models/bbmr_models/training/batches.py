@@ -127,16 +127,15 @@ def _window(entry: Entry, top: int, left: int, side: int) -> dict[int, NDArray[n
     return planes
 
 
-def make_canvas(planes: dict[int, Tensor], cells: Tensor, error: Tensor | None = None) -> Canvas:
-    """Composite a batch of planes (0 … 255) under the rates of its cells; `error` as in `Canvas`."""
+def make_canvas(planes: dict[int, Tensor], cells: Tensor) -> Canvas:
+    """Composite a batch of lossless planes (0 … 255) under the rates of its cells."""
     levels = pyramid(planes, cells)
     times = ALIGN // GRID
     rate = cells.repeat_interleave(times, 1).repeat_interleave(times, 2).unsqueeze(1)
-    zero = torch.zeros_like(rate, dtype=torch.float32)
     return Canvas(
         base=to_base(levels[1]) / 255,
         half=levels[2] / MAX_LEVEL,
         quarter=levels[4] / MAX_LEVEL,
         rate=rate,
-        error=zero if error is None else error,
+        error=torch.zeros_like(rate, dtype=torch.float32),
     )

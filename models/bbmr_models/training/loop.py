@@ -20,7 +20,7 @@ from torch import Tensor
 from ..jointsr import GRID, Canvas, JointSR, JointSRConfig, channels_last
 from ..weights import save_weights
 from .batches import Sampler
-from .pool import Entry
+from .pool import Entry, hold_out
 
 SAVE_EVERY_S = 60.0
 BORDER_WEIGHT = 4.0
@@ -28,7 +28,10 @@ BORDER_WEIGHT = 4.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does. `minutes` is wall time of this call, of which `decay_share` is the final decay."""
+    """What a run does. `minutes` is wall time of this call, of which `decay_share` is the final decay.
+
+    `held` pictures are for validation; `uniform_only` trains for that one rate (the paper's baseline).
+    """
 
     minutes: float
     batch: int = 8
@@ -39,7 +42,7 @@ class Plan:
     clip: float = 0.5
     ema: float = 0.999
     seed: int = 0
-    held: int = 24
+    held: int = 12
     uniform_only: int | None = None
 
 
@@ -64,9 +67,10 @@ def train(pool: list[Entry], config: JointSRConfig, plan: Plan, run: Path, devic
 
     Raises:
         DivergedError: the loss is not finite.
+        ValueError: fewer than two pictures.
     """
     run.mkdir(parents=True, exist_ok=True)
-    held, pool = pool[-plan.held :], pool[: -plan.held]
+    pool, held = hold_out(pool, plan.held)
     state = _start(pool, config, plan, run, device)
     validation = _validation(held, plan, device)
     began, decay_from = time.monotonic(), plan.minutes * 60 * (1 - plan.decay_share)

@@ -30,10 +30,12 @@ class Entry:
     """One picture.
 
     Attributes:
+        source: name of the file; all sizes of one picture share it.
         planes: rate → `uint8 [H/rate, W/rate, 3]`, antialiased bicubic; rate 1 is the picture.
         errors: `float32 [rates, H/16, W/16]`, weighted squared error of each cell at each rate, summed.
     """
 
+    source: str
     planes: dict[int, NDArray[np.uint8]]
     errors: NDArray[np.float32]
 
@@ -59,6 +61,19 @@ def load_pool(folder: Path, minimum: int, variants: int, seed: int, keep: int | 
     return entries
 
 
+def hold_out(pool: list[Entry], pictures: int) -> tuple[list[Entry], list[Entry]]:
+    """(training, validation): the last `pictures` pictures by name, at most a quarter of them, are held out.
+
+    Raises:
+        ValueError: there is only one picture.
+    """
+    sources = sorted({entry.source for entry in pool})
+    if len(sources) < 2:
+        raise ValueError("training needs at least two photographs: one of them is held out")
+    held = set(sources[-max(1, min(pictures, len(sources) // 4)) :])
+    return [e for e in pool if e.source not in held], [e for e in pool if e.source in held]
+
+
 def _entries(path: Path, minimum: int, variants: int, rng: np.random.Generator) -> Iterator[Entry]:
     factors = rng.uniform(
         *SHRINK, size=variants
@@ -75,10 +90,10 @@ def _entries(path: Path, minimum: int, variants: int, rng: np.random.Generator) 
             log.warning("skipped %s: %d×%d is too small", path, *image.size)
             return
         size = round(image.width * factor), round(image.height * factor)
-        yield _entry(np.asarray(image.resize(size, Image.Resampling.LANCZOS)))
+        yield _entry(path.name, np.asarray(image.resize(size, Image.Resampling.LANCZOS)))
 
 
-def _entry(picture: NDArray[np.uint8]) -> Entry:
+def _entry(source: str, picture: NDArray[np.uint8]) -> Entry:
     height, width = (side // ALIGN * ALIGN for side in picture.shape[:2])
     picture = np.ascontiguousarray(picture[:height, :width])
     cells = BlockGrid(width, height, ALIGN)
@@ -88,4 +103,4 @@ def _entry(picture: NDArray[np.uint8]) -> Entry:
     errors = np.zeros((len(RATES), *cells.shape), np.float32)
     for index, rate in enumerate(RATES[1:], 1):
         errors[index] = cells.block_sums(round_trip_error(picture, planes[rate]))
-    return Entry(planes, errors)
+    return Entry(source, planes, errors)
