@@ -28,10 +28,13 @@ def pages() -> dict[Path, str]:
     """What each page should say: path → text."""
     rescaling = (RESULTS / "rescaling.md").read_text() + "\n![PSNR-Y per picture](benchmarks/rescaling.png)\n"
     speed = (RESULTS / "speed.md").read_text() + "\n![Speed](benchmarks/speed.png)\n"
+    sizes = (RESULTS / "sizes.md").read_text()
     readme, benchmarks = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
     return {
         readme: between(readme.read_text(), "table", readme_table()),
-        benchmarks: between(between(benchmarks.read_text(), "rescaling", rescaling), "speed", speed),
+        benchmarks: between(
+            between(between(benchmarks.read_text(), "rescaling", rescaling), "speed", speed), "sizes", sizes
+        ),
     }
 
 

@@ -24,6 +24,7 @@ def run_training(
     data: Annotated[Path, typer.Argument(help="Folder of photographs, searched recursively.", exists=True)],
     run: Annotated[Path, typer.Option(help="Run folder; an interrupted run goes on from it.")],
     minutes: Annotated[float, typer.Option(help="Wall time of this call, its decay included.")] = 60.0,
+    steps: Annotated[int | None, typer.Option(help="So many steps instead of so many minutes.")] = None,
     channels: Annotated[int, typer.Option(help="Width of the backbone.")] = 48,
     blocks: Annotated[int, typer.Option(help="Residual blocks of the backbone.")] = 8,
     deblock: Annotated[int, typer.Option(help="Channels of the deblock branch; 0 leaves it out.")] = 16,
@@ -47,6 +48,7 @@ def run_training(
         torch.set_num_threads(threads)
     plan = Plan(
         minutes,
+        steps,
         batch=batch,
         crop=crop,
         rate=rate,

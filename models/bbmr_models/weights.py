@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as dump_tensors
 
-from bbmr_shared.errors import UnknownModelError, WeightsError
+from bbmr_shared.errors import UnknownModelError, UsageError, WeightsError, one_line
 
 from .jointsr import JointSR, JointSRConfig, channels_last
 
@@ -51,6 +51,7 @@ def load(name: str = "light", device: str = "cpu") -> JointSR:
     Raises:
         UnknownModelError: no such name.
         WeightsError: the file is missing, truncated, changed, or of another architecture.
+        UsageError: the device is not there.
     """
     data, card = read(name)
     model = JointSR(card.config)
@@ -59,7 +60,13 @@ def load(name: str = "light", device: str = "cpu") -> JointSR:
         model.load_state_dict(tensors)
     except (SafetensorError, RuntimeError) as error:
         raise WeightsError(f"the weights '{name}' do not fit their own configuration: {error}") from error
-    return channels_last(model.to(device)).eval()
+    try:
+        placed = model.to(device)
+    except (AssertionError, RuntimeError) as error:  # PyTorch asserts that it was built with CUDA
+        raise UsageError(
+            f"the weights '{name}' cannot be put on the device '{device}' ({one_line(error)}); try cpu"
+        ) from error
+    return channels_last(placed).eval()
 
 
 def save_weights(

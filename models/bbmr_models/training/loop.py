@@ -28,12 +28,13 @@ BORDER_WEIGHT = 4.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does. `minutes` is wall time of this call, of which `decay_share` is the final decay.
+    """What a run does: `minutes` of wall time in this call or, if given, `steps`; the last `decay_share` decays.
 
     `held` pictures are for validation; `uniform_only` trains for that one rate (the paper's baseline).
     """
 
     minutes: float
+    steps: int | None = None
     batch: int = 8
     crop: int = 192
     rate: float = 1.2e-3
@@ -73,20 +74,24 @@ def train(pool: list[Entry], config: JointSRConfig, plan: Plan, run: Path, devic
     pool, held = hold_out(pool, plan.held)
     state = _start(pool, config, plan, run, device)
     validation = _validation(held, plan, device)
-    began, decay_from = time.monotonic(), plan.minutes * 60 * (1 - plan.decay_share)
-    saved = began
-    logger = _Log(run / "log.csv")
-    while (elapsed := time.monotonic() - began) < decay_from:
-        loss = _step(state, plan, device, plan.rate * min(1.0, (state.step + 1) / plan.warmup))
-        logger.add(loss)
+    began = saved = time.monotonic()
+    first, logger = state.step, _Log(run / "log.csv")
+
+    def done() -> float:
+        """Share of this call that is over."""
+        if plan.steps is not None:
+            return (state.step - first) / plan.steps
+        return (time.monotonic() - began) / (plan.minutes * 60)
+
+    while done() < 1 - plan.decay_share:
+        logger.add(_step(state, plan, device, plan.rate * min(1.0, (state.step + 1) / plan.warmup)))
         if time.monotonic() - saved > SAVE_EVERY_S:
             saved = time.monotonic()
-            _save(state, run, state.seconds + elapsed)
-            logger.write(state, state.seconds + elapsed, gains(state, validation))
-    _save(state, run, state.seconds + elapsed)
-    span = max(plan.minutes * 60 - decay_from, 1e-6)
-    while (left := plan.minutes * 60 - (time.monotonic() - began)) > 0:
-        logger.add(_step(state, plan, device, plan.rate * left / span))
+            _save(state, run, state.seconds + saved - began)
+            logger.write(state, state.seconds + saved - began, gains(state, validation))
+    _save(state, run, state.seconds + time.monotonic() - began)
+    while (share := done()) < 1:
+        logger.add(_step(state, plan, device, plan.rate * (1 - share) / plan.decay_share))
     total = state.seconds + time.monotonic() - began
     measured = gains(state, validation)
     logger.write(state, total, measured)
