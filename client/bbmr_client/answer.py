@@ -14,6 +14,7 @@ from http import HTTPStatus
 
 from PIL import Image
 
+from bbmr_client.text import printable
 from bbmr_shared.errors import BadAnswerError, ServerRefusedError
 from bbmr_shared.limits import Limits
 
@@ -22,7 +23,6 @@ PROBLEM = "application/problem+json"
 MAX_PROBLEM_BYTES = 64 << 10
 
 _PILLOW_FORMATS = {"image/png": "PNG", "image/webp": "WEBP", "image/avif": "AVIF", "image/jpeg": "JPEG"}
-_MAX_MESSAGE = 500
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Collector:
         return answer
 
     def _check_headers(self, accept: str) -> None:
-        shown = clean(self.mime) or "no content type"
+        shown = printable(self.mime) or "no content type"
         if self.status == 200:
             if self.mime != accept:
                 raise BadAnswerError(
@@ -102,8 +102,8 @@ class Collector:
             return BadAnswerError(
                 f"{self.server} answered {_status(self.status)} with a broken problem document"
             )
-        title = clean(str(problem.get("title") or "")) or _status(self.status)
-        detail = clean(str(problem.get("detail") or ""))
+        title = printable(str(problem.get("title") or "")) or _status(self.status)
+        detail = printable(str(problem.get("detail") or ""))
         message = f"{self.server} refused ({self.status}): {title}" + (f": {detail}" if detail else "")
         wait = self.headers.get("retry-after", "")
         if wait.isdigit():
@@ -152,12 +152,6 @@ def parse_json(server: str, answer: Answer) -> object:
         return json.loads(answer.data)
     except (ValueError, RecursionError) as error:
         raise BadAnswerError(f"{server} answered JSON that cannot be read") from error
-
-
-def clean(text: str) -> str:
-    """Text from the network as one printable line of bounded length: it must not steer the terminal."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return line if len(line) <= _MAX_MESSAGE else line[: _MAX_MESSAGE - 1] + "…"
 
 
 def _status(status: int) -> str:

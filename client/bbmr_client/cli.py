@@ -7,6 +7,7 @@ A traceback is shown with `--debug` only.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -14,7 +15,6 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -24,14 +24,16 @@ from bbmr_client.commands.demo import demo
 from bbmr_client.commands.encode import encode
 from bbmr_client.commands.inspect import compare, info, preview, ratemap, verify
 from bbmr_client.commands.reconstruct import reconstruct
+from bbmr_client.files import print_message, print_out
+from bbmr_client.text import printable
 from bbmr_shared.errors import BbmrError, UsageError
+from bbmr_shared.release import release
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 # Plain help: rich would cost a third of the start-up time.
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -39,6 +41,9 @@ app = typer.Typer(
 for command in (encode, reconstruct, preview, info, verify, ratemap, compare, demo):
     app.command()(command)
 app.command("decode", help="The same as reconstruct.")(reconstruct)
+
+_MOST = 4000
+"""Characters of a message: room for a path of the greatest length."""
 
 _ParserError: type[Exception] = typer.BadParameter.__bases__[0]
 """The parser's own usage error, wherever this release of typer keeps it (click's, or its own copy)."""
@@ -50,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given[: given.index("--") if "--" in given else None]
     if debug:
         given.remove("--debug")
+    if not given:
+        given = ["--help"]
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without × is no reason to fail
@@ -58,35 +65,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _terminated)
     try:
         result = app(given, prog_name="bbmr-client", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return result if isinstance(result, int) else DONE
     except SystemExit as leaving:  # some releases of typer turn Ctrl-C into one
         return leaving.code if isinstance(leaving.code, int) else FAILED
     except BrokenPipeError:
-        # The reader has gone: nothing to say, and nothing more to flush at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return FAILED  # the reader has gone: nothing to say
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:
         if debug:
             traceback.print_exc()
         status, message = explain(error)
-        print(f"bbmr-client: {message}", file=sys.stderr)
+        print_message(f"bbmr-client: {message}")
         return status
+    finally:
+        _flush()
 
 
 def explain(error: Exception) -> tuple[int, str]:
     """(exit status, one line) for whatever went wrong."""
     if isinstance(error, _ParserError):
-        return WRONG_USAGE, " ".join(getattr(error, "format_message", error.__str__)().split())
+        return WRONG_USAGE, printable(getattr(error, "format_message", error.__str__)(), _MOST)
     if isinstance(error, UsageError):
-        return WRONG_USAGE, " ".join(str(error).split())
+        return WRONG_USAGE, printable(str(error), _MOST)
     if isinstance(error, BbmrError):
-        return FAILED, " ".join(str(error).split())
+        return FAILED, printable(str(error), _MOST)
     if isinstance(error, MemoryError):
         return FAILED, "not enough memory for a picture of this size"
-    text = " ".join(str(error).split())
+    if (
+        isinstance(error, OSError)
+        and error.errno in {errno.EBADF, errno.ENOSPC, errno.EIO}
+        and not error.filename
+    ):
+        return FAILED, f"standard output cannot be written: {(error.strerror or 'it is closed').lower()}"
+    text = printable(str(error), _MOST)
     return FAILED, f"unexpected {type(error).__name__}: {text} (please report it; --debug shows where)"
 
 
@@ -105,14 +119,21 @@ def options(
     """Photos as blocks of different rates, restored by one joint super-resolution network."""
 
 
+def _flush() -> None:
+    """What a stream did not take would be tried, and complained about, once more at the end: let it go nowhere."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _show_version(wanted: bool) -> None:
     if not wanted:
         return
-    try:
-        number = version("bbmr")
-    except PackageNotFoundError:
-        number = "(not installed)"
-    print(f"bbmr-client {number}")
+    print_out(f"bbmr-client {release()}")
     raise typer.Exit
 
 

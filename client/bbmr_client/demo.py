@@ -22,6 +22,7 @@ from bbmr_client.figure import Panel, comparison_figure, telling_details
 from bbmr_client.files import FileAccessError, write_file
 from bbmr_client.http import Client
 from bbmr_client.photo import Photo, load_photo
+from bbmr_client.report import finite
 from bbmr_client.server_process import running_server
 from bbmr_client.view import RATE_COLOURS, overlay
 from bbmr_shared.composite import preview
@@ -161,8 +162,8 @@ def _table(photo: Photo, rate: int, cases: dict[tuple[int, bool], _Case]) -> Tab
             rows.append(
                 Row(
                     method=f"{way} {'uniform' if uniform else 'block-based'}",
-                    psnr_y=_finite(figures["psnr_y"]),
-                    psnr_rgb=_finite(figures["psnr_rgb"]),
+                    psnr_y=_rounded(figures["psnr_y"]),
+                    psnr_rgb=_rounded(figures["psnr_rgb"]),
                     samples=case.container.samples,
                     bytes=case.size,
                 )
@@ -203,8 +204,8 @@ def _decibels(value: float | None) -> str:
     return "equal" if value is None else f"{value:.2f}"
 
 
-def _finite(value: float | None) -> float | None:
-    return round(value, 4) if value is not None and np.isfinite(value) else None
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or finite(value) is None else round(value, 4)
 
 
 def _folder(name: str) -> Path:

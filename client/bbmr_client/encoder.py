@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bbmr_shared.codecs import encode_plane
+from bbmr_shared.codecs import CODECS, encode_plane
 from bbmr_shared.container import AlphaPlane, Container, Plane
 from bbmr_shared.errors import UsageError
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
@@ -24,7 +24,7 @@ from .distortion import bicubic_distortion
 from .downscale import bicubic_planes, keep_blocks, pad
 from .photo import Photo, load_photo
 
-LOSSLESS_CODECS = ("webp", "png")
+LOSSLESS_CODECS = tuple(name for name, codec in CODECS.items() if codec.lossless)
 DEFAULT_RATE = 4.0
 DEFAULT_MODEL = "light"
 
@@ -117,7 +117,9 @@ def _check(
             f"a uniform rate of {rate:g} must be one of the palette {', '.join(map(str, palette))}"
         )
     if codec not in LOSSLESS_CODECS:
-        raise UsageError(f"with an overall rate the planes are lossless: codec webp or png, not {codec}")
+        raise UsageError(
+            f"with an overall rate the planes are lossless: codec {' or '.join(LOSSLESS_CODECS)}, not {codec}"
+        )
     if downscaler != "bicubic":
         raise UsageError(f"the downscaler '{downscaler}' is not available; use bicubic")
     if not 0 <= effort <= 9:

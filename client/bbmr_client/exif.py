@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 
-MARKER = b"Exif\0\0"
+from bbmr_shared.output import EXIF_MARKER
+
 ORIENTATION = 0x0112
 
 TIFF_LAYOUT_TAGS = frozenset(
@@ -26,7 +27,7 @@ def upright(block: bytes | None, turned: bool) -> bytes | None:
     """
     if block is None:
         return None
-    block = block.removeprefix(MARKER)
+    block = block.removeprefix(EXIF_MARKER)
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
     if order is None or len(block) < 8:
         return None

@@ -34,8 +34,11 @@ def read_file(name: str | Path, *, limit: int, error: type[BbmrError] = FileAcce
         LimitExceededError: it is larger than `limit`; no more than that was read.
     """
     shown = "standard input" if name == STDIO else str(name)
+    _check_name(name)
     try:
         if name == STDIO:
+            if sys.stdin is None:
+                raise error("standard input is closed")
             data = _read(sys.stdin.buffer, limit, shown)
         else:
             with open(name, "rb") as file:
@@ -60,7 +63,10 @@ def check_output(name: str) -> None:
         UsageError: binary data would go to a terminal.
         FileAccessError: the folder does not exist, or `name` is a folder.
     """
+    _check_name(name)
     if name == STDIO:
+        if sys.stdout is None:
+            raise FileAccessError("standard output is closed")
         if sys.stdout.isatty():
             raise UsageError("binary data is not written to a terminal: redirect it, or name a file with -o")
         return
@@ -91,7 +97,36 @@ def write_file(name: str | Path, data: bytes) -> None:
     except BrokenPipeError:
         raise
     except (OSError, ValueError) as problem:
-        raise FileAccessError(f"{name} cannot be written: {_reason(problem)}") from problem
+        shown = "standard output" if name == STDIO else name
+        raise FileAccessError(f"{shown} cannot be written: {_reason(problem)}") from problem
+
+
+def print_out(text: str) -> None:
+    """Print `text` on standard output.
+
+    Raises:
+        FileAccessError: it is closed, or takes no more.
+    """
+    if sys.stdout is None:
+        raise FileAccessError("standard output is closed")
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as problem:
+        raise FileAccessError(f"standard output cannot be written: {_reason(problem)}") from problem
+
+
+def print_message(text: str) -> None:
+    """Print `text` on standard error; where that is closed or takes no more, nobody wants to read it."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(text, file=sys.stderr, flush=True)
+
+
+def _check_name(name: str | Path) -> None:
+    if name == "":
+        raise UsageError("a file name is empty")
 
 
 def _read(file: BinaryIO, limit: int, shown: str) -> bytes:

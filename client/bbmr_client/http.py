@@ -10,15 +10,18 @@ In: a container (or its bytes). Out: a `PIL.Image.Image`, or the answer's bytes;
 
 from __future__ import annotations
 
+import asyncio
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 from PIL import Image
 
-from bbmr_client.answer import Answer, Collector, clean, load_picture, parse_json
-from bbmr_client.service import Region, Request, Service, Timeouts
+from bbmr_client.answer import Answer, Collector, load_picture, parse_json
+from bbmr_client.deadline import Deadline
+from bbmr_client.service import Packed, Request, Service, Timeouts
+from bbmr_client.text import printable
 from bbmr_shared.container import Container
 from bbmr_shared.errors import (
     BadAnswerError,
@@ -29,6 +32,12 @@ from bbmr_shared.errors import (
     UsageError,
 )
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
+from bbmr_shared.region import Region
+
+_FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
+"""What an exchange can end with; UnicodeError: a host name that no name server could be asked for."""
+
+_Made = TypeVar("_Made", httpx.Client, httpx.AsyncClient)
 
 __all__ = ["Answer", "AsyncClient", "Client", "Region", "Timeouts"]
 
@@ -55,10 +64,10 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._service = Service(base_url, timeout, api_key, limits)
-        self._http = httpx.Client(**_client_arguments(self._service.timeouts, transport))
+        self._http = _made(httpx.Client, self._service, transport)
 
     def reconstruct(
-        self, container: Container | bytes, *, region: Region | None = None, model: str | None = None
+        self, container: Container | Packed, *, region: Region | None = None, model: str | None = None
     ) -> Image.Image:
         """The reconstructed picture, decoded. model: weights to use; None: those that the container names."""
         answer = self._send(self._service.reconstruct(container, "png", region, model))
@@ -66,7 +75,7 @@ class Client:
 
     def reconstruct_bytes(
         self,
-        container: Container | bytes,
+        container: Container | Packed,
         format: str = "png",
         *,
         region: Region | None = None,
@@ -95,13 +104,18 @@ class Client:
 
     def _send(self, request: Request) -> Answer:
         exchange = _Exchange(self._service, request)
-        try:
-            with self._http.stream(**exchange.arguments) as response:
-                exchange.begin(response)
-                for piece in response.iter_bytes():
-                    exchange.feed(piece)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise exchange.failure(error) from error
+        with Deadline(self._service.timeouts.total) as deadline:
+            try:
+                with self._http.stream(
+                    **exchange.arguments, extensions={"trace": deadline.watch}
+                ) as response:
+                    exchange.begin(response)
+                    for piece in response.iter_bytes():
+                        exchange.feed(piece)
+            except _FAILURES as error:
+                raise exchange.too_late() if deadline.over else exchange.failure(error) from error
+            if deadline.over:  # a body without a length looks complete when its socket is shut down
+                raise exchange.too_late()
         return exchange.finish()
 
     def __enter__(self) -> Self:
@@ -126,10 +140,10 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._service = Service(base_url, timeout, api_key, limits)
-        self._http = httpx.AsyncClient(**_client_arguments(self._service.timeouts, transport))
+        self._http = _made(httpx.AsyncClient, self._service, transport)
 
     async def reconstruct(
-        self, container: Container | bytes, *, region: Region | None = None, model: str | None = None
+        self, container: Container | Packed, *, region: Region | None = None, model: str | None = None
     ) -> Image.Image:
         """See `Client.reconstruct`."""
         answer = await self._send(self._service.reconstruct(container, "png", region, model))
@@ -137,7 +151,7 @@ class AsyncClient:
 
     async def reconstruct_bytes(
         self,
-        container: Container | bytes,
+        container: Container | Packed,
         format: str = "png",
         *,
         region: Region | None = None,
@@ -167,11 +181,16 @@ class AsyncClient:
     async def _send(self, request: Request) -> Answer:
         exchange = _Exchange(self._service, request)
         try:
-            async with self._http.stream(**exchange.arguments) as response:
+            async with (
+                asyncio.timeout(self._service.timeouts.total),
+                self._http.stream(**exchange.arguments) as response,
+            ):
                 exchange.begin(response)
                 async for piece in response.aiter_bytes():
                     exchange.feed(piece)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except TimeoutError as error:
+            raise exchange.too_late() from error
+        except _FAILURES as error:
             raise exchange.failure(error) from error
         return exchange.finish()
 
@@ -209,18 +228,25 @@ class _Exchange:
         """Take a piece of the body; raises once it is too much or too late."""
         assert self._collector is not None
         if time.monotonic() > self._deadline:
-            total = self._service.timeouts.total
-            raise ServerTimeoutError(f"{self._service.shown} did not finish its answer within {total:g} s")
+            raise self.too_late()
         self._collector.feed(piece)
 
     def finish(self) -> Answer:
         assert self._collector is not None
         return self._collector.finish()
 
-    def failure(self, error: httpx.HTTPError | httpx.InvalidURL) -> ServiceError | UsageError:
+    def too_late(self) -> ServerTimeoutError:
+        """The whole exchange took longer than it may."""
+        total = self._service.timeouts.total
+        failed = "did not answer" if self._collector is None else "did not finish its answer"
+        return ServerTimeoutError(
+            f"{self._service.shown} {failed} within {total:g} s: wait longer with --timeout"
+        )
+
+    def failure(self, error: Exception) -> ServiceError | UsageError:
         """What a failure on the way means."""
         server, times = self._service.shown, self._service.timeouts
-        why = clean(str(error)) or type(error).__name__
+        why = printable(str(error)) or type(error).__name__
         match error:
             case httpx.ConnectTimeout():
                 return ServerTimeoutError(f"{server} did not accept a connection within {times.connect:g} s")
@@ -238,16 +264,40 @@ class _Exchange:
                 )
             case httpx.NetworkError():
                 return ServerUnreachableError(f"the connection to {server} broke ({why}): try again")
-            case httpx.UnsupportedProtocol() | httpx.InvalidURL():
+            case httpx.UnsupportedProtocol() | httpx.InvalidURL() | UnicodeError():
                 return UsageError(f"{server} is not an address of a server: {why}")
             case _:
                 return BadAnswerError(f"{server} did not answer as HTTP asks ({why})")
 
 
-def _client_arguments(times: Timeouts, transport: object | None) -> dict[str, Any]:
-    timeout = httpx.Timeout(connect=times.connect, read=times.read, write=times.write, pool=times.pool)
-    arguments: dict[str, Any] = {"timeout": timeout, "follow_redirects": False}
+def _made(kind: type[_Made], service: Service, transport: object | None) -> _Made:
+    """The client of httpx for one server.
+
+    A proxy from the environment is for the world outside; a server on this machine is asked directly.
+
+    Raises:
+        UsageError: the environment names a proxy or certificates that cannot be used.
+    """
+    times = service.timeouts
+    arguments: dict[str, Any] = {
+        "timeout": httpx.Timeout(connect=times.connect, read=times.read, write=times.write, pool=times.pool),
+        # Each exchange has a connection of its own, which its deadline may shut down.
+        "limits": httpx.Limits(max_keepalive_connections=0),
+        "follow_redirects": False,
+    }
     if transport is not None:
-        return {**arguments, "transport": transport}
-    # A proxy from the environment is for the world outside; a server on this machine is asked directly.
-    return {**arguments, "mounts": dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]"))}
+        arguments["transport"] = transport
+    try:
+        if service.on_this_machine:
+            arguments["trust_env"] = False
+            if service.url.startswith("https:"):
+                arguments["verify"] = (
+                    httpx.create_ssl_context()
+                )  # SSL_CERT_FILE of the environment holds here, too
+        return kind(**arguments)
+    except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+        raise UsageError(
+            "the environment names a proxy or certificates that cannot be used "
+            f"({printable(str(error)) or type(error).__name__}): "
+            "see HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+        ) from error

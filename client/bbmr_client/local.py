@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol, cast
 
 from bbmr_shared.errors import UsageError
+from bbmr_shared.region import Region
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,7 +31,7 @@ class Reconstruct(Protocol):
         container: Container,
         *,
         model: str | None = None,
-        region: tuple[int, int, int, int] | None = None,
+        region: Region | None = None,
         threads: int | None = None,
     ) -> Image.Image: ...
 
@@ -39,7 +40,7 @@ def reconstruct_local(
     container: Container,
     *,
     model: str | None = None,
-    region: tuple[int, int, int, int] | None = None,
+    region: Region | None = None,
     threads: int | None = None,
 ) -> Image.Image:
     """Reconstruct with the weights on this machine: `model`, or those that the container names.

@@ -117,6 +117,7 @@ def _too_many_pixels(name: str, limits: Limits) -> str:
 def _from_image(image: Image.Image, limits: Limits, name: str) -> Photo:
     try:
         limits.check_dimensions(*image.size)
+        _narrow_transparency(image)
         image.load()
         orientation = image.getexif().get(
             exif_block.ORIENTATION, 1
@@ -143,7 +144,10 @@ def _from_image(image: Image.Image, limits: Limits, name: str) -> Photo:
 def _pixels(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, bytes | None]:
     """(rgb, alpha, icc) of a decoded image, not yet turned."""
     icc = image.info.get("icc_profile") or None
+    clear = None  # where 16-bit grey is the one transparent grey: it is so before it is rounded
     if image.mode.startswith("I"):
+        if isinstance(image.info.get("transparency"), int):
+            clear = np.asarray(image) == image.info["transparency"]
         image, icc = _from_16_bit(image), None if _icc_space(icc) != b"GRAY" else icc
     if image.mode in {"F", "LAB"}:
         raise PictureError(
@@ -151,14 +155,19 @@ def _pixels(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | 
         )
     if image.mode == "1":
         image = image.convert("L")
+    premultiplied = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)
+    if premultiplied is not None:
+        image = image.convert(premultiplied)
     alpha = None
-    if image.has_transparency_data or image.mode in {"La", "RGBa"}:
+    if clear is not None and clear.any():
+        alpha = np.where(clear, 0, 255).astype(np.uint8)
+    if image.has_transparency_data:
         whole = image.convert("RGBA")
         alpha = np.array(whole.getchannel("A"))
         if alpha.min() == 255:
             alpha = None
-        if image.mode in {"LA", "La"}:
-            image = image.convert("LA").getchannel("L")
+        if image.mode == "LA":
+            image = image.getchannel("L")
         elif image.mode not in {"L", "RGB"}:  # those two hold their colours beside one transparent one
             image = whole.convert("RGB")
     if icc is not None and _icc_space(icc) != b"RGB ":
@@ -174,6 +183,14 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
             "pictures with 32 bits a sample are not read: save it with 8 or 16 bits a channel first"
         )
     return Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8))
+
+
+def _narrow_transparency(image: Image.Image) -> None:
+    """Pillow reads 16-bit RGB as its high bytes, but the one transparent colour (PNG, tRNS) as it is: cut it alike."""
+    clear = image.info.get("transparency")
+    sixteen_bit = any("RGB;16" in str(tile) for tile in getattr(image, "tile", []))
+    if sixteen_bit and isinstance(clear, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
 
 
 def _icc_space(icc: bytes | None) -> bytes | None:

@@ -92,6 +92,16 @@ def info_report(container: Container, size: int) -> InfoReport:
     )
 
 
+def finite(value: Any) -> Any:
+    """`value`, or None for a float that JSON has no word for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def rate_counts(container: Container) -> dict[str, int]:
+    """How many blocks have each rate, 0 included."""
+    return {str(rate): int(np.count_nonzero(container.rate_map == rate)) for rate in RATES}
+
+
 def overall_rate(container: Container) -> float:
     """The uniform rate that would keep as many samples: √(padded area / samples)."""
     grid = container.grid
@@ -106,7 +116,7 @@ def _common(container: Container, size: int, quality: int | None) -> dict[str, A
         "bpp": round(8 * size / (container.width * container.height), 6),
         "pixels": container.samples,
         "overall_rate": round(overall_rate(container), 6),
-        "rates": {str(rate): int(np.count_nonzero(container.rate_map == rate)) for rate in RATES},
+        "rates": rate_counts(container),
         "planes": [
             PlaneReport(
                 rate=plane.rate,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from PIL import Image
@@ -16,9 +17,13 @@ from bbmr_shared.container import MEDIA_TYPE, Container
 from bbmr_shared.errors import UsageError
 from bbmr_shared.limits import Limits
 from bbmr_shared.output import get_format
+from bbmr_shared.region import Region
 
-Region = tuple[int, int, int, int]
-"""x, y, width, height in pixels of the picture."""
+Packed = bytes | bytearray | memoryview
+"""A container as the bytes of its file."""
+
+MAX_TIMEOUT_S = 7 * 24 * 3600.0
+"""A week: more than any picture takes, and less than the most that a socket can be told."""
 
 _BYTES_PER_PIXEL = 6  # an uncompressed RGBA picture has 4
 _SPARE_BYTES = 8 << 20  # metadata and file structure
@@ -37,6 +42,13 @@ class Timeouts:
     pool: float = 10.0
     total: float = 900.0
 
+    def __post_init__(self) -> None:
+        for seconds in (self.connect, self.read, self.write, self.pool, self.total):
+            if not 0 < seconds <= MAX_TIMEOUT_S:
+                raise UsageError(
+                    f"a timeout is a positive number of seconds up to {MAX_TIMEOUT_S:.0f} (a week), not {seconds}"
+                )
+
     @classmethod
     def of(cls, timeout: float | Timeouts | None) -> Timeouts:
         """A number limits the whole exchange; None means the defaults."""
@@ -44,8 +56,6 @@ class Timeouts:
             return cls()
         if isinstance(timeout, Timeouts):
             return timeout
-        if not timeout > 0:
-            raise UsageError(f"a timeout is a positive number of seconds, not {timeout}")
         return cls(min(10.0, timeout), timeout, min(60.0, timeout), min(10.0, timeout), timeout)
 
 
@@ -63,7 +73,8 @@ class Request:
 
 
 class Service:
-    """What is the same for every exchange with one server. `shown` is its address as messages may show it.
+    """What is the same for every exchange with one server. `shown` is its address as messages may show it;
+    `on_this_machine`: it is a loopback address.
 
     Raises:
         UsageError: the address, the timeout or the key makes no sense.
@@ -73,6 +84,7 @@ class Service:
         self, base_url: str, timeout: float | Timeouts | None, api_key: str | None, limits: Limits
     ) -> None:
         self.url, self.shown = _checked_url(base_url)
+        self.on_this_machine = _is_loopback(urlsplit(self.url).hostname or "")
         self.timeouts = Timeouts.of(timeout)
         self.limits = limits
         self._headers = {"User-Agent": "bbmr-client", "Accept-Encoding": "identity"}
@@ -82,7 +94,7 @@ class Service:
             self._headers["Authorization"] = f"Bearer {api_key}"
 
     def reconstruct(
-        self, container: Container | bytes, format: str, region: Region | None, model: str | None
+        self, container: Container | Packed, format: str, region: Region | None, model: str | None
     ) -> Request:
         """Ask for the picture of a container."""
         accept = get_format(format).mime
@@ -98,14 +110,14 @@ class Service:
             _BYTES_PER_PIXEL * pixels + _SPARE_BYTES,
             {**self._headers, "Accept": accept, "Content-Type": MEDIA_TYPE},
             params,
-            container if isinstance(container, bytes) else container.to_bytes(),
+            container.to_bytes() if isinstance(container, Container) else bytes(container),
         )
 
     def get(self, path: str) -> Request:
         """Ask for a JSON document."""
         return Request("GET", self.url + path, JSON, _SPARE_BYTES, {**self._headers, "Accept": JSON})
 
-    def check(self, answer: Answer, container: Container | bytes, region: Region | None) -> Image.Image:
+    def check(self, answer: Answer, container: Container | Packed, region: Region | None) -> Image.Image:
         """The picture in the answer, not decoded, once its header is what was asked for."""
         return open_picture(self.shown, answer, _answer_size(container, region), self.limits)
 
@@ -125,8 +137,15 @@ def _checked_url(base_url: str) -> tuple[str, str]:
     return base_url.rstrip("/"), shown.rstrip("/")
 
 
-def _answer_size(container: Container | bytes, region: Region | None) -> tuple[int, int] | None:
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _answer_size(container: Container | Packed, region: Region | None) -> tuple[int, int] | None:
     """(width, height) that the picture must have; None where only the server can know."""
     if region is not None:
         return region[2], region[3]
-    return None if isinstance(container, bytes) else (container.width, container.height)
+    return (container.width, container.height) if isinstance(container, Container) else None

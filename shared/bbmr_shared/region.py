@@ -1,4 +1,4 @@
-"""A region: the rectangle of a picture that is asked for. In: four whole numbers, or their text. Out: the same, checked."""
+"""A region: the rectangle of a picture that is asked for. In: four numbers, or their text. Out: the same, checked."""
 
 from __future__ import annotations
 

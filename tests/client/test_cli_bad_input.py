@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
 import socket
 import struct
 import subprocess
@@ -80,6 +81,27 @@ class TestPhotos:
     def test_a_path_that_is_not_there(self, refused: Callable[[Path], str], tmp_path: Path) -> None:
         assert "does not exist" in refused(tmp_path / "none.jpg")
 
+    @pytest.mark.parametrize("name", [".", "..", "/", "/..", "./"])
+    def test_a_folder_without_a_name(self, fails: Fails, name: str) -> None:
+        assert fails("encode", name) == f"bbmr-client: {name} is a folder: name one file"
+
+    @pytest.mark.parametrize(
+        "case", ["through a file", "a dangling link", "a link to itself", "a name too long"]
+    )
+    def test_a_path_that_leads_nowhere(self, fails: Fails, photo: Path, tmp_path: Path, case: str) -> None:
+        """Not even for root."""
+        (tmp_path / "dangling.png").symlink_to("gone.png")
+        (tmp_path / "loop.png").symlink_to("loop.png")
+        path, words = {
+            "through a file": (photo / "x.png", "not a directory"),
+            "a dangling link": (tmp_path / "dangling.png", "does not exist"),
+            "a link to itself": (tmp_path / "loop.png", "symbolic links"),
+            "a name too long": (tmp_path / ("n" * 300 + ".png"), "name too long"),
+        }[case]
+        line = fails("encode", path, "-o", tmp_path / "new.bbmr")
+        assert str(path) in line
+        assert words in line
+
     def test_a_path_that_may_not_be_read(
         self, refused: Callable[[Path], str], photo: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -112,6 +134,10 @@ class TestPhotos:
         assert "not a picture" in refused(path)
 
 
+DIGEST = 16
+"""Bytes at the end of a container: BLAKE2b of all before."""
+
+
 def truncated(data: bytes) -> bytes:
     return data[:-100]
 
@@ -127,7 +153,8 @@ def flipped(data: bytes) -> bytes:
 
 def wrong_version(data: bytes) -> bytes:
     at = data.index(b"\xa7version\x01") + 8
-    return data[:at] + b"\x63" + data[at + 1 :]
+    body = data[:at] + b"\x63" + data[at + 1 : -DIGEST]
+    return body + hashlib.blake2b(body, digest_size=DIGEST).digest()
 
 
 def msgpack_bomb(data: bytes) -> bytes:
@@ -196,6 +223,33 @@ class TestServers:
             line = refused(f"http://127.0.0.1:{silent.getsockname()[1]}", "--timeout", 0.3)
         assert "did not answer within 0.3 s" in line
         assert "--timeout" in line
+
+    @pytest.mark.parametrize("address", ["http://..../", "http://a..b", f"http://{'a' * 80}.com"])
+    def test_a_host_name_that_is_none(self, fails: Fails, packed: Path, tmp_path: Path, address: str) -> None:
+        options = ("-o", tmp_path / "out.png", "--server", address)
+        assert "is not an address of a server" in fails("reconstruct", packed, *options, code=2)
+
+    @pytest.mark.parametrize("seconds", ["inf", "nan", "0", "-1", "1e300"])
+    def test_a_timeout_that_is_none(self, fails: Fails, packed: Path, tmp_path: Path, seconds: str) -> None:
+        options = ("-o", tmp_path / "out.png", "--server", "http://127.0.0.1:9", f"--timeout={seconds}")
+        assert "a timeout is a positive number of seconds" in fails("reconstruct", packed, *options, code=2)
+
+    @pytest.mark.parametrize(
+        ("variable", "value"),
+        [("ALL_PROXY", "socks5://host"), ("HTTP_PROXY", "foo://bar"), ("SSL_CERT_FILE", "/nonexistent")],
+    )
+    def test_an_environment_that_cannot_be_used(
+        self,
+        fails: Fails,
+        packed: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        variable: str,
+        value: str,
+    ) -> None:
+        monkeypatch.setenv(variable, value)
+        options = ("-o", tmp_path / "out.png", "--server", "https://bbmr.invalid")
+        assert variable in fails("reconstruct", packed, *options, code=2)
 
     def test_answering_html(
         self, refused: Callable[..., str], serve: Serve, reply: Callable[..., None]

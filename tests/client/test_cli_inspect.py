@@ -70,6 +70,44 @@ def test_info_shows_fields_of_the_future(run: Run, packed: Path, container: Cont
     assert "later" in run("info", packed).out
 
 
+def test_info_takes_any_field_and_shows_only_what_can_be_shown(
+    run: Run, packed: Path, container: Container
+) -> None:
+    name = "clear\x1b[2J\nscreen\x9b"
+    fields = {name: {"deep": [b"\xff", None, {"x": 1.5}]}, "bytes": b"\0\xff", "endless": float("inf")}
+    packed.write_bytes(replace(container, extra=fields).to_bytes())
+    assert set(json.loads(run("info", packed, "--json").out)["unknown_fields"]) == set(fields)
+    text = run("info", packed).out
+    assert all(sign.isprintable() for sign in text.replace("\n", ""))
+    assert "clear [2J screen" in text
+
+
+def test_names_of_files_do_not_steer_the_terminal(run: Run, packed: Path) -> None:
+    odd = packed.rename(packed.with_name("a\x1b[2J.bbmr"))
+    for arguments in (("verify", odd), ("preview", odd, "-o", f"{odd}.png"), ("info", f"{odd}.none")):
+        outcome = run(*arguments)
+        assert "\x1b" not in outcome.out + outcome.err
+        assert "a [2J.bbmr" in outcome.out + outcome.err
+
+
+def test_preview_as_json(run: Run, packed: Path) -> None:
+    out = packed.with_name("out.webp")
+    told = json.loads(run("preview", packed, "-o", out, "--json").out)
+    assert told == {"width": 300, "height": 200, "bytes": out.stat().st_size, "format": "webp"}
+
+
+def test_ratemap_as_json(run: Run, packed: Path, container: Container) -> None:
+    out = packed.with_name("out.png")
+    told = json.loads(run("ratemap", packed, "-o", out, "--json").out)
+    with Image.open(out) as drawn:
+        assert (told["width"], told["height"]) == drawn.size
+    assert told["bytes"] == out.stat().st_size
+    assert told["format"] == "png"
+    assert told["rates"] == {
+        str(rate): np.count_nonzero(container.rate_map == rate) for rate in (1, 2, 4, 8, 16)
+    }
+
+
 def test_verify(run: Run, packed: Path, container: Container) -> None:
     outcome = run("verify", packed)
     assert outcome.code == 0

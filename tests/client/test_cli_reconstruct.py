@@ -114,7 +114,20 @@ class TestWrongUsage:
         assert "exclude" in fails("reconstruct", packed, "-o", packed.with_name("o.png"), *options, code=2)
 
     @pytest.mark.parametrize(
-        "region", ["1,2,3", "a,b,c,d", "0,0,0,5", "-1,0,5,5", "0,0,301,10", "299,199,2,1", "1.5,0,2,2", ""]
+        "region",
+        [
+            "1,2,3",
+            "a,b,c,d",
+            "0,0,0,5",
+            "-1,0,5,5",
+            "0,0,301,10",
+            "299,199,2,1",
+            "1.5,0,2,2",
+            "",
+            "0,0,1_0,1",
+            "0,0, 5,5",
+            "٠,0,1,1",
+        ],
     )
     def test_a_region_that_is_none(self, fails: Fails, packed: Path, region: str) -> None:
         options = ("-o", packed.with_name("o.png"), "--server", "http://127.0.0.1:9", f"--region={region}")

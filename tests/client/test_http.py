@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import socket
@@ -73,6 +74,13 @@ class TestSent:
         picture = call(kind, composite_server, "reconstruct", container.to_bytes())
         assert picture.size == (container.width, container.height)
 
+    @pytest.mark.parametrize("packed", [bytearray, memoryview])
+    def test_whatever_holds_bytes(
+        self, kind: str, composite_server: str, container: Container, packed: Callable[[bytes], Any]
+    ) -> None:
+        picture = call(kind, composite_server, "reconstruct", packed(container.to_bytes()))
+        assert picture.size == (container.width, container.height)
+
     def test_a_region(self, kind: str, composite_server: str, container: Container) -> None:
         picture = call(kind, composite_server, "reconstruct", container, region=(30, 40, 50, 60))
         whole = np.asarray(preview(container))
@@ -126,6 +134,24 @@ class TestSent:
         assert call(kind, composite_server, "reconstruct", container).size == (300, 200)
 
     @pytest.mark.parametrize(
+        ("variable", "value"),
+        [("ALL_PROXY", "socks5://host"), ("HTTP_PROXY", "foo://bar"), ("SSL_CERT_FILE", "/nonexistent")],
+    )
+    def test_a_server_on_this_machine_needs_nothing_of_the_environment(
+        self,
+        kind: str,
+        composite_server: str,
+        container: Container,
+        monkeypatch: pytest.MonkeyPatch,
+        variable: str,
+        value: str,
+    ) -> None:
+        monkeypatch.setenv(variable, value)
+        assert call(kind, composite_server, "reconstruct", container).size == (300, 200)
+        with pytest.raises(UsageError, match=variable):
+            call(kind, "https://bbmr.invalid", "models")
+
+    @pytest.mark.parametrize(
         "address", ["", "localhost:8000", "ftp://host", "http://", "http://host/?a=b", "http://[", "//host"]
     )
     def test_an_address_that_is_none(self, address: str) -> None:
@@ -145,10 +171,14 @@ class TestSent:
         with pytest.raises(UsageError):
             Client("http://host", api_key=key)
 
-    @pytest.mark.parametrize("timeout", [0, -1, float("nan")])
+    @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), 1e300])
     def test_a_timeout_that_is_none(self, timeout: float) -> None:
         with pytest.raises(UsageError, match="positive"):
             Client("http://host", timeout)
+
+    def test_every_step_needs_a_real_timeout(self) -> None:
+        with pytest.raises(UsageError, match="positive"):
+            Timeouts(total=float("inf"))
 
 
 class TestAnswers:
@@ -276,6 +306,37 @@ class TestConnections:
             call(kind, serve(handler), "reconstruct", container, timeout=timeouts)
         assert time.monotonic() - started < 5
 
+    @pytest.mark.parametrize(
+        ("start", "piece"),
+        [(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n"), (b"", b"HTTP/1.1 102 Processing\r\n\r\n")],
+    )
+    def test_a_head_that_trickles(self, kind: str, container: Container, start: bytes, piece: bytes) -> None:
+        """No read waits long, and no head ever ends."""
+        started = time.monotonic()
+        with (
+            trickling_server([start + piece, *[piece] * 40]) as url,
+            pytest.raises(ServerTimeoutError, match=r"did not answer within 1\.5 s.*--timeout"),
+        ):
+            call(kind, url, "reconstruct", container, timeout=1.5)
+        assert time.monotonic() - started < 4
+
+    def test_a_body_without_a_length_is_not_taken_for_whole_at_the_deadline(
+        self, kind: str, container: Container
+    ) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n" + png(300, 200)
+        with trickling_server([head, *[b"."] * 40]) as url, pytest.raises(ServerTimeoutError):
+            call(kind, url, "reconstruct", container, timeout=0.8)
+
+    def test_an_upload_that_is_taken_slowly(self, kind: str) -> None:
+        """Each write moves on, and the whole would take minutes."""
+        started = time.monotonic()
+        with (
+            trickling_server([], takes=40) as url,
+            pytest.raises(ServerTimeoutError, match=r"within 1\.5 s"),
+        ):
+            call(kind, url, "reconstruct", bytes(64 << 20), timeout=1.5)
+        assert time.monotonic() - started < 4
+
     def test_an_answer_that_breaks_off(self, kind: str, serve: Serve, container: Container) -> None:
         def handler(request: BaseHTTPRequestHandler, body: bytes) -> None:
             request.send_response(200)
@@ -298,6 +359,34 @@ def silent_server() -> Iterator[str]:
     """Takes connections and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def trickling_server(pieces: list[bytes], takes: int = 1) -> Iterator[str]:
+    """Reads `takes` times 32 KiB and says `pieces`, with 0.3 s after each, until the client has gone."""
+    gone = threading.Event()
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+
+        def talk() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                for _ in range(takes):
+                    connection.recv(32 << 10)
+                    if takes > 1 and gone.wait(0.3):
+                        return
+                for piece in pieces:
+                    connection.sendall(piece)
+                    if gone.wait(0.3):
+                        return
+
+        thread = threading.Thread(target=talk, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        gone.set()
+        thread.join(5)
 
 
 @contextmanager

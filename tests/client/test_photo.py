@@ -45,6 +45,23 @@ def forged_png(width: int, height: int) -> bytes:
     )
 
 
+def png_with_16_bits(colour_type: int, clear: tuple[int, ...], samples: list[int]) -> bytes:
+    """One row of big-endian samples with one transparent grey (type 0) or colour (type 2)."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", len(samples) // len(clear), 1, 16, colour_type, 0, 0, 0)
+    row = b"\0" + struct.pack(f">{len(samples)}H", *samples)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"tRNS", struct.pack(f">{len(clear)}H", *clear))
+        + chunk(b"IDAT", zlib.compress(row))
+        + chunk(b"IEND", b"")
+    )
+
+
 def exif_with(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
@@ -54,6 +71,26 @@ def exif_with(orientation: int) -> Image.Exif:
 
 
 class TestModes:
+    def test_16_bit_grey_keeps_its_transparent_grey(self) -> None:
+        data = png_with_16_bits(0, (40_000,), [40_000, 40_001, 100])
+        photo = load_photo(data)
+        assert photo.rgb[0, :, 0].tolist() == [156, 156, 0], "which only the full samples tell apart"
+        assert photo.alpha is not None
+        assert photo.alpha.tolist() == [[0, 255, 255]]
+
+    def test_16_bit_rgb_keeps_its_transparent_colour(self) -> None:
+        photo = load_photo(png_with_16_bits(2, (40_000, 300, 1), [40_000, 300, 1, 1, 2, 3]))
+        assert photo.alpha is not None
+        assert photo.alpha.tolist() == [[0, 255]]
+
+    @pytest.mark.parametrize(("mode", "premultiplied"), [("LA", "La"), ("RGBA", "RGBa")])
+    def test_premultiplied_alpha(self, mode: str, premultiplied: str) -> None:
+        straight = Image.new(mode, (3, 2), (200, 100) if mode == "LA" else (200, 120, 40, 100))
+        photo, expected = load_photo(straight.convert(premultiplied)), load_photo(straight)
+        assert np.abs(photo.rgb.astype(int) - expected.rgb).max() <= 2
+        assert photo.alpha is not None
+        assert np.array_equal(photo.alpha, expected.alpha)
+
     def test_rgb_is_kept_bit_for_bit(self, rgb: Callable[..., np.ndarray]) -> None:
         picture = rgb(127, 129)
         photo = load_photo(coded(Image.fromarray(picture)))

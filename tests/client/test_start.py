@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+Run = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("encode", "reconstruct", "decode", "preview", "info", "verify", "ratemap", "compare", "demo")
 
@@ -53,13 +54,20 @@ def test_the_whole_client_does_without_torch() -> None:
     assert {"torch", "bbmr_models", "bbmr_server"} & set(loaded.split()) == set()
 
 
-def test_version(run: Callable[..., Any]) -> None:
+def test_version(run: Run) -> None:
     outcome = run("--version")
     assert outcome.code == 0
     assert re.fullmatch(r"bbmr-client \d+\.\d+\.\d+\S*\n", outcome.out)
 
 
-def test_a_command_that_is_none(run: Callable[..., Any]) -> None:
+def test_without_arguments_the_help_is_shown(run: Run) -> None:
+    outcome = run()
+    assert outcome.code == 0
+    assert outcome.out == run("--help").out
+    assert outcome.out.count("\n") > 15
+
+
+def test_a_command_that_is_none(run: Run) -> None:
     outcome = run("encoed")
     assert outcome.code == 2
     assert "encoed" in outcome.err
@@ -67,7 +75,7 @@ def test_a_command_that_is_none(run: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_every_option_is_documented(run: Callable[..., Any], command: str) -> None:
+def test_every_option_is_documented(run: Run, command: str) -> None:
     text = run(*[command] if command else [], "--help").out
     options = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", text.partition("Options:")[2]))
     assert "--help" in options

@@ -6,12 +6,12 @@ Messages go to standard error. A report goes to standard output, or to standard 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bbmr_client.files import STDIO, read_file
+from bbmr_client.files import STDIO, print_message, print_out, read_file
+from bbmr_client.text import printable
 from bbmr_shared.errors import ContainerError, UsageError
 
 if TYPE_CHECKING:
@@ -22,17 +22,19 @@ _EXTENSIONS = {".png": "png", ".webp": "webp", ".avif": "avif", ".jpg": "jpeg", 
 
 def say(message: str) -> None:
     """One message for a person, on standard error."""
-    print(message, file=sys.stderr, flush=True)
+    print_message(printable(message, 4000))
 
 
 def report(text: str, data_goes_to: str | None = None) -> None:
     """The result of a command: on standard output, unless that carries the data ("-")."""
-    print(text, file=sys.stderr if data_goes_to == STDIO else sys.stdout, flush=True)
+    (print_message if data_goes_to == STDIO else print_out)(text)
 
 
 def as_json(values: Mapping[str, Any]) -> str:
     """One JSON object with indentation; infinities become null, as JSON has none."""
-    return json.dumps({key: _finite(value) for key, value in values.items()}, indent=2, allow_nan=False)
+    from bbmr_client.report import finite
+
+    return json.dumps({key: finite(value) for key, value in values.items()}, indent=2, allow_nan=False)
 
 
 def one_input(names: Sequence[str], what: str) -> str:
@@ -43,6 +45,8 @@ def one_input(names: Sequence[str], what: str) -> str:
     """
     if len(names) != 1:
         raise UsageError(f"one {what} at a time: {len(names)} were given")
+    if not names[0]:
+        raise UsageError(f"the name of the {what} is empty")
     return names[0]
 
 
@@ -75,7 +79,3 @@ def picture_format(output: str, format: str | None) -> str:
             f"{output}: the ending {suffix or '(none)'} names no picture format: add --format png"
         )
     return _EXTENSIONS[suffix]
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value

@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import time
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bbmr_client.commands.common import one_input, report, say
 from bbmr_client.files import STDIO, check_output, write_file
-from bbmr_shared.errors import UsageError
+from bbmr_shared.errors import PictureError, UsageError
 
-DEFAULT_RATE = 4.0
 DEFAULT_EFFORT = 4
-_LOSSLESS = ("webp", "png")
 
 
 class Codec(StrEnum):
@@ -84,14 +81,14 @@ def encode(
     _check_budget(
         {"--quality": quality, "--bpp": bpp, "--max-bytes": max_bytes, "--target-psnr": target_psnr}, rate
     )
-    if codec not in _LOSSLESS:
-        raise UsageError(f"--rate keeps planes lossless and {codec} does not: use --codec webp or png")
+    _check_codec(codec, rate)
     if downscaler is not Downscaler.BICUBIC:
         raise UsageError("the learned downscaler is not available yet: use --downscaler bicubic")
     palette = _palette(rates)
     target = output if output is not None else _beside(name)
     _check_target(name, target)
 
+    from bbmr_client.encoder import DEFAULT_RATE
     from bbmr_client.encoder import encode as encode_photo
     from bbmr_client.photo import load_photo
     from bbmr_client.report import encode_report
@@ -131,6 +128,18 @@ def _check_budget(others: dict[str, float | str | None], rate: float | None) -> 
         )
 
 
+def _check_codec(codec: Codec, rate: float | None) -> None:
+    from bbmr_client.encoder import LOSSLESS_CODECS
+    from bbmr_shared.codecs import KNOWN_BUT_ABSENT
+
+    use = f"use --codec {' or '.join(LOSSLESS_CODECS)}"
+    if codec in KNOWN_BUT_ABSENT:
+        raise UsageError(f"the codec {codec} is not built into this release: {use}")
+    if codec not in LOSSLESS_CODECS:
+        budget = "an overall rate" if rate is None else "--rate"
+        raise UsageError(f"{budget} keeps planes lossless and {codec} does not: {use}")
+
+
 def _palette(text: str) -> tuple[int, ...]:
     from bbmr_shared.grid import RATES
 
@@ -144,7 +153,11 @@ def _palette(text: str) -> tuple[int, ...]:
 
 
 def _beside(name: str) -> str:
-    return STDIO if name == STDIO else str(Path(name).with_suffix(".bbmr"))
+    if name == STDIO:
+        return STDIO
+    if os.path.isdir(name):  # before it gives its name to a file: "." and "/" have none to give
+        raise PictureError(f"{name} is a folder: name one file")
+    return os.path.splitext(name)[0] + ".bbmr"
 
 
 def _check_target(name: str, target: str) -> None:

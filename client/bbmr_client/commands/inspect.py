@@ -9,6 +9,7 @@ import typer
 from bbmr_client.commands.common import as_json, one_input, picture_format, read_container, report, say
 from bbmr_client.commands.reconstruct import Format
 from bbmr_client.files import STDIO, check_output, write_file
+from bbmr_client.text import printable
 from bbmr_shared.errors import BbmrError, PictureError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _UNITS = {
 }
 
 
-def preview(container: Input, output: Output, format: PictureFormat = None) -> None:
+def preview(container: Input, output: Output, format: PictureFormat = None, json: Json = False) -> None:
     """Write the composite: the picture as it is without the network."""
     written_as = picture_format(output, format)
     check_output(output)
@@ -38,8 +39,13 @@ def preview(container: Input, output: Output, format: PictureFormat = None) -> N
     from bbmr_shared.composite import preview as composite
     from bbmr_shared.output import encode_picture
 
-    write_file(output, encode_picture(composite(source), written_as))
-    say(f"{'standard output' if output == STDIO else output}: {source.width}×{source.height} {written_as}")
+    data = encode_picture(composite(source), written_as)
+    write_file(output, data)
+    facts = {"width": source.width, "height": source.height, "bytes": len(data), "format": written_as}
+    if json:
+        report(as_json(facts), output)
+    else:
+        say(f"{_shown(output)}: {source.width}×{source.height} {written_as}")
 
 
 def info(container: Input, json: Json = False) -> None:
@@ -66,23 +72,29 @@ def verify(container: Input, json: Json = False) -> None:
     if json:
         report(as_json({"ok": True, "bytes": size, "planes": len(source.planes)}))
     else:
-        report(
-            f"{'standard input' if name == STDIO else name}: ok, {len(source.planes)} planes, {size} bytes"
-        )
+        shown = "standard input" if name == STDIO else printable(name, 4000)
+        report(f"{shown}: ok, {len(source.planes)} planes, {size} bytes")
 
 
-def ratemap(container: Input, output: Output, format: PictureFormat = None) -> None:
+def ratemap(container: Input, output: Output, format: PictureFormat = None, json: Json = False) -> None:
     """Draw the rate map over the preview, with a legend."""
     written_as = picture_format(output, format)
     check_output(output)
     source, _ = read_container(one_input(container, "container"))
 
+    from bbmr_client.report import rate_counts
     from bbmr_client.view import rate_map_picture
     from bbmr_shared.composite import preview as composite
     from bbmr_shared.output import encode_picture
 
-    write_file(output, encode_picture(rate_map_picture(composite(source), source), written_as))
-    say(f"{'standard output' if output == STDIO else output}: rate map of {source.width}×{source.height}")
+    drawn = rate_map_picture(composite(source), source)
+    data = encode_picture(drawn, written_as)
+    write_file(output, data)
+    facts = {"width": drawn.width, "height": drawn.height, "bytes": len(data), "format": written_as}
+    if json:
+        report(as_json({**facts, "rates": rate_counts(source)}), output)
+    else:
+        say(f"{_shown(output)}: rate map of {source.width}×{source.height}")
 
 
 def compare(
@@ -105,6 +117,10 @@ def compare(
     report(as_json(figures) if json else "\n".join(lines))
 
 
+def _shown(output: str) -> str:
+    return "standard output" if output == STDIO else output
+
+
 def _figure(value: float | None) -> str:
     return "equal" if value is None else f"{value:.6g}"
 
@@ -121,14 +137,16 @@ def _lines(facts: InfoReport) -> list[str]:
         error = facts.coding_errors[str(plane.rate)]
         exact = "lossless" if error == 0 else f"coding error {error}"
         blocks = facts.rates[str(plane.rate)]
-        lines.append(f"plane 1/{plane.rate:<5} {blocks} blocks, {plane.codec}, {plane.bytes} bytes, {exact}")
+        lines.append(
+            f"plane 1/{plane.rate:<5} {blocks} blocks, {printable(plane.codec)}, {plane.bytes} bytes, {exact}"
+        )
     lines += [
-        f"downscaler    {facts.downscaler} {facts.downscaler_version}",
-        f"weights       {facts.model or 'none'}, strength {facts.strength:g}",
+        f"downscaler    {printable(facts.downscaler)} {facts.downscaler_version}",
+        f"weights       {printable(facts.model or 'none')}, strength {facts.strength:g}",
     ]
     metadata = {"ICC": facts.icc_bytes, "EXIF": facts.exif_bytes, "XMP": facts.xmp_bytes}
     kept = [f"{name} {size} bytes" for name, size in metadata.items() if size]
     lines.append(f"metadata      {', '.join(kept) or 'none'}")
     if facts.unknown_fields:
-        lines.append(f"unknown       {', '.join(facts.unknown_fields)}")
+        lines.append(f"unknown       {', '.join(printable(name) for name in facts.unknown_fields)}")
     return lines

@@ -12,11 +12,10 @@ import typer
 from bbmr_client.commands.common import as_json, one_input, picture_format, read_container, report, say
 from bbmr_client.files import STDIO, check_output, write_file
 from bbmr_shared.errors import UsageError
+from bbmr_shared.region import Region, check_region, parse_region
 
 if TYPE_CHECKING:
     from bbmr_shared.container import Container
-
-Region = tuple[int, int, int, int]
 
 
 class Format(StrEnum):
@@ -60,11 +59,11 @@ def reconstruct(
     name = one_input(container, "container")
     address = _address(server, local)
     written_as = picture_format(output, format)
-    wanted = None if region is None else parse_region(region)
+    wanted = None if region is None else _region(region)
     check_output(output)
     source, _ = read_container(name)
     if wanted is not None:
-        check_region(wanted, source)
+        _check_region(wanted, source)
     started = time.perf_counter()
     if address is None:
         data = _on_this_machine(source, written_as, wanted, model)
@@ -84,27 +83,18 @@ def reconstruct(
         say(f"{shown}: {width}×{height} {written_as}, {len(data)} bytes, {seconds:.2f} s")
 
 
-def parse_region(text: str) -> Region:
-    """ "X,Y,W,H" → four numbers.
-
-    Raises:
-        UsageError: not four whole numbers, or an empty rectangle.
-    """
+def _region(text: str) -> Region:
     try:
-        x, y, width, height = (int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"--region is X,Y,W,H in whole pixels, not {text}") from None
-    if x < 0 or y < 0 or width < 1 or height < 1:
-        raise UsageError(f"--region starts at 0,0 or later and has at least one pixel, unlike {text}")
-    return x, y, width, height
+        return parse_region(text)
+    except ValueError as error:
+        raise UsageError(f"--region: {error}") from None
 
 
-def check_region(region: Region, container: Container) -> None:
-    """Raise `UsageError` where the rectangle leaves the picture."""
-    x, y, width, height = region
-    if x + width > container.width or y + height > container.height:
-        shown = ",".join(map(str, region))
-        raise UsageError(f"--region {shown} leaves the picture of {container.width}×{container.height}")
+def _check_region(region: Region, container: Container) -> None:
+    try:
+        check_region(region, container.width, container.height)
+    except ValueError as error:
+        raise UsageError(f"--region: {error}") from None
 
 
 def _address(server: str | None, local: bool) -> str | None:
