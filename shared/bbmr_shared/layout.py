@@ -13,7 +13,9 @@ from hashlib import blake2b
 
 from . import codecs, wire
 from .errors import (
+    ContainerError,
     DigestMismatchError,
+    LimitExceededError,
     MalformedContainerError,
     NotAContainerError,
     TruncatedContainerError,
@@ -82,10 +84,15 @@ def _check_ends(view: memoryview, limits: Limits, verify: bool) -> None:
 
 
 def _explain_damage(view: memoryview, limits: Limits) -> None:
-    """The trailing digest differs: say whether the end is missing or something before it was changed."""
+    """The trailing digest differs: say whether the end is missing or something before it was changed.
+
+    Nothing else that the header says is believed: a version or a size may be what was changed.
+    """
     try:
         header, at = _read_header(view, limits)
-    except MalformedContainerError:
+    except TruncatedContainerError:
+        raise
+    except (ContainerError, LimitExceededError):
         raise DigestMismatchError(CHANGED) from None
     for entry in header.pictures:
         at += len(wire.bin_header(entry.size)) + entry.size

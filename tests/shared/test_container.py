@@ -173,12 +173,25 @@ class TestDamage:
             with pytest.raises(ContainerError):
                 Container.from_bytes(cut + digest(cut))
 
-    def test_every_flipped_byte_is_found(self, good: bytes) -> None:
+    @pytest.mark.parametrize("mask", [0x01, 0x02, 0x41, 0x80])
+    def test_every_flipped_byte_is_found_as_damage(self, good: bytes, mask: int) -> None:
+        """Never as another version, a limit or an unknown codec, whatever the changed bytes now say."""
         for at in range(len(good)):
             flipped = bytearray(good)
-            flipped[at] ^= 0x41
-            with pytest.raises(BbmrError):
+            flipped[at] ^= mask
+            damage = (DigestMismatchError, TruncatedContainerError)
+            with pytest.raises(NotAContainerError if at < len(SIGNATURE) else damage):
                 Container.from_bytes(flipped)
+
+    def test_a_changed_version_byte_is_damage_unless_the_digest_agrees(self, good: bytes) -> None:
+        at = good.index(b"\xa7version\x01") + 8
+        later = bytearray(good)
+        later[at] = 2
+        with pytest.raises(DigestMismatchError):
+            Container.from_bytes(later)
+        body = bytes(later[:-16])
+        with pytest.raises(UnsupportedContainerError, match="version 2"):
+            Container.from_bytes(body + digest(body))
 
     def test_bytes_after_the_end_are_found(self, good: bytes) -> None:
         with pytest.raises(DigestMismatchError):
