@@ -167,11 +167,6 @@ def coding_error_byte(mse: float) -> int:
     return min(max(math.floor(10 * math.log2(min(mse, 65_025.0)) + 81.5), 1), 255)
 
 
-def coding_error_log2(byte: int) -> float | None:
-    """log₂ of the mean squared error that the byte stands for; None for 0, a lossless plane."""
-    return None if byte == 0 else (byte - 81) / 10
-
-
 def _load(data: bytes, codec: str, size: tuple[int, int]) -> Image.Image:
     facts = check_plane(data, codec, size)
     row = CODECS[codec]

@@ -27,7 +27,6 @@ from .layout import Bytes, digest, read_frame, write_frame
 from .limits import DEFAULT_LIMITS, Limits
 
 MEDIA_TYPE = "application/vnd.bbmr"
-EXTENSION = ".bbmr"
 FULL_STRENGTH = 2
 
 

@@ -26,7 +26,7 @@ class Limits:
     max_pixels: int = 1 << 27
     """Width × height of a picture (134 million; a decoded RGB canvas is then 403 MB)."""
     max_side: int = 65_535
-    """One side of a picture in pixels; JPEG ends there."""
+    """One side of a picture in pixels: 16 bits. Some formats of planes and answers end before."""
     max_plane_bytes: int = 256 * MIB
     """One coded plane, or the coded alpha channel."""
     max_header_bytes: int = 4 * MIB

@@ -15,7 +15,14 @@ from PIL import Image, PngImagePlugin
 
 from .errors import LimitExceededError, UsageError
 
+PNG_MAX_SIDE = 2**31 - 1
+WEBP_MAX_SIDE = 16_383
+AVIF_MAX_SIDE = 32_768
+"""libavif writes larger ones, and then refuses to read them."""
+JPEG_MAX_SIDE = 65_500
+"""libjpeg's limit (JPEG_MAX_DIMENSION); the format itself would go to 65,535."""
 JPEG_SEGMENT = 65_500
+"""Most bytes of EXIF or XMP in JPEG, a little under the 65,533 of a segment."""
 EXIF_MARKER = b"Exif\0\0"
 XMP_KEYWORD = "XML:com.adobe.xmp"
 ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
@@ -128,12 +135,19 @@ OUTPUT_FORMATS: dict[str, OutputFormat] = {
     row.name: row
     for row in (
         # Level 1: at the default level PNG takes longer than the network (83 s against 24 s for 16384²).
-        OutputFormat("png", "image/png", ".png", 65_535, True, {"compress_level": 1}),
-        OutputFormat("webp", "image/webp", ".webp", 16_383, True, {"quality": 90, "method": 4}),
+        OutputFormat("png", "image/png", ".png", PNG_MAX_SIDE, True, {"compress_level": 1}),
+        OutputFormat("webp", "image/webp", ".webp", WEBP_MAX_SIDE, True, {"quality": 90, "method": 4}),
         OutputFormat(
-            "avif", "image/avif", ".avif", 32_768, True, {"quality": 85, "subsampling": "4:4:4", "speed": 8}
+            "avif",
+            "image/avif",
+            ".avif",
+            AVIF_MAX_SIDE,
+            True,
+            {"quality": 85, "subsampling": "4:4:4", "speed": 8},
         ),
-        OutputFormat("jpeg", "image/jpeg", ".jpg", 65_535, False, {"quality": 92, "subsampling": "4:4:4"}),
+        OutputFormat(
+            "jpeg", "image/jpeg", ".jpg", JPEG_MAX_SIDE, False, {"quality": 92, "subsampling": "4:4:4"}
+        ),
     )
 }
 """Every output format by name; "png" is the default."""

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from bbmr_shared.errors import LimitExceededError, UsageError
+from bbmr_shared.limits import DEFAULT_LIMITS
 from bbmr_shared.output import OUTPUT_FORMATS, encode_picture, get_format
 from tests.shared import parts
 
@@ -101,10 +102,22 @@ def test_every_mode_is_written(mode: str, format: str) -> None:
     assert opened(encode_picture(picture(mode), format), format).size == (64, 48)
 
 
-@pytest.mark.parametrize(("format", "side"), [("webp", 16_384), ("jpeg", 65_536), ("png", 65_536)])
-def test_a_side_that_the_format_cannot_hold_is_a_clear_error(format: str, side: int) -> None:
-    with pytest.raises(LimitExceededError, match=rf"{format} holds at most {side - 1}"):
-        encode_picture(Image.new("RGB", (side, 1)), format)
+@pytest.mark.parametrize(("format", "longest"), [("webp", 16_383), ("avif", 32_768), ("jpeg", 65_500)])
+def test_the_longest_side_of_a_format_is_written_and_one_more_is_a_clear_error(
+    format: str, longest: int
+) -> None:
+    for size in ((longest, 1), (1, longest)):
+        assert opened(encode_picture(Image.new("RGB", size), format), format).size == size
+    for size in ((longest + 1, 1), (1, longest + 1)):
+        with pytest.raises(LimitExceededError, match=rf"{format} holds at most {longest} .* ask for png"):
+            encode_picture(Image.new("RGB", size), format)
+
+
+@pytest.mark.parametrize("size", [(65_535, 1), (1, 65_535)])
+def test_png_holds_every_picture_within_the_limits(size: tuple[int, int]) -> None:
+    DEFAULT_LIMITS.check_dimensions(*size)
+    assert max(size) == DEFAULT_LIMITS.max_side
+    assert opened(encode_picture(Image.new("RGB", size), "png"), "png").size == size
 
 
 def test_names_of_formats() -> None:
