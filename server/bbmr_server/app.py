@@ -12,11 +12,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from bbmr_shared.release import release
+
 from . import openapi, problems
 from .engine import Engine
-from .middleware import CLIENT_GONE, REQUEST_ID, Linger, Net, Watch
+from .middleware import CLIENT_GONE, REQUEST_ID, Crowd, Linger, Net, Watch
 from .routes import router
-from .service import Service, release
+from .service import Service
 from .settings import Settings, load_settings
 
 EXPOSED = ["BBMR-Model", "BBMR-Width", "BBMR-Height", "Server-Timing", "Retry-After", REQUEST_ID]
@@ -57,6 +59,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         description="Turns containers of blocks of different rates back into photos.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a bare 307 would be no problem document, and would send a large body twice
         lifespan=lifespan,
     )
     app.state.service = service
@@ -66,6 +69,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     paths = frozenset(app.openapi()["paths"]) | {"/openapi.json"}
     # The one added last is the outermost.
     app.add_middleware(Net)
+    app.add_middleware(Crowd)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -1,4 +1,4 @@
-"""Request bodies: chunks in, one `bytes` within the limits out.
+"""Bodies: chunks of a request in, one `bytes` within the limits out; and answers that count until they are taken.
 
 Nothing here trusts Content-Length: it may refuse a body early, the count of what really came decides.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from bbmr_shared.errors import LimitExceededError
 
@@ -41,9 +44,41 @@ class BodyShare:
     def take(self, size: int) -> None:
         """Take `size` bytes more. Raises `QueueFullError` where others hold too much."""
         if self._memory.used + size > self._memory.limit:
-            raise QueueFullError("too many bodies are being uploaded at once; try again later", retry_after=2)
+            raise QueueFullError("too many bodies are in memory at once; try again later", retry_after=2)
+        self.hold(size)
+
+    def hold(self, size: int) -> None:
+        """Count `size` bytes that are there already, however much others hold."""
         self._memory.used += size
         self.size += size
+
+
+class CountedResponse(Response):
+    """An answer that counts in a `BodyMemory` until the client has taken it.
+
+    It is sent piece by piece: the server waits for room in the socket before each, so little of it lies uncounted in
+    the connection's own buffer.
+    """
+
+    PIECE = 64 << 10
+
+    def __init__(
+        self, content: bytes, memory: BodyMemory, *, media_type: str, headers: dict[str, str]
+    ) -> None:
+        super().__init__(content, media_type=media_type, headers=headers)
+        self.memory = memory
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = memoryview(self.body)
+        with self.memory.share() as share:
+            share.hold(len(body))
+            await send(
+                {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            )
+            for at in range(0, len(body), self.PIECE):
+                piece = bytes(body[at : at + self.PIECE])
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def read_body(

@@ -70,6 +70,8 @@ class Engine:
         self._pool = ThreadPoolExecutor(stage_threads, thread_name_prefix="bbmr-stage")
         self._workers: list[threading.Thread] = []
         self._warm: set[str] = set()
+        self._lock = threading.Lock()
+        self._living = 0
         self._stopping = False
         self._on_failure: Callable[[], None] | None = None
 
@@ -83,6 +85,7 @@ class Engine:
         if self._workers:
             raise RuntimeError("an engine is started once")
         self._on_failure = on_failure
+        self._living = len(self.devices)
         self._workers = [
             threading.Thread(target=self._worker, args=(device,), name=f"bbmr-{device}", daemon=True)
             for device in self.devices
@@ -104,6 +107,7 @@ class Engine:
         for worker in self._workers:
             worker.join(10.0)
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._refuse_decoded()  # decoded after the workers had ended
 
     def refuse_all(self) -> None:
         """Take nothing more and refuse what is inside; what runs stops at its next tile."""
@@ -112,10 +116,18 @@ class Engine:
             job.abandoned.set()
             job.settle(self._not_ready())
             self.places.withdraw(job)
+        self._refuse_decoded()
+
+    def _refuse_decoded(self) -> None:
+        ends = 0
         with contextlib.suppress(queue.Empty):
             while True:
                 if (decoded := self._decoded.get_nowait()) is not None:
                     self._finish(decoded, self._not_ready())
+                else:
+                    ends += 1
+        for _ in range(ends):  # these are for the workers
+            self._decoded.put(None)
 
     @property
     def started(self) -> bool:
@@ -153,8 +165,12 @@ class Engine:
         self.check_ready()
         if not self.places.enter(job):
             raise self._full()
-        self._advance()
         try:
+            if (
+                self._stopping
+            ):  # since `check_ready`; `refuse_all` may have looked round before the job was inside
+                raise self._not_ready()
+            self._advance()
             timeout = None if math.isinf(deadline_s) else deadline_s
             return await asyncio.wait_for(asyncio.wrap_future(job.future), timeout)
         except TimeoutError:
@@ -261,12 +277,14 @@ class Engine:
             self._died(error, job)
 
     def _died(self, error: BaseException, job: Job | None) -> None:
-        others = [w for w in self._workers if w.is_alive() and w is not threading.current_thread()]
-        if not others:
-            self.failure = error
+        with self._lock:  # two that die at once must not each take the other for alive
+            self._living -= 1
+            last = self._living == 0
+            if last:
+                self.failure = error
         if job is not None:
             self._finish(job, NotReadyError("the engine failed while it worked on this; try again"))
-        if not others:
+        if last:
             self.refuse_all()
             if self._on_failure is not None:
                 self._on_failure()

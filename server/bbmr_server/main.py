@@ -1,6 +1,7 @@
 """`bbmr-server`: flags and environment in, a running server out.
 
-Exit status: 0 after a graceful stop, 1 where it cannot start or its engine died, 2 on wrong usage. What is wrong
+Exit status: 0 after a graceful stop, 1 where it cannot start (bad environment variables too) or its engine died,
+2 on wrong flags. What is wrong
 is said in one line on standard error. This module imports nothing but the standard library until it must.
 """
 
@@ -14,6 +15,8 @@ import socket
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from bbmr_shared.release import release
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -48,26 +51,30 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Every other setting is an environment variable (BBMR_DEVICE, BBMR_API_KEYS, …): docs/http-api.md.",
     )
     parser.add_argument("command", nargs="?", choices=["serve"], default="serve", help="what to do (serve)")
-    parser.add_argument("--host", help="address to listen on (BBMR_HOST, 127.0.0.1)")
-    parser.add_argument("--port", help="port to listen on, 0 for a free one (BBMR_PORT, 8000)")
-    parser.add_argument("--version", action="version", version=f"bbmr-server {_version()}")
+    parser.add_argument("--host", type=_host, help="address to listen on (BBMR_HOST, 127.0.0.1)")
+    parser.add_argument("--port", type=_port, help="port to listen on, 0 for a free one (BBMR_PORT, 8000)")
+    parser.add_argument("--version", action="version", version=f"bbmr-server {release()}")
     return parser
 
 
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("bbmr")
-    except PackageNotFoundError:
-        return "0+unknown"
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65_535):
+        raise argparse.ArgumentTypeError(f"is a whole number from 0 to 65535, not {text[:32]!r}")
+    return int(text)
 
 
-def _serve(host: str | None, port: str | None) -> int:
+def _host(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is an address or a name, not nothing")
+    return text
+
+
+def _serve(host: str | None, port: int | None) -> int:
     import uvicorn
 
     from . import logs
     from .app import create_app
+    from .connections import KEEP_ALIVE_S, bounded_protocol
     from .settings import load_settings, unknown_variables
 
     settings = load_settings(host=host, port=port)
@@ -85,14 +92,14 @@ def _serve(host: str | None, port: str | None) -> int:
         )
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=bounded_protocol(settings),
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=True,
-        timeout_keep_alive=15,
+        timeout_keep_alive=KEEP_ALIVE_S,
         # The engine refuses what is left at drain_s; this is for connections that hang on after that.
         timeout_graceful_shutdown=math.ceil(settings.drain_s) + 2,
     )

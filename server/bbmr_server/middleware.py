@@ -1,7 +1,8 @@
-"""Middleware (plain ASGI), outermost first: request id, access log and metrics; bodies left unread; the last net.
+"""Middleware (plain ASGI), outermost first: `Watch`, `Linger`, `Crowd`, `Net`.
 
-`Watch` sees every request and answer. `Linger` lets a client that is still sending read why it was refused.
-`Net` turns what nobody foresaw into a problem document.
+`Watch` sees every request and answer: request id, access log and metrics. `Linger` lets a client that is still
+sending read why it was refused. `Crowd` refuses who came when too many connections were open. `Net` turns what nobody
+foresaw into a problem document.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import logs
+from .errors import NotReadyError
 from .metrics import Metrics
-from .problems import internal_problem
+from .problems import internal_problem, problem
 
 REQUEST_ID = "X-Request-ID"
+CROWDED = "bbmr_crowded"
+"""Key of a connection's ASGI state: tells whether it is one too many now."""
 CLIENT_GONE = 499
 """What logs and metrics say where the client left before the answer; never sent."""
 
@@ -131,6 +135,23 @@ class Linger:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         await self.app(scope, noted_receive, lingering_send)
+
+
+class Crowd:
+    """Answers 503 on a connection that came when too many were open; see `connections`. Probes pass."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        crowded = scope.get("state", {}).get(CROWDED)
+        if scope["type"] != "http" or crowded is None or not crowded() or scope["path"] in PROBES:
+            await self.app(scope, receive, send)
+            return
+        refusal = NotReadyError("too many connections are open; try again later")
+        headers = {**refusal.headers, "Connection": "close"}
+        answer = problem(Request(scope), refusal.slug, refusal.status, str(refusal), headers)
+        await answer(scope, receive, send)
 
 
 class Net:

@@ -26,14 +26,15 @@ class Places(Generic[J]):
     def __init__(self, length: int, memory_pixels: int) -> None:
         self.length = length
         self.memory_pixels = memory_pixels
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._empty = threading.Condition(self._lock)
         self._waiting: deque[J] = deque()
         self._started: set[J] = set()
         self._pixels = 0
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._started)
+        with self._lock:
+            return len(self._waiting) + len(self._started)
 
     @property
     def waiting(self) -> int:

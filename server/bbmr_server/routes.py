@@ -13,13 +13,15 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from bbmr_shared.container import Container
 from bbmr_shared.output import OUTPUT_FORMATS
+from bbmr_shared.region import Region, parse_region
+from bbmr_shared.release import release
 
 from . import metrics, openapi, pages
-from .body import read_body
+from .body import CountedResponse, read_body
 from .errors import UnsupportedMediaTypeError
 from .negotiate import choose_format
-from .service import Service, release
-from .work import STAGES, Answer, Region, Work
+from .service import Service
+from .work import STAGES, Answer, Work
 
 router = APIRouter()
 T = TypeVar("T")
@@ -48,15 +50,6 @@ def _region_text(text: str | None) -> str | None:
     return text
 
 
-def parse_region(text: str) -> Region:
-    """`"x,y,w,h"` → four whole numbers. Raises `ValueError` where it is anything else."""
-    parts = text.split(",")
-    if len(parts) != 4 or not all(part.isascii() and part.isdecimal() and len(part) <= 6 for part in parts):
-        raise ValueError("is x,y,w,h: four whole numbers of pixels, such as 0,0,512,512")
-    x, y, width, height = (int(part) for part in parts)
-    return x, y, width, height
-
-
 @router.post(
     "/reconstruct",
     response_class=Response,
@@ -70,7 +63,7 @@ async def reconstruct(
     region: Annotated[
         str | None,
         AfterValidator(_region_text),
-        Query(description="x,y,w,h in pixels: only this part.", pattern=r"^\d{1,6}(,\d{1,6}){3}$"),
+        Query(description="x,y,w,h in pixels: only this part.", pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){3}$"),
     ] = None,
     max_side: Annotated[
         int | None,
@@ -101,7 +94,9 @@ async def reconstruct(
         work = Work(container, form, area, max_side, model)
         answer = await _unless_gone(request, engine.reconstruct(work, settings.deadline_s))
     service.metrics.count_picture(answer)
-    return Response(answer.data, media_type=answer.mime, headers=_describe(answer, form))
+    return CountedResponse(
+        answer.data, service.bodies, media_type=answer.mime, headers=_describe(answer, form)
+    )
 
 
 @router.get("/models", responses=openapi.refusals(401, 403))

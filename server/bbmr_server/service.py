@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
 
 from bbmr_shared.container import Container
 
@@ -13,14 +12,6 @@ from .engine import Engine
 from .keys import KeyRing
 from .metrics import Metrics
 from .settings import Settings
-
-
-def release() -> str:
-    """The version of bbmr that is installed."""
-    try:
-        return version("bbmr")
-    except PackageNotFoundError:
-        return "0+unknown"
 
 
 class Service:

@@ -43,18 +43,30 @@ class Settings(BaseSettings):
     )
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of the network; 0: one a core.")
     batch: int = Field(
-        0, ge=0, le=256, description="Tiles the network takes at once; 0: what suits the device."
+        0,
+        ge=0,
+        le=256,
+        description="Tiles of equal size of one picture that go through together; 0: 1 for now.",
     )
     max_body_bytes: int = Field(
         DEFAULT_LIMITS.max_container_bytes, ge=1, description="Largest request body in bytes."
     )
     max_pixels: int = Field(DEFAULT_LIMITS.max_pixels, ge=1, description="Largest picture in pixels.")
     body_memory_bytes: int = Field(
-        1024 * MIB, ge=1, description="Bytes that all bodies in memory may have together."
+        1024 * MIB,
+        ge=1,
+        description="Bytes that all bodies in memory, and answers not yet taken, may have together.",
     )
     queue_length: int = Field(16, ge=1, le=100_000, description="Requests waiting and running at once.")
     deadline_s: float = Field(120.0, gt=0, le=86_400, description="Seconds a picture may take once uploaded.")
     upload_timeout_s: float = Field(60.0, gt=0, le=86_400, description="Seconds a body may take to arrive.")
+    head_timeout_s: float = Field(
+        20.0, gt=0, le=86_400, description="Seconds a connection may be without a whole request head."
+    )
+    send_timeout_s: float = Field(
+        120.0, gt=0, le=86_400, description="Seconds a client may take to take its answer."
+    )
+    max_connections: int = Field(512, ge=1, le=100_000, description="Connections that are served at once.")
     drain_s: float = Field(20.0, ge=0, le=3600, description="Seconds accepted requests have when stopping.")
     api_keys: Keys = Field(
         (), description="Keys that may reconstruct, separated by commas; empty: open to all."

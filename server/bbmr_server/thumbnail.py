@@ -6,8 +6,9 @@ from PIL import Image
 
 from bbmr_shared.composite import composite, to_picture
 from bbmr_shared.container import Container
+from bbmr_shared.region import Region
 
-from .work import Planes, Region
+from .work import Planes
 
 
 def thumbnail(

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bbmr_shared.container import Container
+from bbmr_shared.region import Region
+from bbmr_shared.region import check_region as check_region_of
 
 from .errors import InvalidRequestError
 
-Region = tuple[int, int, int, int]
-"""`(x, y, width, height)` in pixels of the picture."""
 Planes = Mapping[int, NDArray[np.uint8]]
 """Rate → decoded plane, `uint8 [H/r, W/r, 3]`."""
 STAGES = ("decode", "queue", "network", "encode")
@@ -61,18 +61,12 @@ class Work:
 
 def check_region(region: Region, container: Container) -> None:
     """Raise `InvalidRequestError` where the region is not inside the picture."""
-    x, y, width, height = region
-    if (
-        min(x, y) < 0
-        or min(width, height) < 1
-        or x + width > container.width
-        or y + height > container.height
-    ):
+    try:
+        check_region_of(region, container.width, container.height)
+    except ValueError as error:
         raise InvalidRequestError(
-            f"the region {x},{y},{width},{height} is not inside the picture of "
-            f"{container.width}×{container.height} pixels",
-            fields={"errors": [{"field": "region", "message": "outside the picture"}]},
-        )
+            str(error), fields={"errors": [{"field": "region", "message": str(error)}]}
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from PIL import Image
 
 from bbmr_client.encoder import encode
 from bbmr_server.app import create_app
+from bbmr_server.connections import bounded_protocol
 from bbmr_server.engine import Engine
 from bbmr_server.settings import Settings
 from bbmr_shared.composite import composite, to_picture
@@ -170,7 +171,13 @@ def listen() -> Callable[[FastAPI], contextlib.AbstractContextManager[int]]:
 @contextlib.contextmanager
 def _listen(app: FastAPI) -> Iterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http="h11", ws="none", log_config=None, timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app,
+        http=bounded_protocol(app.state.service.settings),
+        ws="none",
+        log_config=None,
+        timeout_graceful_shutdown=5,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -50,7 +50,7 @@ async def test_a_region_outside_is_refused(
     make_bench: Callable[..., Any], container: Container, region: tuple[int, int, int, int]
 ) -> None:
     engine = make_bench().engine
-    with pytest.raises(InvalidRequestError, match="200×150"):
+    with pytest.raises(InvalidRequestError, match="region"):
         await engine.reconstruct(Work(container, region=region))
     assert len(engine.places) == 0
 
@@ -228,3 +228,61 @@ async def test_many_at_once_each_get_their_own_picture(
     whole = preview(container)
     for (x, y, width, height), answer in zip(regions, answers, strict=True):
         assert same(Image.open(io.BytesIO(answer.data)), whole.crop((x, y, x + width, y + height)))
+
+
+async def test_work_that_comes_in_while_all_is_refused_does_not_hang(
+    make_bench: Callable[..., Any], container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker dies between the look whether the engine is ready and the job's entry."""
+    engine = make_bench().engine
+    enter = engine.places.enter
+
+    def enter_late(job: Any) -> bool:
+        engine.refuse_all()
+        return bool(enter(job))
+
+    monkeypatch.setattr(engine.places, "enter", enter_late)
+    with pytest.raises(NotReadyError):
+        await asyncio.wait_for(engine.reconstruct(Work(container)), 5)
+    assert len(engine.places) == 0
+
+
+def test_workers_that_die_at_once_are_all_seen(wait_for: Callable[..., None]) -> None:
+    both = threading.Barrier(2)
+    first_told = threading.Event()
+
+    def broken(name: str, device: str) -> Any:
+        both.wait(5)
+        raise WeightsError(f"the weights are damaged on {device}")
+
+    engine = Engine(broken, devices=("one", "two"))
+    told: list[object] = []
+    died, at_once = engine._died, threading.Barrier(2)
+
+    def die_together(error: BaseException, job: Any) -> None:
+        at_once.wait(5)
+        died(error, job)
+        at_once.wait(5)  # neither thread ends before the other has looked round
+        first_told.set()
+
+    engine._died = die_together  # type: ignore[method-assign]
+    engine.start(lambda: told.append(None))
+    assert first_told.wait(5)
+    assert len(told) == 1
+    assert isinstance(engine.failure, WeightsError)
+    engine.stop()
+
+
+async def test_a_refusal_while_stopping_does_not_take_the_end_from_the_workers(
+    make_bench: Callable[..., Any], container: Container
+) -> None:
+    bench = make_bench()
+    bench.network.hold()
+    task = asyncio.create_task(bench.engine.reconstruct(Work(container)))
+    await asyncio.to_thread(bench.network.entered.wait, 5)
+    bench.engine._decoded.put(None)  # as `stop` does while the worker is still busy
+    bench.engine.refuse_all()
+    with pytest.raises(NotReadyError):
+        await task
+    await asyncio.to_thread(bench.engine._workers[0].join, 5)
+    assert not bench.engine._workers[0].is_alive()

@@ -132,7 +132,19 @@ def test_version_and_help_need_nothing_loaded() -> None:
     assert "--port" in shown.stdout
 
 
-@pytest.mark.parametrize("arguments", [["--nonsense"], ["stop"], ["serve", "extra"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--nonsense"],
+        ["stop"],
+        ["serve", "extra"],
+        ["serve", "--port", "99999"],
+        ["--port", "http"],
+        ["--port", "-1"],
+        ["--port", "٣"],
+        ["--host", ""],
+    ],
+)
 def test_wrong_usage_exits_2(arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode == 2
@@ -143,8 +155,8 @@ def test_wrong_usage_exits_2(arguments: list[str]) -> None:
     ("arguments", "variables", "words"),
     [
         ([], {"BBMR_QUEUE_LENGTH": "0"}, "BBMR_QUEUE_LENGTH"),
-        (["serve", "--port", "99999"], {}, "BBMR_PORT"),
-        (["--port", "http"], {}, "BBMR_PORT"),
+        ([], {"BBMR_PORT": "99999"}, "BBMR_PORT"),
+        ([], {"BBMR_PORT": "http"}, "BBMR_PORT"),
         (["--host", "no.such.host.invalid"], {}, "cannot listen on no.such.host.invalid"),
     ],
 )
@@ -230,3 +242,13 @@ def test_an_open_address_is_warned_of_and_a_mistyped_setting_too() -> None:
         said = "".join(lines)
     assert "warning: anybody who reaches 0.0.0.0" in said
     assert "warning: BBMR_QEUE_LENGTH is no setting" in said
+
+
+def test_the_command_bounds_its_connections() -> None:
+    with slow_server(0.0, BBMR_HEAD_TIMEOUT_S="0.4", BBMR_MAX_CONNECTIONS="1") as (_, url, _lines):
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), 10) as idle:
+            time.sleep(0.1)
+            assert httpx.get(url, timeout=5).status_code == 503
+            assert idle.recv(1) == b""
+        assert httpx.get(url, timeout=5).status_code == 200

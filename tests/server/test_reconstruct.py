@@ -8,18 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-import msgpack
 import pytest
 from PIL import Image, ImageChops
 
+from bbmr_client.encoder import encode
 from bbmr_server.engine import Engine
 from bbmr_shared.composite import preview
 from bbmr_shared.container import MEDIA_TYPE, Container
+from bbmr_shared.layout import SIGNATURE, digest
 
 pytestmark = pytest.mark.anyio
 
 HEADERS = {"Content-Type": MEDIA_TYPE}
-SIGNATURE = b"\x8bBBM\r\n\x1a\n"
 KEY = "a-long-enough-key"
 
 
@@ -196,10 +196,7 @@ async def test_what_is_no_readable_container(
     bench = make_bench()
     async with connect(bench) as client:
         response = await client.post("/reconstruct", content=damage(body), headers=HEADERS, timeout=5)
-        if response.status_code == 413:
-            check_problem(response, 413, "too-large")
-        else:
-            check_problem(response, 400, "unreadable-container")
+        check_problem(response, 400, "unreadable-container")
         assert (await client.post("/reconstruct", content=body, headers=HEADERS)).status_code == 200
     assert len(bench.engine.places) == 0
 
@@ -209,13 +206,12 @@ async def test_a_container_of_a_later_version(
 ) -> None:
     assert body.count(b"\xa7version\x01") == 1
     later = body.replace(b"\xa7version\x01", b"\xa7version\x63")
+    sealed = later[:-16] + digest(later[:-16])
     async with connect(make_bench()) as client:
-        response = await client.post("/reconstruct", content=later, headers=HEADERS)
-    assert response.status_code in (400, 422)
-    assert response.headers["content-type"] == "application/problem+json"
-    unpacker = msgpack.Unpacker()
-    unpacker.feed(later[len(SIGNATURE) :])
-    assert unpacker.unpack()["version"] == 99
+        response = await client.post("/reconstruct", content=sealed, headers=HEADERS)
+        damaged = await client.post("/reconstruct", content=later, headers=HEADERS)
+    assert "version 99" in check_problem(response, 422, "unsupported-container")["detail"]
+    assert "digest differs" in check_problem(damaged, 400, "unreadable-container")["detail"]
 
 
 async def test_too_many_pixels_are_refused_before_decoding(
@@ -349,3 +345,25 @@ async def test_two_devices_give_the_same_picture(
     answers = await asyncio.gather(*(engine.reconstruct(Work(container)) for _ in range(6)))
     assert len({answer.data for answer in answers}) == 1
     await asyncio.to_thread(engine.stop, 5)
+
+
+@pytest.mark.parametrize(
+    ("accept", "status", "kind"),
+    [
+        ("image/jpeg", 406, "application/problem+json"),
+        ("image/avif", 406, "application/problem+json"),
+        ("image/jpeg, image/png;q=0.1", 200, "image/png"),
+        ("image/*", 200, "image/png"),
+    ],
+)
+async def test_a_type_that_cannot_hold_the_size_is_passed_over(
+    make_bench: Callable[..., Any], connect: Any, accept: str, status: int, kind: str
+) -> None:
+    wide = encode(Image.new("RGB", (65_535, 16)), rate=16.0, uniform=True).to_bytes()
+    async with connect(make_bench()) as client:
+        response = await client.post("/reconstruct", content=wide, headers=HEADERS | {"Accept": accept})
+    assert (response.status_code, response.headers["content-type"]) == (status, kind)
+    if status == 406:
+        assert check_problem(response, 406, "not-acceptable")["offered"] == ["image/png"]
+    else:
+        assert response.headers["bbmr-width"] == "65535"

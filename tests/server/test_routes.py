@@ -95,6 +95,9 @@ async def test_two_apps_count_apart(make_bench: Callable[..., Any], connect: Any
         ("GET", "/reconstruct", 405, "method-not-allowed"),
         ("DELETE", "/models", 405, "method-not-allowed"),
         ("PUT", "/nothing/../else", 404, "not-found"),
+        ("POST", "/reconstruct/", 404, "not-found"),
+        ("POST", "/reconstruct%2f", 404, "not-found"),
+        ("GET", "/models/", 404, "not-found"),
     ],
 )
 async def test_unknown_addresses_and_methods(
