@@ -9,7 +9,7 @@ import torch
 
 from bbmr_models import available, load, weights
 from bbmr_models.weights import SHIPPED, save_weights
-from bbmr_shared.errors import UnknownModelError, WeightsError
+from bbmr_shared.errors import UnknownModelError, UsageError, WeightsError
 
 from .conftest import small_network
 
@@ -65,3 +65,23 @@ def test_a_changed_shipped_file_is_noticed(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(UnknownModelError, match="light"):
         load("huge")
+
+
+@pytest.mark.parametrize(
+    "error", [AssertionError("Torch not compiled with CUDA enabled"), RuntimeError("no\nGPU")]
+)
+def test_a_device_that_is_not_there_is_one_clear_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(self: torch.nn.Module, device: str) -> torch.nn.Module:
+        raise error
+
+    monkeypatch.setattr(torch.nn.Module, "to", absent)
+    with pytest.raises(UsageError, match=r"cannot be put on the device 'cuda'.*try cpu") as caught:
+        load("light", "cuda")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_device_that_is_no_device() -> None:
+    with pytest.raises(UsageError, match="device 'toaster'"):
+        load("light", "toaster")
