@@ -104,6 +104,13 @@ def test_a_second_head_that_drips(make_bench: Callable[..., Any], listen: Any) -
         assert 0.3 < seconds_until_closed(made, b"GET /" + b"a" * 150) < 3
 
 
+def test_a_body_that_drips_on_after_its_answer(make_bench: Callable[..., Any], listen: Any) -> None:
+    with listen(make_bench(head_timeout_s=0.4).app) as port, connection(port) as made:
+        made.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        assert read_answer(made)[0] == 200
+        assert 0.3 < seconds_until_closed(made, bytes(200)) < 3
+
+
 def test_work_is_not_taken_for_a_missing_head(
     make_bench: Callable[..., Any], listen: Any, body: bytes
 ) -> None:
