@@ -1,43 +1,30 @@
-"""The HTTP client: a container goes out, a picture comes back. The only module that knows httpx.
+"""The HTTP client: a container goes out, a picture comes back.
 
     with Client("http://127.0.0.1:8000") as client:
         picture = client.reconstruct(container)
 
 In: a container (or its bytes). Out: a `PIL.Image.Image`, or the answer's bytes; every failure is a `ServiceError`.
 `Client` and `AsyncClient` differ only in how bytes are moved: requests are written in `service`, answers judged in
-`answer`, each once.
+`answer`, each once; `exchange` and this module are the only ones that know httpx.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
 import httpx
 from PIL import Image
 
-from bbmr_client.answer import Answer, Collector, load_picture, parse_json
+from bbmr_client.answer import Answer, load_picture, parse_json
 from bbmr_client.deadline import Deadline
+from bbmr_client.exchange import FAILURES, Exchange, connector
 from bbmr_client.service import Packed, Request, Service, Timeouts
-from bbmr_client.text import printable
 from bbmr_shared.container import Container
-from bbmr_shared.errors import (
-    BadAnswerError,
-    ServerRefusedError,
-    ServerTimeoutError,
-    ServerUnreachableError,
-    ServiceError,
-    UsageError,
-)
+from bbmr_shared.errors import ServerRefusedError
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 from bbmr_shared.region import Region
-
-_FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
-"""What an exchange can end with; UnicodeError: a host name that no name server could be asked for."""
-
-_Made = TypeVar("_Made", httpx.Client, httpx.AsyncClient)
 
 __all__ = ["Answer", "AsyncClient", "Client", "Region", "Timeouts"]
 
@@ -64,7 +51,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._service = Service(base_url, timeout, api_key, limits)
-        self._http = _made(httpx.Client, self._service, transport)
+        self._http = connector(httpx.Client, self._service, transport)
 
     def reconstruct(
         self, container: Container | Packed, *, region: Region | None = None, model: str | None = None
@@ -103,7 +90,7 @@ class Client:
         self._http.close()
 
     def _send(self, request: Request) -> Answer:
-        exchange = _Exchange(self._service, request)
+        exchange = Exchange(self._service, request)
         with Deadline(self._service.timeouts.total) as deadline:
             try:
                 with self._http.stream(
@@ -112,7 +99,7 @@ class Client:
                     exchange.begin(response)
                     for piece in response.iter_bytes():
                         exchange.feed(piece)
-            except _FAILURES as error:
+            except FAILURES as error:
                 raise exchange.too_late() if deadline.over else exchange.failure(error) from error
             if deadline.over:  # a body without a length looks complete when its socket is shut down
                 raise exchange.too_late()
@@ -140,7 +127,7 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._service = Service(base_url, timeout, api_key, limits)
-        self._http = _made(httpx.AsyncClient, self._service, transport)
+        self._http = connector(httpx.AsyncClient, self._service, transport)
 
     async def reconstruct(
         self, container: Container | Packed, *, region: Region | None = None, model: str | None = None
@@ -179,7 +166,7 @@ class AsyncClient:
         await self._http.aclose()
 
     async def _send(self, request: Request) -> Answer:
-        exchange = _Exchange(self._service, request)
+        exchange = Exchange(self._service, request)
         try:
             async with (
                 asyncio.timeout(self._service.timeouts.total),
@@ -190,7 +177,7 @@ class AsyncClient:
                     exchange.feed(piece)
         except TimeoutError as error:
             raise exchange.too_late() from error
-        except _FAILURES as error:
+        except FAILURES as error:
             raise exchange.failure(error) from error
         return exchange.finish()
 
@@ -201,103 +188,3 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-class _Exchange:
-    """One request, and the judgement of its answer while it comes in."""
-
-    def __init__(self, service: Service, request: Request) -> None:
-        self.arguments: dict[str, Any] = {
-            "method": request.method,
-            "url": request.url,
-            "headers": dict(request.headers),
-            "params": dict(request.params),
-            "content": request.content,
-        }
-        self._service, self._request = service, request
-        self._deadline = time.monotonic() + service.timeouts.total
-        self._collector: Collector | None = None
-
-    def begin(self, response: httpx.Response) -> None:
-        """Judge the status line and the headers."""
-        status, headers = response.status_code, response.headers
-        wanted = self._request
-        self._collector = Collector(self._service.shown, status, headers, wanted.accept, wanted.most)
-
-    def feed(self, piece: bytes) -> None:
-        """Take a piece of the body; raises once it is too much or too late."""
-        assert self._collector is not None
-        if time.monotonic() > self._deadline:
-            raise self.too_late()
-        self._collector.feed(piece)
-
-    def finish(self) -> Answer:
-        assert self._collector is not None
-        return self._collector.finish()
-
-    def too_late(self) -> ServerTimeoutError:
-        """The whole exchange took longer than it may."""
-        total = self._service.timeouts.total
-        failed = "did not answer" if self._collector is None else "did not finish its answer"
-        return ServerTimeoutError(
-            f"{self._service.shown} {failed} within {total:g} s: wait longer with --timeout"
-        )
-
-    def failure(self, error: Exception) -> ServiceError | UsageError:
-        """What a failure on the way means."""
-        server, times = self._service.shown, self._service.timeouts
-        why = printable(str(error)) or type(error).__name__
-        match error:
-            case httpx.ConnectTimeout():
-                return ServerTimeoutError(f"{server} did not accept a connection within {times.connect:g} s")
-            case httpx.ReadTimeout():
-                return ServerTimeoutError(
-                    f"{server} did not answer within {times.read:g} s: wait longer with --timeout"
-                )
-            case httpx.TimeoutException():
-                return ServerTimeoutError(
-                    f"{server} did not take the container in time: wait longer with --timeout"
-                )
-            case httpx.ConnectError() | httpx.ProxyError():
-                return ServerUnreachableError(
-                    f"no server at {server} ({why}): start one with bbmr-server, or name another with --server"
-                )
-            case httpx.NetworkError():
-                return ServerUnreachableError(f"the connection to {server} broke ({why}): try again")
-            case httpx.UnsupportedProtocol() | httpx.InvalidURL() | UnicodeError():
-                return UsageError(f"{server} is not an address of a server: {why}")
-            case _:
-                return BadAnswerError(f"{server} did not answer as HTTP asks ({why})")
-
-
-def _made(kind: type[_Made], service: Service, transport: object | None) -> _Made:
-    """The client of httpx for one server.
-
-    A proxy from the environment is for the world outside; a server on this machine is asked directly.
-
-    Raises:
-        UsageError: the environment names a proxy or certificates that cannot be used.
-    """
-    times = service.timeouts
-    arguments: dict[str, Any] = {
-        "timeout": httpx.Timeout(connect=times.connect, read=times.read, write=times.write, pool=times.pool),
-        # Each exchange has a connection of its own, which its deadline may shut down.
-        "limits": httpx.Limits(max_keepalive_connections=0),
-        "follow_redirects": False,
-    }
-    if transport is not None:
-        arguments["transport"] = transport
-    try:
-        if service.on_this_machine:
-            arguments["trust_env"] = False
-            if service.url.startswith("https:"):
-                arguments["verify"] = (
-                    httpx.create_ssl_context()
-                )  # SSL_CERT_FILE of the environment holds here, too
-        return kind(**arguments)
-    except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
-        raise UsageError(
-            "the environment names a proxy or certificates that cannot be used "
-            f"({printable(str(error)) or type(error).__name__}): "
-            "see HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
-        ) from error
