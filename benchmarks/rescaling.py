@@ -16,7 +16,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from bbmr_client.encoder import encode
+from bbmr_client.encoder import DISTORTIONS, encode
 from bbmr_models import load
 from bbmr_models.reconstruct import Reconstructor
 from bbmr_shared.composite import preview
@@ -25,7 +25,7 @@ from bbmr_shared.metrics import compare
 from bbmr_shared.resample import bicubic
 
 from .common import photos, read_rgb, write
-from .rescaling_pages import CONDITIONS, EQUAL_BYTES, METRICS, markdown, mean_rows, plot
+from .rescaling_pages import CONDITIONS, EQUAL_BYTES, METRICS, SAME_CONTAINER, markdown, mean_rows, plot
 from .seams import border_gradients
 
 _BISECTIONS = 6
@@ -34,20 +34,25 @@ _BISECTIONS = 6
 def measure(path: Path, rate: int, reconstructor: Reconstructor, equal_bytes: bool = True) -> dict[str, Any]:
     """Every condition of one picture at one overall rate."""
     photo = read_rgb(path)
-    uniform, blocks = (encode(photo, rate=rate, uniform=flag) for flag in (True, False))
+    uniform = encode(photo, rate=rate, uniform=True)
+    plain, blocks = (encode(photo, rate=rate, distortion=kind) for kind in DISTORTIONS[::-1])
     result: dict[str, Any] = {"picture": path.stem, "set": path.parent.name, "rate": rate, "conditions": {}}
     conditions = result["conditions"]
+    conditions["bicubic uniform"] = _row(photo, np.asarray(preview(uniform)), uniform)
+    conditions["bicubic block-based"] = _row(photo, np.asarray(preview(plain)), plain)
     for name, container in (("uniform", uniform), ("block-based", blocks)):
-        conditions[f"bicubic {name}"] = _row(photo, np.asarray(preview(container)), container)
         began = time.perf_counter()
         restored = np.asarray(reconstructor.reconstruct(container))
         conditions[f"network {name}"] = _row(photo, restored, container)
         conditions[f"network {name}"]["seconds"] = round(time.perf_counter() - began, 2)
+    conditions[SAME_CONTAINER] = _row(photo, np.asarray(preview(blocks)), blocks)
     result["seam"] = _seam(photo, restored, blocks)
     result["direct_bicubic_uniform_psnr_y"] = compare(photo, _direct(photo, rate))["psnr_y"]
     if equal_bytes:
-        fitted = _fit_bytes(photo, rate, len(uniform.to_bytes()))
+        budget = len(uniform.to_bytes())
+        fitted = _fit_bytes(photo, rate, budget, "bicubic")
         conditions[EQUAL_BYTES[0]] = _row(photo, np.asarray(preview(fitted)), fitted)
+        fitted = _fit_bytes(photo, rate, budget, "network")
         conditions[EQUAL_BYTES[1]] = _row(photo, np.asarray(reconstructor.reconstruct(fitted)), fitted)
     return result
 
@@ -99,15 +104,15 @@ def _direct(photo: NDArray[np.uint8], rate: int) -> NDArray[np.uint8]:
     return bicubic(bicubic(photo, width // rate, height // rate), width, height)
 
 
-def _fit_bytes(photo: NDArray[np.uint8], rate: int, budget: int) -> Container:
+def _fit_bytes(photo: NDArray[np.uint8], rate: int, budget: int, distortion: str) -> Container:
     """The block-based container of at most `budget` bytes with the lowest overall rate found by bisection."""
     low, high = float(rate), min(16.0, rate * 2.0)
-    best = encode(photo, rate=high)
+    best = encode(photo, rate=high, distortion=distortion)
     if len(best.to_bytes()) > budget:
         raise ValueError(f"no block-based container of at most {budget} bytes between ×{low:g} and ×{high:g}")
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        container = encode(photo, rate=middle)
+        container = encode(photo, rate=middle, distortion=distortion)
         if len(container.to_bytes()) <= budget:
             high, best = middle, container
         else:

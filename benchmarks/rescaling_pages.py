@@ -10,6 +10,7 @@ from .common import table
 from .seams import BorderGradients
 
 CONDITIONS = ("bicubic uniform", "bicubic block-based", "network uniform", "network block-based")
+SAME_CONTAINER = "composite of the network's block-based container"
 EQUAL_BYTES = ("bicubic block-based, equal bytes", "network block-based, equal bytes")
 METRICS = ("psnr_y", "psnr_rgb", "ssim")
 PICTURES = ("network", "composite", "original")
@@ -46,6 +47,13 @@ def gain(conditions: dict[str, Any], better: str, worse: str) -> tuple[float, fl
     """dB of PSNR-Y and PSNR-RGB of one condition over another."""
     a, b = conditions[better], conditions[worse]
     return a["psnr_y"] - b["psnr_y"], a["psnr_rgb"] - b["psnr_rgb"]
+
+
+def network_gain(conditions: dict[str, Any], uniform: bool) -> tuple[float, float]:
+    """dB of the network over the composite of the same container."""
+    if uniform:
+        return gain(conditions, CONDITIONS[2], CONDITIONS[0])
+    return gain(conditions, CONDITIONS[3], SAME_CONTAINER)
 
 
 def markdown(results: Results, means: list[dict[str, Any]]) -> str:
@@ -100,7 +108,7 @@ def _gain_line(mean: dict[str, Any]) -> list[str]:
     plain = gain(mean["conditions"], CONDITIONS[1], CONDITIONS[0])
     network = gain(mean["conditions"], CONDITIONS[3], CONDITIONS[2])
     share = " / ".join(f"{b / a:.2f}" for a, b in zip(plain, network, strict=True))
-    worth = [gain(mean["conditions"], CONDITIONS[i], CONDITIONS[i - 2]) for i in (2, 3)]
+    worth = [network_gain(mean["conditions"], uniform) for uniform in (True, False)]
     return [f"{mean['set']} ×{mean['rate']}", _pair(plain), _pair(network), share, *map(_pair, worth)]
 
 
@@ -114,7 +122,7 @@ def _seam_line(mean: dict[str, Any]) -> list[str]:
 def _picture_line(result: dict[str, Any]) -> list[str]:
     c = result["conditions"]
     cells = [f"{c[name]['psnr_y']:.2f} / {c[name]['psnr_rgb']:.2f}" for name in CONDITIONS]
-    gains = gain(c, CONDITIONS[3], CONDITIONS[2]), gain(c, CONDITIONS[3], CONDITIONS[1])
+    gains = gain(c, CONDITIONS[3], CONDITIONS[2]), network_gain(c, False)
     seam = " / ".join(f"{seam_ratio([result], which):.3f}" for which in PICTURES)
     return [f"×{result['rate']} {result['picture']}", *cells, *map(_pair, gains), seam]
 

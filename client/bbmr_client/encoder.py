@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bbmr_shared.codecs import CODECS, encode_plane
-from bbmr_shared.container import AlphaPlane, Container, Plane
+from bbmr_shared.container import FULL_STRENGTH, AlphaPlane, Container, Plane
 from bbmr_shared.errors import UsageError
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
@@ -23,8 +23,10 @@ from .allocate import allocate
 from .distortion import bicubic_distortion
 from .downscale import bicubic_planes, keep_blocks, pad
 from .photo import Photo, load_photo
+from .predict import coefficients, predict
 
 LOSSLESS_CODECS = tuple(name for name, codec in CODECS.items() if codec.lossless)
+DISTORTIONS = ("network", "bicubic")
 DEFAULT_RATE = 4.0
 DEFAULT_MODEL = "light"
 
@@ -37,6 +39,7 @@ def encode(
     uniform: bool = False,
     codec: str = "webp",
     downscaler: str = "bicubic",
+    distortion: str = "network",
     model: str | None = DEFAULT_MODEL,
     effort: int = 4,
     block: int = BLOCK,
@@ -51,6 +54,7 @@ def encode(
         uniform: every block at `rate`, which must be in the palette.
         codec: of the planes: "webp" (lossless) or "png".
         downscaler: "bicubic".
+        distortion: what the rates are chosen by: "network", the error expected after `model`, or "bicubic".
         model: name of the weights that the container asks for.
         effort: 0 (fast) … 9 (small), of the plane codec.
         block: side of a block in pixels.
@@ -60,15 +64,19 @@ def encode(
         PictureError, LimitExceededError: as `load_photo`.
     """
     palette = _check(rate, rates, uniform, codec, downscaler, effort)
+    if distortion not in DISTORTIONS:
+        raise UsageError(f"the distortion is {' or '.join(DISTORTIONS)}, not {distortion}")
     photo = image if isinstance(image, Photo) else load_photo(image, limits)
     grid = _grid(photo, block)
     padded = pad(photo.rgb, grid)
+    strength = None
     if uniform:
         rate_map = np.full(grid.shape, int(rate), np.uint8)
         planes = bicubic_planes(padded, [int(rate)])
     else:
-        planes = bicubic_planes(padded, palette)
-        rate_map = choose_rates(padded, planes, palette, rate, grid)
+        planes = bicubic_planes(padded, RATES)
+        fit = coefficients(model) if model and distortion == "network" else None
+        rate_map, strength = choose_rates(padded, planes, palette, rate, grid, fit)
     return Container(
         width=grid.width,
         height=grid.height,
@@ -81,6 +89,7 @@ def encode(
         xmp=photo.xmp,
         downscaler=downscaler,
         model=model,
+        strength_map=None if strength is None or (strength == FULL_STRENGTH).all() else strength,
     )
 
 
@@ -90,14 +99,33 @@ def choose_rates(
     palette: Sequence[int],
     rate: float,
     grid: BlockGrid,
-) -> NDArray[np.uint8]:
-    """The rate map of least bicubic distortion with at most 1/rate² of the samples, `uint8 [rows, cols]`."""
-    areas = grid.areas().astype(np.float64)
+    fit: NDArray[np.float64] | None = None,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """The rate map of least distortion with at most 1/rate² of the samples, and the strength of the network.
+
+    Args:
+        padded: `uint8 [H, W, 3]`.
+        planes: of every rate, from `bicubic_planes`.
+        palette: the rates that blocks may have.
+        rate: the overall rate.
+        grid: of the picture.
+        fit: from `predict.coefficients`; without it the distortion is bicubic's.
+
+    Returns:
+        `uint8 [rows, cols]` twice; the strength is None without `fit`.
+    """
+    areas = grid.areas()
+    allowed = [RATES.index(r) for r in palette]
     cost = np.stack([areas / r**2 for r in palette])
     baseline = palette.index(int(rate)) if rate in palette else None
-    distortion = bicubic_distortion(padded, planes, palette, grid)
-    choice = allocate(cost, distortion, areas.sum() / rate**2, baseline)
-    return np.asarray(palette, np.uint8)[choice]
+    distortion, strength = bicubic_distortion(padded, planes, RATES, grid), None
+    if fit is not None:
+        distortion, strength = predict(distortion, areas, fit)
+    choice = allocate(cost, distortion[allowed], areas.sum() / rate**2, baseline)
+    rate_map = np.asarray(palette, np.uint8)[choice]
+    if strength is not None:
+        strength = np.take_along_axis(strength[allowed], choice[None], 0)[0]
+    return rate_map, strength
 
 
 def _check(

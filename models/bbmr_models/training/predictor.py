@@ -1,0 +1,97 @@
+"""`python -m bbmr_models.training.predictor PHOTOS OUT.json`: distil what the network makes of a block.
+
+In: training photos and shipped weights. Out: coefficients with which a client without torch predicts the network's
+error of a block at each rate from the bicubic errors of that block (`bbmr_client.predict` says how they are used).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+
+from bbmr_shared.codecs import encode_plane
+from bbmr_shared.colour import weighted_squared_error
+from bbmr_shared.container import Container, Plane
+from bbmr_shared.grid import BLOCK, RATES, BlockGrid
+from bbmr_shared.prediction import COARSE, features
+
+from ..reconstruct import Reconstructor
+from ..weights import load
+from .pool import Entry, hold_out, load_pool
+
+RIDGE = 1e-3
+
+
+def measure(entry: Entry, reconstructor: Reconstructor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Bicubic and network mean squared error of the whole blocks of a picture, `[4, blocks]` each, rates 2 … 16."""
+    picture = entry.planes[1]
+    height, width = (side // BLOCK * BLOCK for side in picture.shape[:2])
+    grid = BlockGrid(width, height)
+    plain, network = [], []
+    for index, rate in enumerate(COARSE, 1):
+        cells = entry.errors[index][: height // 16, : width // 16]
+        sums = cells.reshape(grid.rows, BLOCK // 16, grid.cols, BLOCK // 16).sum(axis=(1, 3))
+        plain.append(sums.ravel() / BLOCK**2)
+        plane = np.ascontiguousarray(entry.planes[rate][: height // rate, : width // rate])
+        uniform = np.full(grid.shape, rate, np.uint8)
+        container = Container(width, height, uniform, (Plane(rate, *encode_plane(plane, effort=0)),))
+        restored = np.asarray(reconstructor.reconstruct(container))
+        error = weighted_squared_error(np.ascontiguousarray(picture[:height, :width]), restored)
+        network.append(grid.block_sums(error).ravel() / BLOCK**2)
+    return np.array(plain), np.array(network)
+
+
+def fit(plain: NDArray[np.float64], network: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Ridge regression of log₂(network / bicubic) on the features, `[4, features]`."""
+    x = features(plain)
+    target = log_ratio(plain, network)
+    return np.linalg.solve(x @ x.T + RIDGE * x.shape[1] * np.eye(len(x)), x @ target.T).T
+
+
+def log_ratio(plain: NDArray[np.float64], network: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log₂ of what is left of the error; the small constant keeps exact blocks finite."""
+    return np.asarray(np.log2((network + 0.01) / (plain + 0.01)))
+
+
+def main(
+    photos: Annotated[Path, typer.Argument(help="Folder of training photos.")],
+    output: Annotated[Path, typer.Argument(help="The coefficients.")],
+    model: Annotated[str, typer.Option(help="Shipped weights.")] = "light",
+    pictures: Annotated[int, typer.Option(help="Use so many pictures.")] = 200,
+) -> None:
+    """Measure, fit, report on held-out pictures and write."""
+    torch.set_grad_enabled(False)
+    reconstructor = Reconstructor(load(model))
+    pool, held = hold_out(load_pool(photos, 2 * BLOCK, 1, 1, pictures), pictures // 8)
+    tables = [
+        np.concatenate(parts, axis=1)
+        for parts in zip(*(measure(e, reconstructor) for e in pool), strict=True)
+    ]
+    coefficients = fit(*tables)
+    plain, network = (
+        np.concatenate(parts, axis=1)
+        for parts in zip(*(measure(e, reconstructor) for e in held), strict=True)
+    )
+    truth, guess = log_ratio(plain, network), coefficients @ features(plain)
+    explained = 1 - ((truth - guess) ** 2).mean(axis=1) / truth.var(axis=1)
+    report: dict[str, Any] = {
+        "model": model,
+        "rates": list(RATES[1:]),
+        "blocks": tables[0].shape[1],
+        "held_out_blocks": plain.shape[1],
+        "held_out_mean_log2": truth.mean(axis=1).round(3).tolist(),
+        "held_out_r2": explained.round(3).tolist(),
+        "coefficients": coefficients.round(5).tolist(),
+    }
+    output.write_text(json.dumps(report, indent=1) + "\n")
+    typer.echo({key: value for key, value in report.items() if key != "coefficients"})
+
+
+if __name__ == "__main__":
+    typer.run(main)
