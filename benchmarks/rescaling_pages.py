@@ -151,6 +151,6 @@ def plot(results: Results, path: Path) -> None:
         axis.set_title(f"overall rate ×{rate}, equal LR pixels")
         axis.set_ylabel("PSNR-Y over bicubic uniform, dB")
         axis.grid(axis="y", alpha=0.3)
-    axes[0].legend(fontsize=8, loc="upper right")
+    axes[0].legend(fontsize=8, loc="upper left")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
