@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -399,6 +399,13 @@ def raw_server(words: bytes) -> Iterator[str]:
             with connection:
                 connection.recv(1 << 16)
                 connection.sendall(words)
+                connection.shutdown(socket.SHUT_WR)
+                connection.settimeout(5)
+                with suppress(
+                    OSError
+                ):  # closed with bytes unread, the connection would be reset over the answer
+                    while connection.recv(1 << 16):
+                        pass
 
         thread = threading.Thread(target=talk, daemon=True)
         thread.start()
