@@ -42,7 +42,10 @@ class EncodeReport(BaseModel):
 
 
 class InfoReport(BaseModel):
-    """Everything a container says about itself; the same names as `EncodeReport` where they mean the same."""
+    """Everything a container says about itself; the same names as `EncodeReport` where they mean the same.
+
+    `strengths` counts the blocks of each network strength, by the picture's strength or the map in its place.
+    """
 
     width: int
     height: int
@@ -63,6 +66,7 @@ class InfoReport(BaseModel):
     downscaler_version: int
     model: str | None
     strength: float
+    strengths: dict[str, int]
     unknown_fields: list[str]
 
 
@@ -88,6 +92,7 @@ def info_report(container: Container, size: int) -> InfoReport:
         downscaler_version=container.downscaler_version,
         model=container.model,
         strength=container.strength / 2,
+        strengths={f"{h / 2:g}": int(np.count_nonzero(container.strengths == h)) for h in (0, 1, 2)},
         unknown_fields=sorted(container.extra),
     )
 

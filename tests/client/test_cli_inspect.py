@@ -58,10 +58,18 @@ def test_info_says_what_is_inside(run: Run, packed: Path, container: Container) 
         "300×200",
         f"{packed.stat().st_size} bytes",
         "3×2 of 128",
-        "strength 1",
         "metadata      none",
     ):
         assert words in text
+
+
+def test_info_counts_the_network_strength_of_blocks(run: Run, packed: Path, container: Container) -> None:
+    halves = np.array([[0, 1, 2], [2, 2, 2]], np.uint8)
+    packed.write_bytes(replace(container, strength_map=halves).to_bytes())
+    assert json.loads(run("info", packed, "--json").out)["strengths"] == {"0": 1, "0.5": 1, "1": 4}
+    assert "strength 0 in 1 blocks, 0.5 in 1 blocks, 1 in 4 blocks" in run("info", packed).out
+    packed.write_bytes(replace(container, strength_map=None).to_bytes())
+    assert "light, strength 1\n" in run("info", packed).out
 
 
 def test_info_shows_fields_of_the_future(run: Run, packed: Path, container: Container) -> None:

@@ -125,6 +125,13 @@ def _figure(value: float | None) -> str:
     return "equal" if value is None else f"{value:.6g}"
 
 
+def _strengths(facts: InfoReport) -> str:
+    used = {strength: blocks for strength, blocks in facts.strengths.items() if blocks}
+    if len(used) == 1:
+        return next(iter(used))
+    return ", ".join(f"{strength} in {blocks} blocks" for strength, blocks in used.items())
+
+
 def _lines(facts: InfoReport) -> list[str]:
     rows, cols = facts.grid
     lines = [
@@ -142,7 +149,7 @@ def _lines(facts: InfoReport) -> list[str]:
         )
     lines += [
         f"downscaler    {printable(facts.downscaler)} {facts.downscaler_version}",
-        f"weights       {printable(facts.model or 'none')}, strength {facts.strength:g}",
+        f"weights       {printable(facts.model or 'none')}, strength {_strengths(facts)}",
     ]
     metadata = {"ICC": facts.icc_bytes, "EXIF": facts.exif_bytes, "XMP": facts.xmp_bytes}
     kept = [f"{name} {size} bytes" for name, size in metadata.items() if size]
