@@ -15,6 +15,7 @@ import typer
 from .jointsr import JointSRConfig
 from .training.loop import Plan, train
 from .training.pool import load_pool
+from .weights import load
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -25,6 +26,12 @@ def run_training(
     run: Annotated[Path, typer.Option(help="Run folder; an interrupted run goes on from it.")],
     minutes: Annotated[float, typer.Option(help="Wall time of this call, its decay included.")] = 60.0,
     steps: Annotated[int | None, typer.Option(help="So many steps instead of so many minutes.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Start a new run from shipped weights or a .safetensors file; sizes are then theirs."
+        ),
+    ] = None,
     channels: Annotated[int, typer.Option(help="Width of the backbone.")] = 48,
     blocks: Annotated[int, typer.Option(help="Residual blocks of the backbone.")] = 8,
     deblock: Annotated[int, typer.Option(help="Channels of the deblock branch; 0 leaves it out.")] = 16,
@@ -61,8 +68,12 @@ def run_training(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     print(f"{len(pool)} pictures ready", flush=True)
-    config = JointSRConfig(channels=channels, blocks=blocks, deblock=deblock)
-    print(f"wrote {train(pool, config, plan, run, device)}")
+    model = None if start is None else load(start)
+    config = (
+        JointSRConfig(channels=channels, blocks=blocks, deblock=deblock) if model is None else model.config
+    )
+    initial = None if model is None else model.state_dict()
+    print(f"wrote {train(pool, config, plan, run, device, initial)}")
 
 
 def main() -> None:

@@ -10,15 +10,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from typer.testing import CliRunner
 
 from bbmr_client.encoder import encode
-from bbmr_models.jointsr import JointSRConfig
+from bbmr_models.jointsr import JointSR, JointSRConfig
 from bbmr_models.reconstruct import Reconstructor
+from bbmr_models.train import app
 from bbmr_models.training import loop
 from bbmr_models.training.batches import Sampler
 from bbmr_models.training.loop import DivergedError, Plan, train
 from bbmr_models.training.pool import Entry, hold_out, load_pool
-from bbmr_models.weights import load
+from bbmr_models.weights import load, save_weights
 
 CONFIG = JointSRConfig(channels=8, blocks=1, deblock=8)
 PLAN = Plan(minutes=1 / 30, batch=2, crop=64, held=1, warmup=5)
@@ -95,6 +97,19 @@ def test_a_run_exports_resumes_and_reconstructs(
     assert not torch.equal(first.head.weight, second.head.weight)
     assert len((tmp_path / "log.csv").read_text().splitlines()) >= 3
     assert Reconstructor(second).reconstruct(encode(photo)).size == (700, 500)
+
+
+def test_the_command_goes_on_from_weights(folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    start = JointSR(CONFIG)
+    weights = tmp_path / "start.safetensors"
+    save_weights(start, weights, {}, torch.float32)
+    command = [str(folder), "--run", str(tmp_path / "run"), "--steps", "2", "--rate", "1e-9", "--crop", "64"]
+    done = CliRunner().invoke(app, [*command, "--batch", "2", "--start", str(weights)])
+    assert done.exit_code == 0, done.output
+    result = load(str(tmp_path / "run" / "model.safetensors"))
+    assert result.config == CONFIG
+    torch.testing.assert_close(result.head.weight, start.head.weight, atol=1e-3, rtol=1e-3)
 
 
 def test_resuming_goes_on_in_the_same_data_order(pool: list[Entry]) -> None:

@@ -63,8 +63,17 @@ class DivergedError(RuntimeError):
     """The loss is not finite; `state.pt` keeps the last good state."""
 
 
-def train(pool: list[Entry], config: JointSRConfig, plan: Plan, run: Path, device: str = "cpu") -> Path:
+def train(
+    pool: list[Entry],
+    config: JointSRConfig,
+    plan: Plan,
+    run: Path,
+    device: str = "cpu",
+    initial: dict[str, Tensor] | None = None,
+) -> Path:
     """Train for `plan.minutes`, resuming from `run/state.pt` if it is there; the path of the exported weights.
+
+    A new run starts from the weights `initial` of the same configuration, or from random ones.
 
     Raises:
         DivergedError: the loss is not finite.
@@ -72,7 +81,7 @@ def train(pool: list[Entry], config: JointSRConfig, plan: Plan, run: Path, devic
     """
     run.mkdir(parents=True, exist_ok=True)
     pool, held = hold_out(pool, plan.held)
-    state = _start(pool, config, plan, run, device)
+    state = _start(pool, config, plan, run, device, initial)
     validation = _validation(held, plan, device)
     began = saved = time.monotonic()
     first, logger = state.step, _Log(run / "log.csv")
@@ -119,9 +128,18 @@ def gains(state: State, validation: dict[str, list[tuple[Canvas, Tensor]]]) -> d
     return result
 
 
-def _start(pool: list[Entry], config: JointSRConfig, plan: Plan, run: Path, device: str) -> State:
+def _start(
+    pool: list[Entry],
+    config: JointSRConfig,
+    plan: Plan,
+    run: Path,
+    device: str,
+    initial: dict[str, Tensor] | None,
+) -> State:
     torch.manual_seed(plan.seed)
     model = channels_last(JointSR(config).to(device))
+    if initial is not None:
+        model.load_state_dict(initial)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.0)
     sampler = Sampler(pool, plan.crop, plan.batch, plan.seed + 1, plan.uniform_only)
     ema = {name: value.detach().clone() for name, value in model.state_dict().items()}
