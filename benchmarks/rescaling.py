@@ -45,8 +45,9 @@ def measure(path: Path, rate: int, reconstructor: Reconstructor, equal_bytes: bo
         restored = np.asarray(reconstructor.reconstruct(container))
         conditions[f"network {name}"] = _row(photo, restored, container)
         conditions[f"network {name}"]["seconds"] = round(time.perf_counter() - began, 2)
-    conditions[SAME_CONTAINER] = _row(photo, np.asarray(preview(blocks)), blocks)
-    result["seam"] = _seam(photo, restored, blocks)
+    composite = np.asarray(preview(blocks))
+    conditions[SAME_CONTAINER] = _row(photo, composite, blocks)
+    result["seam"] = _seam({"network": restored, "composite": composite, "original": photo}, blocks)
     result["direct_bicubic_uniform_psnr_y"] = compare(photo, _direct(photo, rate))["psnr_y"]
     if equal_bytes:
         budget = len(uniform.to_bytes())
@@ -89,9 +90,8 @@ def _row(photo: NDArray[np.uint8], picture: NDArray[np.uint8], container: Contai
     return row | {"pixels": container.samples, "bytes": len(container.to_bytes())}
 
 
-def _seam(photo: NDArray[np.uint8], restored: NDArray[np.uint8], container: Container) -> dict[str, Any]:
-    """The seam figures of the reconstruction, of the composite and of the photo, at the same borders."""
-    pictures = {"network": restored, "composite": np.asarray(preview(container)), "original": photo}
+def _seam(pictures: dict[str, NDArray[np.uint8]], container: Container) -> dict[str, Any]:
+    """The seam figures of several pictures at the borders of one rate map."""
     return {
         name: vars(border_gradients(picture, container.rate_map, container.block))
         for name, picture in pictures.items()

@@ -7,8 +7,10 @@ import threading
 import time
 from concurrent.futures import Future, InvalidStateError
 
+from bbmr_shared.composite import Planes
+
 from .errors import DeadlineError
-from .work import Answer, Planes, Work
+from .work import Answer, Work
 
 
 class Job:

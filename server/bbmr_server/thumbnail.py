@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from PIL import Image
 
-from bbmr_shared.composite import composite, to_picture
+from bbmr_shared.composite import Planes, composite, to_picture
 from bbmr_shared.container import Container
 from bbmr_shared.region import Region
-
-from .work import Planes
 
 
 def thumbnail(

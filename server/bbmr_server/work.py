@@ -6,18 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from bbmr_shared.composite import Planes
 from bbmr_shared.container import Container
 from bbmr_shared.region import Region
 from bbmr_shared.region import check_region as check_region_of
 
 from .errors import InvalidRequestError
 
-Planes = Mapping[int, NDArray[np.uint8]]
-"""Rate → decoded plane, `uint8 [H/r, W/r, 3]`."""
 STAGES = ("decode", "queue", "network", "encode")
 """The parts of a request's time, in the order in which `Server-Timing` lists them."""
 

@@ -29,6 +29,7 @@ KERNEL_NEAR, KERNEL_MID, KERNEL_FAR, KERNEL_TAIL = 111, 29, -9, -3
 """Weights, in 1/128, of the samples at distance 0.25, 0.75, 1.25 and 1.75."""
 
 Planes = Mapping[int, NDArray[np.uint8]]
+"""Rate → decoded plane, `uint8 [H/rate, W/rate, 3]`."""
 Level = NDArray[np.int16]
 
 

@@ -13,12 +13,12 @@ from .grid import RATES
 COARSE = RATES[1:]
 """The rates at which something is lost."""
 
-_FLOOR = 0.01
+FLOOR = 0.01
 """Mean squared error below which blocks are alike: a tenth of what rounding to 8 bits makes."""
 
 
 def features(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     """`[4, blocks]` mean squared errors, rates 2 … 16 → `[15, blocks]`: 1, the logarithms, and their products."""
-    logs = np.log2(errors + _FLOOR)
+    logs = np.log2(errors + FLOOR)
     products = [logs[i] * logs[j] for i in range(len(COARSE)) for j in range(i, len(COARSE))]
     return np.stack([np.ones_like(logs[0]), *logs, *products])

@@ -16,7 +16,7 @@ from torch import Tensor
 from bbmr_shared.composite import MAX_LEVEL
 from bbmr_shared.grid import ALIGN, BLOCK, RATES
 
-from ..composite import pyramid, to_base
+from ..composite import expand_cells, pyramid, to_base
 from ..jointsr import GRID, Canvas
 from .pool import Entry
 
@@ -130,8 +130,7 @@ def _window(entry: Entry, top: int, left: int, side: int) -> dict[int, NDArray[n
 def make_canvas(planes: dict[int, Tensor], cells: Tensor) -> Canvas:
     """Composite a batch of lossless planes (0 … 255) under the rates of its cells."""
     levels = pyramid(planes, cells)
-    times = ALIGN // GRID
-    rate = cells.repeat_interleave(times, 1).repeat_interleave(times, 2).unsqueeze(1)
+    rate = expand_cells(cells, GRID)
     return Canvas(
         base=to_base(levels[1]) / 255,
         half=levels[2] / MAX_LEVEL,

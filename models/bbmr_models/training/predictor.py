@@ -19,7 +19,7 @@ from bbmr_shared.codecs import encode_plane
 from bbmr_shared.colour import weighted_squared_error
 from bbmr_shared.container import Container, Plane
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
-from bbmr_shared.prediction import COARSE, features
+from bbmr_shared.prediction import COARSE, FLOOR, features
 
 from ..reconstruct import Reconstructor
 from ..weights import load
@@ -55,8 +55,8 @@ def fit(plain: NDArray[np.float64], network: NDArray[np.float64]) -> NDArray[np.
 
 
 def log_ratio(plain: NDArray[np.float64], network: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log₂ of what is left of the error; the small constant keeps exact blocks finite."""
-    return np.asarray(np.log2((network + 0.01) / (plain + 0.01)))
+    """log₂ of what is left of the error; the floor keeps exact blocks finite."""
+    return np.asarray(np.log2((network + FLOOR) / (plain + FLOOR)))
 
 
 def main(
