@@ -6,14 +6,15 @@ picture. Stem, backbone and head work on the HR/4 grid; the deblock branch looks
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bbmr_shared.grid import RATES
+from bbmr_shared.grid import ALIGN, BLOCK, RATES, BlockGrid
 
 from .backbones import BACKBONES
 
@@ -26,7 +27,7 @@ HALF_FOLDED = 3 * (GRID // 2) ** 2
 
 @dataclass(frozen=True)
 class JointSRConfig:
-    """What a checkpoint is; kept in the metadata of its weights.
+    """What a checkpoint is; kept in the metadata of its weights. Every ablation is a configuration.
 
     Attributes:
         backbone: a name in `BACKBONES`.
@@ -35,6 +36,8 @@ class JointSRConfig:
         tile: side in pixels of the fixed tiles of reconstruction, counted from the picture's origin.
         halo: pixels of context around a tile; a multiple of 16.
         lossy: whether it was trained on planes with coding errors too; if not, it reads lossless planes only.
+        rates: the palette it was trained for; it reads no others.
+        block: side in pixels of the blocks it was trained on; it reads blocks of any size.
     """
 
     backbone: str = "light"
@@ -44,9 +47,29 @@ class JointSRConfig:
     tile: int = 1024
     halo: int = 80
     lossy: bool = False
+    rates: tuple[int, ...] = RATES
+    block: int = BLOCK
 
-    def to_dict(self) -> dict[str, str | int | bool]:
-        return asdict(self)
+    def __post_init__(self) -> None:
+        """Check the switches; raises `ValueError`."""
+        if self.backbone not in BACKBONES:
+            raise ValueError(f"the backbone is one of {', '.join(sorted(BACKBONES))}, not {self.backbone!r}")
+        if min(self.channels, self.blocks, self.deblock + 1) < 1:
+            raise ValueError("channels and blocks are at least 1, deblock at least 0")
+        if self.tile < ALIGN or self.tile % ALIGN or self.halo < 0 or self.halo % ALIGN:
+            raise ValueError(f"tile and halo are multiples of {ALIGN}, not {self.tile} and {self.halo}")
+        if not self.rates or not set(self.rates) <= set(RATES):
+            raise ValueError(f"the rates are some of {RATES}, not {self.rates}")
+        BlockGrid(ALIGN, ALIGN, self.block)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"rates": list(self.rates)}
+
+    @staticmethod
+    def from_dict(held: Mapping[str, Any]) -> JointSRConfig:
+        """What `to_dict` gave; what is left out has its default. Raises `TypeError` or `ValueError`."""
+        rates = tuple(held.get("rates", RATES))
+        return JointSRConfig(**{**held, "rates": rates})
 
 
 class Canvas(NamedTuple):
@@ -79,7 +102,7 @@ class JointSR(nn.Module):
         self.config = config
         c = config.channels
         self.stem = nn.Conv2d(3 + HALF_FOLDED + FOLDED + len(RATES) + 1, c, 3, padding=1)
-        self.backbone = BACKBONES[config.backbone](c, config.blocks)
+        self.backbone = BACKBONES[config.backbone].build(c, config.blocks)
         self.deblock = _DeblockBranch(config.deblock, c) if config.deblock else None
         self.head = nn.Conv2d(c, FOLDED, 3, padding=1)
         with torch.no_grad():  # an untrained network is the composite
@@ -122,6 +145,24 @@ class JointSR(nn.Module):
         middle = (half - quarter.repeat_interleave((GRID // 2) ** 2, 1)) * (canvas.rate <= 2)
         parts = (quarter, middle, fine, one_hot, canvas.error / 128)
         return torch.cat(parts, 1), folded
+
+
+def structure(state: Mapping[str, Tensor]) -> tuple[str, int, int, int]:
+    """(backbone, channels, blocks, deblock) of a `JointSR`'s state dict, read from names and shapes alone.
+
+    Raises:
+        ValueError: it is not the state of a JointSR with a known backbone.
+    """
+    prefix = "backbone."
+    inner = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    branch = state.get("deblock.layers.0.weight")
+    for name, backbone in BACKBONES.items():
+        try:
+            channels, blocks = backbone.hyperparameters(inner)
+        except KeyError:
+            continue
+        return name, channels, blocks, 0 if branch is None else branch.shape[0]
+    raise ValueError("no known backbone has such weights")
 
 
 def channels_last(model: JointSR) -> JointSR:

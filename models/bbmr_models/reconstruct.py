@@ -89,6 +89,9 @@ class Reconstructor:
             raise IncompatibleModelError(
                 f"this model does not read planes of the downscaler '{container.downscaler}'"
             )
+        others = sorted({plane.rate for plane in container.planes} - set(self.model.config.rates))
+        if others:
+            raise IncompatibleModelError(f"this model was not trained for blocks of rate {others[0]}")
         if not self.model.config.lossy and any(plane.error for plane in container.planes):
             raise IncompatibleModelError(
                 "this model was trained on lossless planes only; 'preview' shows this container without a network"

@@ -20,7 +20,7 @@ from safetensors.torch import save as dump_tensors
 
 from bbmr_shared.errors import UnknownModelError, UsageError, WeightsError, one_line
 
-from .jointsr import JointSR, JointSRConfig, channels_last
+from .jointsr import JointSR, JointSRConfig, channels_last, structure
 
 FORMAT = "bbmr-jointsr-1"
 SHIPPED = files("bbmr_models") / "weights"
@@ -120,13 +120,11 @@ def _header(name: str, data: bytes) -> tuple[JointSRConfig, dict[str, Any], int]
         metadata = header.pop("__metadata__")
         if metadata["format"] != FORMAT:
             raise ValueError(f"format {metadata['format']!r}")
-        config = JointSRConfig(**json.loads(metadata["config"]))
-        parameters = 0
-        for entry in header.values():
-            count = 1
-            for side in entry["shape"]:
-                count *= side
-            parameters += count
-        return config, json.loads(metadata["notes"]), parameters
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        config = JointSRConfig.from_dict(json.loads(metadata["config"]))
+        shapes = {key: torch.empty(entry["shape"], device="meta") for key, entry in header.items()}
+        found, claimed = structure(shapes), (config.backbone, config.channels, config.blocks, config.deblock)
+        if found != claimed:
+            raise ValueError(f"its tensors are those of {found}, its configuration says {claimed}")
+        return config, json.loads(metadata["notes"]), sum(shape.numel() for shape in shapes.values())
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise WeightsError(f"'{name}' is not a bbmr weights file: {error}") from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from bbmr_models.jointsr import Canvas, JointSR, JointSRConfig
+from bbmr_models.backbones import BACKBONES
+from bbmr_models.jointsr import Canvas, JointSR, JointSRConfig, structure
 
 from .conftest import small_network
 
@@ -50,3 +52,42 @@ def test_rate_and_coding_error_are_inputs() -> None:
         plain = model.correction(seen)
         assert not torch.equal(plain, model.correction(seen._replace(rate=seen.rate * 2)))
         assert not torch.equal(plain, model.correction(seen._replace(error=seen.error + 100)))
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+@pytest.mark.parametrize("deblock", [0, 16])
+def test_the_structure_is_read_from_the_weights(name: str, deblock: int) -> None:
+    channels = {"craft": 48}.get(name, 64)
+    state = JointSR(JointSRConfig(name, channels, 2, deblock)).state_dict()
+    assert structure(state) == (name, channels, 2, deblock)
+
+
+def test_the_structure_of_other_weights_is_refused() -> None:
+    with pytest.raises(ValueError, match="no known backbone"):
+        structure({"backbone.conv.weight": torch.zeros(1)})
+
+
+def test_a_configuration_survives_its_dictionary() -> None:
+    config = JointSRConfig(rates=(2, 4, 8), block=64, lossy=True)
+    assert JointSRConfig.from_dict(config.to_dict()) == config
+    assert JointSRConfig.from_dict({}) == JointSRConfig()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"backbone": "vgg"},
+        {"channels": 0},
+        {"blocks": 0},
+        {"deblock": -1},
+        {"tile": 100},
+        {"halo": 10},
+        {"rates": (3,)},
+        {"rates": ()},
+        {"block": 100},
+        {"depth": 4},
+    ],
+)
+def test_impossible_configurations_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        JointSRConfig.from_dict(wrong)

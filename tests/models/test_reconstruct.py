@@ -131,6 +131,15 @@ def test_lossy_planes_need_weights_that_were_trained_on_them(photo: Picture) -> 
     assert (results[0] != results[1]).any()
 
 
+def test_blocks_of_a_rate_that_was_not_trained_are_refused(photo: Picture) -> None:
+    model = small_network()
+    model.config = replace(model.config, rates=(2, 4, 8))
+    reconstructor = Reconstructor(model)
+    reconstructor.reconstruct(encode(photo, rate=4, rates=(2, 4)))
+    with pytest.raises(IncompatibleModelError, match="rate 1"):
+        reconstructor.reconstruct(encode(photo, rate=2))
+
+
 def test_planes_of_an_unknown_downscaler_are_refused(photo: Picture) -> None:
     container = replace(encode(photo), downscaler="learned")
     with pytest.raises(IncompatibleModelError, match="learned"):

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
-from .light import Light
+from . import light
 
-BACKBONES: dict[str, Callable[[int, int], nn.Module]] = {
-    "light": Light,
+
+class Backbone(NamedTuple):
+    """How to make a backbone, and how to see from its weights what was made.
+
+    A module may say by an attribute `radius` how many samples around one its output depends on; without it,
+    or where it is None, the output depends on the whole tile.
+
+    Attributes:
+        build: (channels, blocks) → module.
+        hyperparameters: its own state dict → (channels, blocks); `KeyError` for the state of another backbone.
+    """
+
+    build: Callable[[int, int], nn.Module]
+    hyperparameters: Callable[[Mapping[str, Tensor]], tuple[int, int]]
+
+
+BACKBONES: dict[str, Backbone] = {
+    "light": Backbone(light.Light, light.hyperparameters),
 }
-"""name → constructor taking (channels, blocks)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,3 +31,9 @@ class _ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.second(F.relu(self.first(x), inplace=True))
         return out
+
+
+def hyperparameters(state: Mapping[str, Tensor]) -> tuple[int, int]:
+    """(channels, blocks) of a state dict of `Light`. Raises `KeyError` where it is another backbone's."""
+    channels = state["blocks.0.first.weight"].shape[0]
+    return channels, 1 + max(int(name.split(".")[1]) for name in state)
