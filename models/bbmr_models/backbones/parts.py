@@ -1,0 +1,123 @@
+"""What the transformer backbones share. Everything inside a backbone is `[N, h, w, C]`: 1×1 convolutions are linear
+layers, norms work on the last axis, and a channels-last convolution sees the same memory through a permuted view.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Depthwise(nn.Conv2d):
+    """A 3×3 convolution of each channel on its own, zero padded, `[N, h, w, C]` → the same."""
+
+    def __init__(self, channels: int, bias: bool) -> None:
+        super().__init__(channels, channels, 3, padding=1, groups=channels, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class Conv3(nn.Conv2d):
+    """A full 3×3 convolution, zero padded, `[N, h, w, C]` → `[N, h, w, D]`."""
+
+    def __init__(self, channels: int, out: int, bias: bool = True) -> None:
+        super().__init__(channels, out, 3, padding=1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class GatedFeedForward(nn.Module):
+    """1×1, depthwise 3×3, one half gates the other through GELU, 1×1 (Restormer, CVPR 2022). `[N, h, w, C]` → the same.
+
+    `hidden` is the width of each half. No biases.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.project_in = nn.Linear(channels, 2 * hidden, bias=False)
+        self.depthwise = Depthwise(2 * hidden, bias=False)
+        self.project_out = nn.Linear(hidden, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.depthwise(self.project_in(x)).chunk(2, -1)
+        out: Tensor = self.project_out(F.gelu(gate) * value)
+        return out
+
+
+def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, projection: Tensor) -> Tensor:
+    """Attention between channels (Restormer, CVPR 2022), with the output's 1×1 convolution folded in.
+
+    The cosine of every pair of channels of a head, over the L samples of a batch item, times the head's temperature,
+    is the softmax's logit. Neither q nor k is normalised itself: their norms scale the small matrix of products.
+    Projecting the mixed channels is mixing with the projected matrix, so the samples are read only once more.
+
+    Args:
+        q, k, v: `[B, L, C]`; views with strides are fine as long as channels lie side by side.
+        temperature: one factor a head.
+        projection: `[D, C]`, the weight of the linear layer after attention (no bias).
+
+    Returns:
+        `[B, L, D]`.
+    """
+    b, _, c = q.shape
+    heads = temperature.numel()
+    d = c // heads
+    # one product of all channels with all is faster than one small product a head, though most of it is dropped
+    products = torch.bmm(q.transpose(1, 2), k).view(b, heads, d, heads, d)
+    products = products.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)  # [B, heads, d, d]
+    q_norm = _norm(q).view(b, heads, d, 1)
+    k_norm = _norm(k).view(b, heads, 1, d)
+    mix = torch.softmax(products / (q_norm * k_norm) * temperature.view(1, heads, 1, 1), -1)
+    # [B, heads, d_in, D]: what each channel of v adds to each output channel
+    weight = torch.matmul(mix.transpose(-1, -2), projection.t().reshape(heads, d, -1).to(mix.dtype))
+    return torch.bmm(v, weight.reshape(b, c, -1).to(v.dtype))
+
+
+def _norm(x: Tensor) -> Tensor:
+    """`[B, L, C]` → `[B, C]`, the length of each channel's vector, never 0; in float32 under autocast too."""
+    return x.float().square().sum(1).sqrt().clamp_min(1e-12)
+
+
+def to_windows(x: Tensor, size: int) -> Tensor:
+    """`[N, h, w, C]` → `[N·(h/size)·(w/size), size², C]`, the size×size windows, row by row. A copy."""
+    n, h, w, c = x.shape
+    x = x.view(n, h // size, size, w // size, size, c)
+    return x.transpose(2, 3).reshape(-1, size * size, c)
+
+
+def from_windows(x: Tensor, size: int, shape: tuple[int, int, int]) -> Tensor:
+    """What `to_windows` did, undone: `[B, size², C]` → `[N, h, w, C]` with `shape` (N, h, w). A copy."""
+    n, h, w = shape
+    x = x.view(n, h // size, w // size, size, size, -1)
+    return x.transpose(2, 3).reshape(n, h, w, -1)
+
+
+def to_phases(x: Tensor, steps: tuple[int, int]) -> Tensor:
+    """`[N, h, w, C]` → `[N·steps[0]·steps[1], (h/steps[0])·(w/steps[1]), C]`: samples `steps` apart together. A copy.
+
+    Item (y, x) of a picture holds the samples at rows y, y + steps[0], … and columns x, x + steps[1], ….
+    """
+    n, h, w, c = x.shape
+    x = x.view(n, h // steps[0], steps[0], w // steps[1], steps[1], c)
+    return x.permute(0, 2, 4, 1, 3, 5).reshape(n * steps[0] * steps[1], -1, c)
+
+
+def from_phases(x: Tensor, steps: tuple[int, int], shape: tuple[int, int, int]) -> Tensor:
+    """What `to_phases` did, undone: `[B, L, C]` → `[N, h, w, C]` with `shape` (N, h, w). A copy."""
+    n, h, w = shape
+    x = x.view(n, steps[0], steps[1], h // steps[0], w // steps[1], -1)
+    return x.permute(0, 3, 1, 4, 2, 5).reshape(n, h, w, -1)
+
+
+def pad_to(x: Tensor, multiple: int) -> Tensor:
+    """`[N, h, w, C]`, repeated at the bottom and right edge until h and w are multiples of `multiple`."""
+    _, h, w, _ = x.shape
+    down, right = -h % multiple, -w % multiple
+    if not (down or right):
+        return x
+    rows = torch.arange(h + down, device=x.device).clamp_max(h - 1)
+    columns = torch.arange(w + right, device=x.device).clamp_max(w - 1)
+    return x.index_select(1, rows).index_select(2, columns)
