@@ -7,26 +7,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from .weights import read
+from .weights import DIGESTS, digests, read
 
-WEIGHTS = Path(__file__).parent / "weights"
+WEIGHTS = Path(str(DIGESTS)).parent
 MAX_BYTES = 4 * 2**20
 
 
-def ship(source: Path, name: str) -> None:
+def ship(
+    source: Annotated[Path, typer.Argument(help="Exported weights, a .safetensors file.")],
+    name: Annotated[str, typer.Argument(help="The name they are to have.")],
+) -> None:
     """Check `source`, copy it under `name` and record its digest. Raises `WeightsError` or `ValueError` (too big)."""
     data, card = read(str(source))
     if len(data) > MAX_BYTES:
         raise ValueError(f"{source} has {len(data)} bytes; shipped weights have at most {MAX_BYTES}")
     WEIGHTS.mkdir(exist_ok=True)
     (WEIGHTS / f"{name}.safetensors").write_bytes(data)
-    path = WEIGHTS / "digests.json"
-    digests = json.loads(path.read_text()) if path.exists() else {}
-    digests[name] = card.sha256
-    path.write_text(json.dumps(digests, indent=2, sort_keys=True) + "\n")
+    recorded = digests() | {name: card.sha256}
+    Path(str(DIGESTS)).write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
     typer.echo(f"{name}: {card.parameters} parameters, {card.notes}")
 
 

@@ -42,7 +42,7 @@ class Card:
 
 def available() -> dict[str, Card]:
     """Every shipped set of weights: name → card. Raises `WeightsError` where one is damaged."""
-    return {name: read(name)[1] for name in _digests()}
+    return {name: read(name)[1] for name in digests()}
 
 
 def load(name: str = "light", device: str = "cpu") -> JointSR:
@@ -84,7 +84,8 @@ def save_weights(
     temporary.replace(path)
 
 
-def _digests() -> dict[str, str]:
+def digests() -> dict[str, str]:
+    """name → SHA-256 of every shipped file, as recorded."""
     if not DIGESTS.is_file():
         return {}
     held: dict[str, str] = json.loads(DIGESTS.read_text())
@@ -97,10 +98,10 @@ def read(name: str) -> tuple[bytes, Card]:
     if name.endswith(".safetensors"):
         source: Any = Path(name)
     else:
-        digests = _digests()
-        if name not in digests:
-            raise UnknownModelError(f"no model '{name}'; there is {', '.join(sorted(digests)) or 'none'}")
-        source, expected = SHIPPED / f"{name}.safetensors", digests[name]
+        known = digests()
+        if name not in known:
+            raise UnknownModelError(f"no model '{name}'; there is {', '.join(sorted(known)) or 'none'}")
+        source, expected = SHIPPED / f"{name}.safetensors", known[name]
     try:
         data = source.read_bytes()
     except OSError as error:

@@ -57,7 +57,7 @@ def test_other_files_and_architectures_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_changed_shipped_file_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "_digests", lambda: {"light": "0" * 64})
+    monkeypatch.setattr(weights, "digests", lambda: {"light": "0" * 64})
     with pytest.raises(WeightsError, match="damaged"):
         load("light")
 
