@@ -48,15 +48,52 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(folder: Path, name: str, results: dict[str, Any], markdown: str) -> None:
-    """`name`.json (with command and machine) and `name`.md in `folder`."""
+class Partial:
+    """The rows of a run that is under way, in a file written after each, so that a killed run goes on where it was.
+
+    Rows of another run, one with other `settings` (weights, options), are forgotten.
+    """
+
+    def __init__(self, folder: Path, name: str, settings: dict[str, Any]) -> None:
+        self._path, self._settings = folder / f"{name}.partial.json", settings
+        self.rows: list[dict[str, Any]] = []
+        if self._path.is_file():
+            held = json.loads(self._path.read_text())
+            if held["settings"] == json.loads(json.dumps(settings)):
+                self.rows = held["rows"]
+
+    def find(self, **wanted: Any) -> dict[str, Any] | None:
+        """The row that has these values, or None."""
+        return next((row for row in self.rows if all(row.get(k) == v for k, v in wanted.items())), None)
+
+    def add(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._path.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"settings": self._settings, "rows": self.rows}))
+        temporary.replace(self._path)
+
+    def finish(self) -> None:
+        """The run is over and its results are written elsewhere."""
+        self._path.unlink(missing_ok=True)
+
+
+def files_by_rate(given: list[str]) -> dict[int, str]:
+    """`["4=a.safetensors"]` → `{4: "a.safetensors"}`. Raises `ValueError` for anything else."""
+    return {int(rate): name for rate, name in (word.split("=", 1) for word in given)}
+
+
+def write(folder: Path, name: str, results: dict[str, Any], markdown: str | None) -> None:
+    """`name`.json (with command and machine) and, unless it is None, `name`.md in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     module = Path(sys.argv[0]).stem
-    arguments = [Path(word).name if Path(word).exists() else word for word in sys.argv[1:]]
+    arguments = [_without_folders(word) for word in sys.argv[1:]]
     command = shlex.join(["python", "-m", f"benchmarks.{module}", *arguments])
     where = machine()
     held = {"command": command, "machine": where, **results}
     (folder / f"{name}.json").write_text(json.dumps(held, indent=1) + "\n")
+    if markdown is None:
+        return
     versions = ", ".join(f"{key} {value}" for key, value in where["packages"].items())
     place = f"{where['cpu']}, {where['cores']} cores"
     note = f"`{command}` · {where['date']} · {place} · Python {where['python']}, {versions}"
@@ -68,6 +105,15 @@ def table(rows: list[list[str]]) -> str:
     head, *body = rows
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *body))
+
+
+def _without_folders(word: str) -> str:
+    """An argument of the command as it is written down: what exists on this machine by its last two names at most."""
+    option, equals, value = word.rpartition("=")
+    if not Path(value).exists():
+        return word
+    parts = Path(value).parts
+    return option + equals + ("/".join(parts[-2:]) if value.endswith(".safetensors") else parts[-1])
 
 
 def _cpu_name() -> str:
