@@ -112,12 +112,12 @@ def from_phases(x: Tensor, steps: tuple[int, int], shape: tuple[int, int, int]) 
     return x.permute(0, 3, 1, 4, 2, 5).reshape(n, h, w, -1)
 
 
-def pad_to(x: Tensor, multiple: int) -> Tensor:
-    """`[N, h, w, C]`, repeated at the bottom and right edge until h and w are multiples of `multiple`."""
+def pad_to(x: Tensor, multiple: int, least: int = 0) -> Tensor:
+    """`[N, h, w, C]`, its last row and column repeated until h and w are multiples of `multiple`, `least` or more."""
     _, h, w, _ = x.shape
-    down, right = -h % multiple, -w % multiple
-    if not (down or right):
+    height, width = (-(-max(size, least) // multiple) * multiple for size in (h, w))
+    if (height, width) == (h, w):
         return x
-    rows = torch.arange(h + down, device=x.device).clamp_max(h - 1)
-    columns = torch.arange(w + right, device=x.device).clamp_max(w - 1)
+    rows = torch.arange(height, device=x.device).clamp_max(h - 1)
+    columns = torch.arange(width, device=x.device).clamp_max(w - 1)
     return x.index_select(1, rows).index_select(2, columns)

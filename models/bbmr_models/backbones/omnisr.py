@@ -1,0 +1,242 @@
+"""Omni-SR's body as a backbone (Wang et al., "Omni Aggregation Networks for Lightweight Image Super-Resolution", CVPR
+2023): groups of a local block, attention in windows and over a grid, each between samples and between channels.
+
+Numerically the published network without its first convolution, its outer skip and its upsampler; written anew with
+one layout, `[N, h, w, C]`, from end to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .parts import (
+    Conv3,
+    Depthwise,
+    GatedFeedForward,
+    channel_attention,
+    from_phases,
+    from_windows,
+    pad_to,
+    to_phases,
+    to_windows,
+)
+
+WINDOW = 8
+HEADS = 4
+LEAST = 16
+"""The enhanced spatial attention's pooling needs as many samples a side."""
+CONV_EPS, TOKEN_EPS = 1e-6, 1e-5
+"""The published network's two layer norms differ in this."""
+
+
+class OmniSR(nn.Module):
+    """`[N, channels, H/4, W/4]` → the same shape; `channels` a multiple of 16, `blocks` groups.
+
+    One output sample depends on the whole tile: on means over it, and on samples spread across it.
+    """
+
+    radius: int | None = None
+
+    def __init__(self, channels: int, blocks: int) -> None:
+        super().__init__()
+        self.groups = nn.ModuleList(_Group(channels) for _ in range(blocks))
+        self.out = Conv3(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, _, h, w = x.shape
+        x = pad_to(x.permute(0, 2, 3, 1).contiguous(), WINDOW, LEAST)
+        for group in self.groups:
+            x = group(x)
+        out: Tensor = self.out(x)[:, :h, :w].permute(0, 3, 1, 2)
+        return out
+
+
+class _Group(nn.Module):
+    """A local block, attention in windows, attention over the grid, skip, enhanced spatial attention."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.local = _Local(channels)
+        self.window = _SpatialAttention(channels, grid=False)
+        self.window_forward = _FeedForward(channels)
+        self.window_channel = _ChannelAttention(channels, grid=False)
+        self.window_channel_forward = _FeedForward(channels)
+        self.grid = _SpatialAttention(channels, grid=True)
+        self.grid_forward = _FeedForward(channels)
+        self.grid_channel = _ChannelAttention(channels, grid=True)
+        self.grid_channel_forward = _FeedForward(channels)
+        self.project = nn.Linear(channels, channels)
+        self.enhance = _EnhancedSpatialAttention(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.local(x)
+        out = self.window_channel_forward(self.window_channel(self.window_forward(self.window(out))))
+        out = self.grid_channel_forward(self.grid_channel(self.grid_forward(self.grid(out))))
+        enhanced: Tensor = self.enhance(self.project(out) + x)
+        return enhanced
+
+
+class _Local(nn.Module):
+    """1×1, depthwise 3×3, squeeze and excitation over the whole tile, 1×1, skip (MBConv without expansion)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.expand = nn.Linear(channels, channels)
+        self.depthwise = Depthwise(channels, bias=True)
+        self.squeeze = nn.Linear(channels, channels // 4, bias=False)
+        self.excite = nn.Linear(channels // 4, channels, bias=False)
+        self.project = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.gelu(self.depthwise(F.gelu(self.expand(x))))
+        gate = torch.sigmoid(self.excite(F.silu(self.squeeze(out.mean((1, 2))))))
+        return x + self.project(out * gate[:, None, None])
+
+
+class _FeedForward(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels, CONV_EPS)
+        self.inner = GatedFeedForward(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.inner(self.norm(x))
+
+
+class _SpatialAttention(nn.Module):
+    """Attention among the 64 samples of a window, or of a grid of 8×8 samples spread evenly over the tile."""
+
+    def __init__(self, channels: int, grid: bool) -> None:
+        super().__init__()
+        self.over_grid = grid
+        self.norm = nn.LayerNorm(channels, TOKEN_EPS)
+        self.qkv = nn.Linear(channels, 3 * channels, bias=False)
+        self.project = nn.Linear(channels, channels, bias=False)
+        self.bias = nn.Parameter(torch.randn((2 * WINDOW - 1) ** 2, HEADS))
+        self.index: Tensor
+        self.register_buffer("index", _relative_positions(WINDOW), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, h, w, c = x.shape
+        steps = (h // WINDOW, w // WINDOW)
+        tokens = to_phases(x, steps) if self.over_grid else to_windows(x, WINDOW)
+        qkv = self.qkv(self.norm(tokens)).view(-1, WINDOW * WINDOW, 3, HEADS, c // HEADS)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        bias = self.bias[self.index].permute(2, 0, 1).to(q.dtype)
+        out = F.scaled_dot_product_attention(q, k, v, bias)
+        out = self.project(out.transpose(1, 2).flatten(2)) + tokens
+        return from_phases(out, steps, (n, h, w)) if self.over_grid else from_windows(out, WINDOW, (n, h, w))
+
+
+class _ChannelAttention(nn.Module):
+    """Attention between channels within each window, or within each of 64 sets of samples 8 apart."""
+
+    def __init__(self, channels: int, grid: bool) -> None:
+        super().__init__()
+        self.over_grid = grid
+        self.norm = nn.LayerNorm(channels, CONV_EPS)
+        self.qkv = nn.Linear(channels, 3 * channels, bias=False)
+        self.depthwise = Depthwise(3 * channels, bias=False)
+        self.temperature = nn.Parameter(torch.ones(HEADS))
+        self.project = nn.Linear(channels, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, h, w, _ = x.shape
+        qkv = self.depthwise(self.qkv(self.norm(x)))
+        steps = (WINDOW, WINDOW)
+        qkv = to_phases(qkv, steps) if self.over_grid else to_windows(qkv, WINDOW)
+        q, k, v = qkv.chunk(3, -1)
+        out = channel_attention(q, k, v, self.temperature, self.project.weight)
+        out = from_phases(out, steps, (n, h, w)) if self.over_grid else from_windows(out, WINDOW, (n, h, w))
+        return x + out
+
+
+class _EnhancedSpatialAttention(nn.Module):
+    """A mask from a coarse look at the whole tile (ESA, Residual Feature Aggregation Network, CVPR 2020)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        width = max(channels // 4, 16)
+        self.reduce = nn.Linear(channels, width)
+        self.fine = nn.Linear(width, width)
+        self.shrink = nn.Conv2d(width, width, 3, stride=2)
+        self.coarse = nn.Conv2d(width, width, 3, padding=1)
+        self.restore = nn.Linear(width, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        reduced = self.reduce(x)
+        coarse = F.max_pool2d(self.shrink(reduced.permute(0, 3, 1, 2)), 7, 3)
+        coarse = F.interpolate(self.coarse(coarse), x.shape[1:3], mode="bilinear", align_corners=False)
+        mask = torch.sigmoid(self.restore(coarse.permute(0, 2, 3, 1) + self.fine(reduced)))
+        return x * mask
+
+
+def _relative_positions(size: int) -> Tensor:
+    """`[size², size²]`, for every pair of samples of a window the row of the bias table."""
+    place = torch.arange(size)
+    rows, columns = (axis.reshape(-1) for axis in torch.meshgrid(place, place, indexing="ij"))
+    down, right = rows[:, None] - rows + size - 1, columns[:, None] - columns + size - 1
+    return down * (2 * size - 1) + right
+
+
+def from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The whole reference network's state dict (one block a group, windows of 8) → this backbone's own.
+
+    The input convolution and the upsampler are left out: stem and head of JointSR stand there.
+
+    Raises:
+        KeyError: a key of the body that such a network does not have.
+    """
+    out = {}
+    for key, value in state.items():
+        if key.startswith("output."):
+            out[key.replace("output.", "out.")] = value
+        elif key.startswith("residual_layer."):
+            _, group, inner = key.split(".", 2)
+            module, _, leaf = inner.rpartition(".")
+            own = _OWN_KEYS[inner] if inner in _OWN_KEYS else f"{_OWN_KEYS[module]}.{leaf}"
+            shape = _OWN_SHAPES.get(own.rpartition(".")[2], value.shape)
+            linear = value.ndim == 4 and value.shape[2:] == (1, 1)
+            out[f"groups.{group}.{own}"] = value.flatten(1) if linear else value.reshape(shape)
+    return out
+
+
+def hyperparameters(state: Mapping[str, Tensor]) -> tuple[int, int]:
+    """(channels, blocks) of a backbone's own state dict."""
+    groups = {key.split(".")[1] for key in state if key.startswith("groups.")}
+    return state["out.weight"].shape[0], len(groups)
+
+
+def _own_keys() -> dict[str, str]:
+    """A group's modules and lone parameters: the reference's name → the name here."""
+    names = {
+        "residual_layer.1": "project",
+        **{f"esa.{conv}": f"enhance.{name}" for conv, name in
+           (("conv1", "reduce"), ("conv_f", "fine"), ("conv2", "shrink"), ("conv3", "coarse"), ("conv4", "restore"))},
+    }  # fmt: skip
+    inside = {
+        "local": {"fn.0": "expand", "fn.2": "depthwise", "fn.4.gate.1": "squeeze", "fn.4.gate.3": "excite",
+                  "fn.5": "project"},
+        "spatial": {"norm": "norm", "fn.to_qkv": "qkv", "fn.to_out.0": "project", "fn.rel_pos_bias.weight": "bias"},
+        "forward": {"norm": "norm", "fn.project_in": "inner.project_in", "fn.dwconv": "inner.depthwise",
+                    "fn.project_out": "inner.project_out"},
+        "channel": {"norm": "norm", "fn.qkv": "qkv", "fn.qkv_dwconv": "depthwise", "fn.project_out": "project",
+                    "fn.temperature": "temperature"},
+    }  # fmt: skip
+    layers = {
+        0: ("local", "local"), 2: ("window", "spatial"), 4: ("window_forward", "forward"),
+        5: ("window_channel", "channel"), 6: ("window_channel_forward", "forward"), 8: ("grid", "spatial"),
+        10: ("grid_forward", "forward"), 11: ("grid_channel", "channel"), 12: ("grid_channel_forward", "forward"),
+    }  # fmt: skip
+    for number, (name, kind) in layers.items():
+        for theirs, ours in inside[kind].items():
+            names[f"residual_layer.0.layer.{number}.{theirs}"] = f"{name}.{ours}"
+    return names
+
+
+_OWN_KEYS = _own_keys()
+_OWN_SHAPES = {"temperature": (HEADS,)}
