@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from . import light
+from . import craft, light, omnisr
 
 
 class Backbone(NamedTuple):
@@ -27,4 +27,6 @@ class Backbone(NamedTuple):
 
 BACKBONES: dict[str, Backbone] = {
     "light": Backbone(light.Light, light.hyperparameters),
+    "omnisr": Backbone(omnisr.OmniSR, omnisr.hyperparameters),
+    "craft": Backbone(craft.Craft, craft.hyperparameters),
 }
