@@ -57,8 +57,8 @@ def caption(model: str) -> str:
     return (
         f"`{model}`, equal numbers of samples over each whole photo. The crops are found by a rule: of all windows of "
         f"{WINDOW}×{WINDOW} pixels on the grid of blocks, that with blocks of the most different rates, and of these "
-        "the one whose blocks differ most in detail. Block-based rescaling takes its samples from somewhere: where it gave "
-        "them away is in such a window too."
+        "the one whose blocks differ most in detail. Block-based rescaling takes its samples from somewhere: where "
+        "it gave them away is in such a window too."
     )
 
 
