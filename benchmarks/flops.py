@@ -47,6 +47,7 @@ class Plain(nn.Module):
 
     def __init__(self, backbone: str, channels: int, blocks: int) -> None:
         super().__init__()
+        self.channels, self.blocks = channels, blocks
         self.stem = nn.Conv2d(3, channels, 3, padding=1)
         self.backbone = BACKBONES[backbone].build(channels, blocks)
         self.head = nn.Conv2d(channels, FOLDED, 3, padding=1)
@@ -92,6 +93,12 @@ def tile_flops(config: JointSRConfig, width: int, height: int) -> dict[str, int]
         plain_total = _count(plain.eval(), canvas.quarter)["Global"]
     parts = {part: counts.get(f"JointSR.{part}", 0) for part in PARTS}
     return parts | {"total": counts["Global"], "plain": plain_total}
+
+
+def plain_flops(kind: type[Plain], backbone: str, channels: int, blocks: int, height: int, width: int) -> int:
+    """Operations of a plain network for a low-resolution picture of `height`×`width`."""
+    with torch.device("meta"):
+        return _count(kind(backbone, channels, blocks).eval(), torch.empty(1, 3, height, width))["Global"]
 
 
 def parameters(config: JointSRConfig) -> dict[str, int]:
