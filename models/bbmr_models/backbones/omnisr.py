@@ -13,14 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .linear import Linear
 from .parts import (
     Conv3,
     Depthwise,
     GatedFeedForward,
+    by_strips,
     channel_attention,
+    channel_mix,
+    channel_products,
     from_phases,
     from_windows,
     pad_to,
+    split_rows,
     to_phases,
     to_windows,
 )
@@ -69,14 +74,15 @@ class _Group(nn.Module):
         self.grid_forward = _FeedForward(channels)
         self.grid_channel = _ChannelAttention(channels, grid=True)
         self.grid_channel_forward = _FeedForward(channels)
-        self.project = nn.Linear(channels, channels)
+        self.project = Linear(channels, channels)
         self.enhance = _EnhancedSpatialAttention(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.local(x)
         out = self.window_channel_forward(self.window_channel(self.window_forward(self.window(out))))
         out = self.grid_channel_forward(self.grid_channel(self.grid_forward(self.grid(out))))
-        enhanced: Tensor = self.enhance(self.project(out) + x)
+        out = by_strips(lambda out, x, _: x + self.project(out), out, x)
+        enhanced: Tensor = self.enhance(out)
         return enhanced
 
 
@@ -85,16 +91,19 @@ class _Local(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.expand = nn.Linear(channels, channels)
+        self.expand = Linear(channels, channels)
         self.depthwise = Depthwise(channels, bias=True)
         self.squeeze = nn.Linear(channels, channels // 4, bias=False)
         self.excite = nn.Linear(channels // 4, channels, bias=False)
-        self.project = nn.Linear(channels, channels)
+        self.project = Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.gelu(self.depthwise(F.gelu(self.expand(x))))
-        gate = torch.sigmoid(self.excite(F.silu(self.squeeze(out.mean((1, 2))))))
-        return x + self.project(out * gate[:, None, None])
+        inner = by_strips(self._before, x, halo=1)
+        gate = torch.sigmoid(self.excite(F.silu(self.squeeze(inner.mean((1, 2))))))[:, None, None]
+        return by_strips(lambda inner, x, _: x + self.project(inner * gate), inner, x)
+
+    def _before(self, x: Tensor, keep: slice) -> Tensor:
+        return F.gelu(self.depthwise(F.gelu(self.expand(x)))[:, keep])
 
 
 class _FeedForward(nn.Module):
@@ -104,7 +113,10 @@ class _FeedForward(nn.Module):
         self.inner = GatedFeedForward(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.inner(self.norm(x))
+        return by_strips(self._strip, x, halo=1)
+
+    def _strip(self, x: Tensor, keep: slice) -> Tensor:
+        return x[:, keep] + self.inner(self.norm(x), keep)
 
 
 class _SpatialAttention(nn.Module):
@@ -114,22 +126,48 @@ class _SpatialAttention(nn.Module):
         super().__init__()
         self.over_grid = grid
         self.norm = nn.LayerNorm(channels, TOKEN_EPS)
-        self.qkv = nn.Linear(channels, 3 * channels, bias=False)
-        self.project = nn.Linear(channels, channels, bias=False)
+        self.qkv = Linear(channels, 3 * channels, bias=False)
+        self.project = Linear(channels, channels, bias=False)
         self.bias = nn.Parameter(torch.randn((2 * WINDOW - 1) ** 2, HEADS))
         self.index: Tensor
         self.register_buffer("index", _relative_positions(WINDOW), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         n, h, w, c = x.shape
-        steps = (h // WINDOW, w // WINDOW)
-        tokens = to_phases(x, steps) if self.over_grid else to_windows(x, WINDOW)
-        qkv = self.qkv(self.norm(tokens)).view(-1, WINDOW * WINDOW, 3, HEADS, c // HEADS)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        bias = self.bias[self.index].permute(2, 0, 1).to(q.dtype)
-        out = F.scaled_dot_product_attention(q, k, v, bias)
-        out = self.project(out.transpose(1, 2).flatten(2)) + tokens
-        return from_phases(out, steps, (n, h, w)) if self.over_grid else from_windows(out, WINDOW, (n, h, w))
+        bias = self.bias[self.index].permute(2, 0, 1)
+        if not self.over_grid:
+            return by_strips(lambda rows, _: self._windows(rows, bias), x)
+        # a grid's rows lie h/8 apart; side by side, as [N, h/8, 8, w, C], they go through strips together
+        folded = x.view(n, WINDOW, h // WINDOW, w, c).transpose(1, 2)
+        out = by_strips(lambda rows, _: self._grids(rows, bias), folded, multiple=1)
+        return out.transpose(1, 2).reshape(n, h, w, c)
+
+    def _windows(self, x: Tensor, bias: Tensor) -> Tensor:
+        n, h, w, _ = x.shape
+        return from_windows(self._attend(to_windows(x, WINDOW), bias), WINDOW, (n, h, w))
+
+    def _grids(self, x: Tensor, bias: Tensor) -> Tensor:
+        """`[N, m, 8, w, C]`, m grids' rows each, to the same."""
+        n, m, _, w, c = x.shape
+        tokens = x.reshape(n, m, WINDOW, WINDOW, w // WINDOW, c).permute(0, 1, 4, 2, 3, 5)
+        out = self._attend(tokens.reshape(-1, WINDOW * WINDOW, c), bias)
+        return out.view(n, m, w // WINDOW, WINDOW, WINDOW, c).permute(0, 1, 3, 4, 2, 5).reshape(x.shape)
+
+    def _attend(self, tokens: Tensor, bias: Tensor) -> Tensor:
+        """`[B, 64, C]` → the same, with the skip added."""
+        b, length, c = tokens.shape
+        qkv = self.qkv(self.norm(tokens)).view(b, length, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
+        if tokens.device.type == "cpu" and torch.is_grad_enabled():
+            # the fused kernel for CPUs has no gradient for the bias
+            q, k, v = qkv.contiguous().flatten(1, 2)
+            scores = torch.bmm(q * (c // HEADS) ** -0.5, k.transpose(1, 2)).view(b, HEADS, length, length)
+            scores = torch.softmax(scores.add_(bias), -1)
+            out = torch.bmm(scores.flatten(0, 1), v).view(b, HEADS, length, -1)
+        else:
+            # with a bias of three dimensions the CPU would not take its fused kernel: four times slower
+            q, k, v = qkv
+            out = F.scaled_dot_product_attention(q, k, v, bias[None].to(q.dtype))
+        return tokens + self.project(out.transpose(1, 2).flatten(2))
 
 
 class _ChannelAttention(nn.Module):
@@ -139,20 +177,43 @@ class _ChannelAttention(nn.Module):
         super().__init__()
         self.over_grid = grid
         self.norm = nn.LayerNorm(channels, CONV_EPS)
-        self.qkv = nn.Linear(channels, 3 * channels, bias=False)
+        self.qkv = Linear(channels, 3 * channels, bias=False)
         self.depthwise = Depthwise(3 * channels, bias=False)
         self.temperature = nn.Parameter(torch.ones(HEADS))
         self.project = nn.Linear(channels, channels, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        n, h, w, _ = x.shape
-        qkv = self.depthwise(self.qkv(self.norm(x)))
-        steps = (WINDOW, WINDOW)
-        qkv = to_phases(qkv, steps) if self.over_grid else to_windows(qkv, WINDOW)
-        q, k, v = qkv.chunk(3, -1)
+        if not self.over_grid:
+            return by_strips(self._windows, x, halo=1)
+        return self._phases(x)
+
+    def _windows(self, x: Tensor, keep: slice) -> Tensor:
+        qkv = self.depthwise(self.qkv(self.norm(x)))[:, keep]
+        q, k, v = to_windows(qkv, WINDOW).chunk(3, -1)
         out = channel_attention(q, k, v, self.temperature, self.project.weight)
-        out = from_phases(out, steps, (n, h, w)) if self.over_grid else from_windows(out, WINDOW, (n, h, w))
-        return x + out
+        n, h, w, _ = qkv.shape
+        return x[:, keep] + from_windows(out, WINDOW, (n, h, w))
+
+    def _phases(self, x: Tensor) -> Tensor:
+        """The products are gathered strip by strip; what is mixed by them waits until they are complete."""
+        n, _, w, _ = x.shape
+        steps = (WINDOW, WINDOW)
+        sums: list[tuple[Tensor, ...]] = []
+        values = []
+        for read, keep, wanted in split_rows(x, halo=1):
+            qkv = to_phases(self.depthwise(self.qkv(self.norm(x[:, read])))[:, keep], steps)
+            q, k, v = qkv.chunk(3, -1)
+            sums.append(channel_products(q, k))
+            values.append((v.contiguous(), wanted))
+        products, q2, k2 = (sum(parts[1:], parts[0]) for parts in zip(*sums, strict=True))
+        weight = channel_mix(products, q2, k2, self.temperature, self.project.weight).to(v.dtype)
+        if len(values) == 1:
+            return x + from_phases(torch.bmm(v, weight), steps, (n, x.shape[1], w))
+        out = torch.empty_like(x)
+        for v, rows in values:
+            mixed = from_phases(torch.bmm(v, weight), steps, (n, rows.stop - rows.start, w))
+            torch.add(x[:, rows], mixed, out=out[:, rows])
+        return out
 
 
 class _EnhancedSpatialAttention(nn.Module):
@@ -161,18 +222,18 @@ class _EnhancedSpatialAttention(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         width = max(channels // 4, 16)
-        self.reduce = nn.Linear(channels, width)
-        self.fine = nn.Linear(width, width)
+        self.reduce = Linear(channels, width)
+        self.fine = Linear(width, width)
         self.shrink = nn.Conv2d(width, width, 3, stride=2)
         self.coarse = nn.Conv2d(width, width, 3, padding=1)
-        self.restore = nn.Linear(width, channels)
+        self.restore = Linear(width, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         reduced = self.reduce(x)
         coarse = F.max_pool2d(self.shrink(reduced.permute(0, 3, 1, 2)), 7, 3)
         coarse = F.interpolate(self.coarse(coarse), x.shape[1:3], mode="bilinear", align_corners=False)
-        mask = torch.sigmoid(self.restore(coarse.permute(0, 2, 3, 1) + self.fine(reduced)))
-        return x * mask
+        guide = coarse.permute(0, 2, 3, 1) + self.fine(reduced)
+        return by_strips(lambda x, guide, _: x * torch.sigmoid(self.restore(guide)), x, guide)
 
 
 def _relative_positions(size: int) -> Tensor:

@@ -4,9 +4,16 @@ layers, norms work on the last axis, and a channels-last convolution sees the sa
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .linear import Linear
+
+STRIP = 8192
+"""Samples of a strip: 2 MB a tensor of 64 channels."""
 
 
 class Depthwise(nn.Conv2d):
@@ -37,22 +44,19 @@ class GatedFeedForward(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.project_in = nn.Linear(channels, 2 * hidden, bias=False)
+        self.project_in = Linear(channels, 2 * hidden, bias=False)
         self.depthwise = Depthwise(2 * hidden, bias=False)
-        self.project_out = nn.Linear(hidden, channels, bias=False)
+        self.project_out = Linear(hidden, channels, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        gate, value = self.depthwise(self.project_in(x)).chunk(2, -1)
+    def forward(self, x: Tensor, keep: slice = slice(None)) -> Tensor:
+        """`keep`: which rows are wanted."""
+        gate, value = self.depthwise(self.project_in(x))[:, keep].chunk(2, -1)
         out: Tensor = self.project_out(F.gelu(gate) * value)
         return out
 
 
 def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, projection: Tensor) -> Tensor:
     """Attention between channels (Restormer, CVPR 2022), with the output's 1×1 convolution folded in.
-
-    The cosine of every pair of channels of a head, over the L samples of a batch item, times the head's temperature,
-    is the softmax's logit. Neither q nor k is normalised itself: their norms scale the small matrix of products.
-    Projecting the mixed channels is mixing with the projected matrix, so the samples are read only once more.
 
     Args:
         q, k, v: `[B, L, C]`; views with strides are fine as long as channels lie side by side.
@@ -62,23 +66,73 @@ def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, proj
     Returns:
         `[B, L, D]`.
     """
-    b, _, c = q.shape
+    return torch.bmm(v, channel_mix(*channel_products(q, k), temperature, projection).to(v.dtype))
+
+
+def channel_products(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`[B, L, C]` twice → products of all channels of q with all of k, `[B, C, C]`, and the squares of each, `[B, C]`.
+
+    They are sums over the samples: those of a picture's parts add up to its own. All channels with all is faster than
+    one small product a head, though most of it is dropped.
+    """
+    return torch.bmm(q.transpose(1, 2), k), _square(q), _square(k)
+
+
+def channel_mix(products: Tensor, q2: Tensor, k2: Tensor, temperature: Tensor, projection: Tensor) -> Tensor:
+    """What each channel of v adds to each output channel, `[B, C, D]`.
+
+    The cosine of every pair of channels of a head times the head's temperature is the softmax's logit. Neither q nor k
+    is normalised itself: their norms scale the small matrix of products. Projecting mixed channels is mixing with the
+    projected matrix, so the samples are read only once more.
+    """
+    b, c, _ = products.shape
     heads = temperature.numel()
     d = c // heads
-    # one product of all channels with all is faster than one small product a head, though most of it is dropped
-    products = torch.bmm(q.transpose(1, 2), k).view(b, heads, d, heads, d)
-    products = products.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)  # [B, heads, d, d]
-    q_norm = _norm(q).view(b, heads, d, 1)
-    k_norm = _norm(k).view(b, heads, 1, d)
-    mix = torch.softmax(products / (q_norm * k_norm) * temperature.view(1, heads, 1, 1), -1)
-    # [B, heads, d_in, D]: what each channel of v adds to each output channel
+    own = (
+        products.view(b, heads, d, heads, d).diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)
+    )  # [B, heads, d, d]
+    norms = q2.sqrt().view(b, heads, d, 1) * k2.sqrt().view(b, heads, 1, d)
+    mix = torch.softmax(own / norms * temperature.view(1, heads, 1, 1), -1)
     weight = torch.matmul(mix.transpose(-1, -2), projection.t().reshape(heads, d, -1).to(mix.dtype))
-    return torch.bmm(v, weight.reshape(b, c, -1).to(v.dtype))
+    return weight.reshape(b, c, -1)
 
 
-def _norm(x: Tensor) -> Tensor:
-    """`[B, L, C]` → `[B, C]`, the length of each channel's vector, never 0; in float32 under autocast too."""
-    return x.float().square().sum(1).sqrt().clamp_min(1e-12)
+def _square(x: Tensor) -> Tensor:
+    """`[B, L, C]` → `[B, C]`, the sum of squares; in float32 under autocast too, never 0 (its root has a gradient)."""
+    x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    return x.square().sum(1).clamp_min(1e-24)
+
+
+def by_strips(step: Callable[..., Tensor], *inputs: Tensor, halo: int = 0, multiple: int = 8) -> Tensor:
+    """`step` over `[N, h, w, C]` → the first input's shape; on a CPU without gradients strip after strip of rows.
+
+    A strip stays in the cache from one operation to the next, and its temporaries are memory used before: those of a
+    whole tile are mapped, cleared and unmapped for every operation.
+
+    Args:
+        step: takes the same rows of every input and, as a slice, which of them are wanted; returns the wanted ones. The
+            others are up to `halo` rows around them, as far as the picture goes.
+        multiple: what the number of wanted rows is a multiple of, if h is.
+    """
+    strips = list(split_rows(inputs[0], halo, multiple))
+    if len(strips) == 1:
+        return step(*inputs, slice(None))
+    out = torch.empty_like(inputs[0])
+    for read, keep, wanted in strips:
+        out[:, wanted] = step(*(x[:, read] for x in inputs), keep)
+    return out
+
+
+def split_rows(x: Tensor, halo: int = 0, multiple: int = 8) -> Iterator[tuple[slice, slice, slice]]:
+    """The strips of `by_strips`: rows to read, which of those are wanted, and where they belong. One with gradients."""
+    h = x.shape[1]
+    rows = h
+    if x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        rows = max(STRIP * h // x[..., 0].numel() // multiple, 1) * multiple
+    for start in range(0, h, rows):
+        stop = min(start + rows, h)
+        low, high = max(start - halo, 0), min(stop + halo, h)
+        yield slice(low, high), slice(start - low, stop - low), slice(start, stop)
 
 
 def to_windows(x: Tensor, size: int) -> Tensor:
