@@ -1,6 +1,7 @@
 """Put the measured tables where people read them: README and docs/benchmarks.md, between their markers.
 
-In: `docs/benchmarks/*.json` and `*.md`. Out: the two pages, rewritten. A test keeps pages and JSON together.
+In: `docs/benchmarks/*.json` and `*.md`. Out: the two pages, rewritten. What has not been measured yet is left out. A
+test keeps pages and results together.
 
     python -m benchmarks.report
 """
@@ -12,9 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from .common import table
+from .rescaling_pages import CONDITIONS as NETWORK
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "benchmarks"
+SECTIONS: dict[str, tuple[str, str]] = {
+    "rescaling": ("PSNR-Y per picture", "rescaling.png"),
+    "paper": ("Gain of block-based rates for every network", "paper.png"),
+    "flops": ("", ""),
+    "ablations": ("", ""),
+    "visual": ("Original, uniform, block-based and the rates, side by side", "visual.webp"),
+    "backbones": ("", ""),
+    "backbones-cuda": ("", ""),
+    "speed": ("Speed", "speed.png"),
+    "sizes": ("dB against operations and against milliseconds", "sizes.png"),
+}
+"""Marker in docs/benchmarks.md and name of the results → what its picture shows and the picture's file."""
 CONDITIONS = {
     "bicubic uniform": "uniform, bicubic",
     "bicubic block-based": "block-based, bicubic",
@@ -22,42 +36,55 @@ CONDITIONS = {
     "network block-based": "**block-based, network**",
     "network block-based, equal bytes": "block-based, network, at the bytes of uniform",
 }
+OTHERS = ("omnisr", "craft")
+"""Backbones with a row of their own in README, once they are measured."""
 
 
-def pages() -> dict[Path, str]:
+def pages(results: Path = RESULTS) -> dict[Path, str]:
     """What each page should say: path → text."""
-    rescaling = (RESULTS / "rescaling.md").read_text() + "\n![PSNR-Y per picture](benchmarks/rescaling.png)\n"
-    speed = (RESULTS / "speed.md").read_text() + "\n![Speed](benchmarks/speed.png)\n"
-    sizes = (RESULTS / "sizes.md").read_text()
     readme, benchmarks = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
-    return {
-        readme: between(readme.read_text(), "table", readme_table()),
-        benchmarks: between(
-            between(between(benchmarks.read_text(), "rescaling", rescaling), "speed", speed), "sizes", sizes
-        ),
-    }
+    text = benchmarks.read_text()
+    for name in SECTIONS:
+        text = between(text, name, section(results, name))
+    return {readme: between(readme.read_text(), "table", readme_table(results)), benchmarks: text}
 
 
-def readme_table() -> str:
+def section(results: Path, name: str) -> str:
+    """The tables of one benchmark and its picture; empty where it was not run."""
+    path = results / f"{name}.md"
+    if not path.is_file():
+        return ""
+    title, picture = SECTIONS[name]
+    shown = f"\n![{title}](benchmarks/{picture})\n" if picture and (results / picture).is_file() else ""
+    return path.read_text() + shown
+
+
+def readme_table(results: Path = RESULTS) -> str:
     """The means as one small table, and how many pictures of what they come from."""
-    results: dict[str, Any] = json.loads((RESULTS / "rescaling.json").read_text())
-    head = [
-        "PSNR-Y / PSNR-RGB in dB; bytes",
-        *(f"{mean['set']} ×{mean['rate']}" for mean in results["means"]),
+    held: dict[str, Any] = json.loads((results / "rescaling.json").read_text())
+    means = held["means"]
+    rows = [["PSNR-Y / PSNR-RGB in dB; bytes", *(f"{mean['set']} ×{mean['rate']}" for mean in means)]]
+    rows += [
+        [title, *(_cell(mean["conditions"][name]) for mean in means)] for name, title in CONDITIONS.items()
     ]
-    rows = [head]
-    for name, title in CONDITIONS.items():
-        cells = []
-        for mean in results["means"]:
-            row = mean["conditions"][name]
-            cells.append(f"{row['psnr_y']:.2f} / {row['psnr_rgb']:.2f}; {row['bytes'] / 1000:,.0f} kB")
-        rows.append([title, *cells])
-    counts = {mean["set"]: mean["pictures"] for mean in results["means"]}
+    names = []
+    for model in OTHERS:
+        path = results / f"rescaling-{model}.json"
+        if path.is_file():
+            names.append(model)
+            by_place = {(m["set"], m["rate"]): m["conditions"] for m in json.loads(path.read_text())["means"]}
+            cells = [by_place.get((mean["set"], mean["rate"])) for mean in means]
+            rows.append(
+                [f"block-based, `{model}`", *("" if row is None else _cell(row[NETWORK[3]]) for row in cells)]
+            )
+    counts = {mean["set"]: mean["pictures"] for mean in means}
     sets = ", ".join(f"{name}: {count} photos" for name, count in counts.items())
+    others = " and ".join(f"`{name}`" for name in names)
+    network = f" *network* is `light`; {others} read the same containers." if names else ""
     note = (
-        f"Means ({sets}); ×4 and ×2 are overall rates, 1/16 and 1/4 of the pixels in every row but the last. "
-        f"Planes are lossless WebP. Every picture, losing ones too, the seam figure and the commands are in "
-        f"[docs/benchmarks.md](docs/benchmarks.md)."
+        f"Means ({sets}); ×4 and ×2 are overall rates, 1/16 and 1/4 of the pixels, but for equal bytes. "
+        f"Planes are lossless WebP.{network} Every picture, losing ones too, the seam figure, every backbone and the "
+        f"commands are in [docs/benchmarks.md](docs/benchmarks.md)."
     )
     return f"{table(rows)}\n\n{note}\n"
 
@@ -67,7 +94,12 @@ def between(text: str, marker: str, new: str) -> str:
     begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
     before, rest = text.split(begin)
     _, after = rest.split(end)
-    return f"{before}{begin}\n\n{new.strip()}\n\n{end}{after}"
+    inside = f"\n\n{new.strip()}\n\n" if new.strip() else "\n"
+    return f"{before}{begin}{inside}{end}{after}"
+
+
+def _cell(row: dict[str, Any]) -> str:
+    return f"{row['psnr_y']:.2f} / {row['psnr_rgb']:.2f}; {row['bytes'] / 1000:,.0f} kB"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from bbmr_models import load
 from bbmr_models.reconstruct import Reconstructor
 from benchmarks import report
+from benchmarks.backbone_pages import light_speed_up, speed_ups
 from benchmarks.rescaling import measure
 from benchmarks.rescaling_pages import CONDITIONS, EQUAL_BYTES, gain, network_gain
 from benchmarks.seams import border_gradients
@@ -39,6 +41,62 @@ def test_the_committed_results_hold_what_is_promised() -> None:
         assert min(gain(rows, CONDITIONS[3], CONDITIONS[2])) >= -0.05
         assert all(min(network_gain(rows, uniform)) >= 0 for uniform in (True, False))
         assert rows[CONDITIONS[1]]["pixels"] <= rows[CONDITIONS[0]]["pixels"]
+
+
+def results_of(name: str) -> dict[str, Any] | None:
+    """Committed results, or None: a page leaves out what has not been measured, and so does its test."""
+    path = report.RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def test_every_backbone_gains_by_block_based_rates_and_beats_the_composite() -> None:
+    if (held := results_of("paper")) is None:
+        return
+    for model, of in held["models"].items():
+        assert of["rise"] <= 0.15, f"JointSR costs too much more than the plain {model}"
+    for row in held["gains"]:
+        if row["rate"] == 4:
+            least = 0.55 if row["model"] == "light" else 0.2
+            assert min(row["over_composite"]) >= least, f"{row['model']}, {row['set']}"
+        if (row["set"], row["rate"]) == ("eval2k", 4):
+            assert row["blocks"][0] >= 0.9 * row["bicubic_blocks"][0]
+            assert row["worst"]["db"] >= -0.05, f"{row['model']}: {row['worst']['picture']}"
+    found = [
+        tuple(row["psnr_y"] for row in held["rows"] if row["model"] == model) for model in held["models"]
+    ]
+    assert len(set(found)) == len(found), "two backbones have the same outputs"
+
+
+def test_operations_are_as_promised() -> None:
+    if (held := results_of("flops")) is None:
+        return
+    models = {row["model"]: row for row in held["models"]}
+    assert all(models[name]["rise"] <= 0.15 for name in ("light", "omnisr", "craft"))
+    for size, counted in models["nano"]["flops"].items():
+        assert 5 * counted["total"] <= models["omnisr"]["flops"][size]["total"]
+
+
+def test_the_small_network_is_close_to_omnisr() -> None:
+    rows = (results_of("sizes") or {"sizes": []})["sizes"]
+    quality = {
+        name: [row["psnr_y"] for row in rows if row.get("name") == name] for name in ("nano", "omnisr")
+    }
+    if all(quality.values()):
+        assert max(quality["nano"]) >= max(quality["omnisr"]) - 0.3
+
+
+@pytest.mark.parametrize("name", ["backbones", "backbones-cuda"])
+def test_ours_is_faster_than_the_reference_at_equal_output(name: str) -> None:
+    if (held := results_of(name)) is None:
+        return
+    least = (2, 0) if name == "backbones" else (5, 5)
+    assert all(network["max_difference"] <= 1e-4 for network in held["networks"])
+    for faster, trained in speed_ups(held).values():
+        assert faster >= least[0]
+        assert trained >= least[1]
+    times = light_speed_up(held)
+    assert times is not None
+    assert times >= 20
 
 
 def test_rescaling_measures_every_condition_at_equal_samples(
