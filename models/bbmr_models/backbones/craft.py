@@ -19,7 +19,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .linear import Linear, linear
-from .parts import Conv3, Depthwise, GatedFeedForward, channel_attention, pad_to
+from .parts import (
+    Conv3,
+    Depthwise,
+    GatedFeedForward,
+    by_strips,
+    channel_mix,
+    channel_products,
+    pad_to,
+    split_rows,
+)
 from .rectangles import rectangle_attention
 
 DEPTH = 2
@@ -108,9 +117,13 @@ class _WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm1(x)
+        return by_strips(self._strip, x, normed, *self._attend(normed), halo=1)
+
+    def _strip(self, x: Tensor, normed: Tensor, left: Tensor, right: Tensor, keep: slice) -> Tensor:
         channels = x.shape[-1]
         local = self.local(linear(normed, self.qkv.weight[2 * channels :], self.qkv.bias[2 * channels :]))
-        x = x + self.proj(torch.cat(self._attend(normed), -1) + local)
+        attended = torch.cat((left[:, keep], right[:, keep]), -1) + local[:, keep]
+        x = x[:, keep] + self.proj(attended)
         return x + self.mlp(self.norm2(x))
 
     def _attend(self, x: Tensor) -> list[Tensor]:
@@ -141,10 +154,13 @@ class _HighFrequencies(nn.Module):
         self.last = Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        return by_strips(self._strip, x, halo=1)
+
+    def _strip(self, x: Tensor, keep: slice) -> Tensor:
         left, right = x.chunk(2, -1)
         greatest = F.max_pool2d(right.permute(0, 3, 1, 2), 3, 1, 1).permute(0, 2, 3, 1)
-        out = torch.cat((self.conv(left), self.point(greatest)), -1)
-        return x + self.last(F.gelu(out))
+        out = torch.cat((self.conv(left)[:, keep], self.point(greatest[:, keep])), -1)
+        return x[:, keep] + self.last(F.gelu(out))
 
 
 class _Fusion(nn.Module):
@@ -163,10 +179,21 @@ class _Fusion(nn.Module):
         self.ffn = _FeedForward(channels, int(channels * EXPANSION))
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
-        q = self.q_local(self.q(high)).flatten(1, 2)
-        k, v = self.kv_local(self.kv(self.norm1(low))).flatten(1, 2).chunk(2, -1)
-        low = low + channel_attention(q, k, v, self.temperature, self.proj.weight).view_as(low)
-        return low + self.ffn(self.norm2(low))
+        sums, values = [], []
+        for read, keep, _ in split_rows(low, halo=1):
+            q = self.q_local(self.q(high[:, read]))[:, keep].flatten(1, 2)
+            k, v = self.kv_local(self.kv(self.norm1(low[:, read])))[:, keep].chunk(2, -1)
+            sums.append(channel_products(q, k.flatten(1, 2)))
+            values.append(v)
+        products, q2, k2 = (torch.stack(parts).sum(0) for parts in zip(*sums, strict=True))
+        mix = channel_mix(products, q2, k2, self.temperature, self.proj.weight)
+        v = values[0] if len(values) == 1 else torch.cat(values, 1)
+
+        def rest(low: Tensor, v: Tensor, keep: slice) -> Tensor:
+            low = low + torch.bmm(v.flatten(1, 2), mix.to(v.dtype)).view_as(low)
+            return low[:, keep] + self.ffn(self.norm2(low), keep)
+
+        return by_strips(rest, low, v, halo=1)
 
 
 class _FeedForward(GatedFeedForward):
@@ -175,7 +202,7 @@ class _FeedForward(GatedFeedForward):
     With 2 · 127 channels the depthwise convolution takes twice as long as with 2 · 128.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, keep: slice = slice(None)) -> Tensor:
         hidden = self.project_out.in_features
         more = -hidden % 16
         expand = F.pad(self.project_in.weight.unflatten(0, (2, hidden)), (0, 0, 0, more)).flatten(0, 1)
@@ -183,7 +210,7 @@ class _FeedForward(GatedFeedForward):
         wide = linear(x, expand).permute(0, 3, 1, 2)
         kernels = kernels.contiguous(memory_format=torch.channels_last)
         wide = F.conv2d(wide, kernels, padding=1, groups=len(kernels)).permute(0, 2, 3, 1)
-        gate, value = wide.chunk(2, -1)
+        gate, value = wide[:, keep].chunk(2, -1)
         return linear(F.gelu(gate) * value, F.pad(self.project_out.weight, (0, more)))
 
 

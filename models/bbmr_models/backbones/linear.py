@@ -33,11 +33,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def through_onednn(x: Tensor, weight: Tensor) -> bool:
     """Whether `product` works on these and is worth it: on CPUs, in float32, outside of torch's compiler."""
-    return (
+    return bool(
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and torch.backends.mkldnn.is_available()
-        and torch.backends.mkldnn.enabled  # type: ignore[attr-defined]
+        and torch.backends.mkldnn.enabled
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
