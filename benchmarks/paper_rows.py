@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from bbmr_models.jointsr import JointSRConfig
 from bbmr_models.weights import read
 
 from .flops import configuration, parameters, picture_flops, rise
@@ -27,7 +28,10 @@ def assemble(
 ) -> dict[str, Any]:
     """Everything that the page shows, as plain values."""
     groups = [(mean["set"], mean["rate"]) for mean in results[BASE]["means"]]
-    configs = {name: configuration(held["model"]) for name, held in results.items()}
+    configs = {
+        name: JointSRConfig.from_dict(held["config"]) if "config" in held else configuration(held["model"])
+        for name, held in results.items()
+    }
     costs: dict[tuple[str, tuple[int, int]], dict[str, int]] = {}
 
     def flops(model: str, group: str) -> dict[str, float]:
@@ -50,7 +54,7 @@ def assemble(
             model: {
                 "config": configs[model].to_dict(),
                 "parameters": parameters(configs[model]),
-                "notes": held.get("notes", read(held["model"])[1].notes),
+                "notes": held["notes"] if "notes" in held else read(held["model"])[1].notes,
                 "flops": by_set[model],
                 "rise": round(rise(picture_flops(configs[model], 2048, 1365)), 4),
             }

@@ -100,7 +100,14 @@ def main(
             print(f"×{rate} {path.stem:24s}", *cells, flush=True)
     means = mean_rows(results)
     text = None if network_only else markdown(results, means)
-    held = {"model": model, "sha256": card.sha256, "notes": card.notes, "means": means, "pictures": results}
+    held = {
+        "model": Path(model).name,
+        "sha256": card.sha256,
+        "config": card.config.to_dict(),
+        "notes": card.notes,
+        "means": means,
+        "pictures": results,
+    }
     write(output, name, held, text)
     partial.finish()
     if text is not None:
