@@ -52,7 +52,7 @@ def main(
     paths = photos([folder])
     named = dict(word.split("=", 1) for word in weights)
     partial = Partial(output, "sizes", {name: read(file)[1].sha256 for name, file in named.items()})
-    measured = {}
+    measured: dict[str, list[dict[str, Any]]] = {}
     for name, file in named.items():
         model = Reconstructor(load(file))
         for path in paths:
