@@ -16,7 +16,7 @@ TITLES = {
     "separate": "JointSR against one network a rate on separate blocks, on the same containers",
     "palette": "The palette of rates, `light` (at ×2 the palette 2, 4, 8 leaves nothing but uniform rescaling)",
     "block": "The side of a block in pixels, `light` (trained on 128)",
-    "allocation": "What the rates are chosen by, `light`",
+    "allocation": "What the rates are chosen by, `light` (by measured errors: at full network strength)",
 }
 """Ablation → its heading, in the order of the page."""
 ORDER = ("one rate a block", "2, 4, 8", "64", "128", "256", "bicubic's error")

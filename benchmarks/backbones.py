@@ -70,6 +70,7 @@ def main(
     """Measure, print and write."""
     if threads:
         torch.set_num_threads(threads)
+    torch.backends.cudnn.allow_tf32 = False  # outputs are compared in float32
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     results: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if where.type == "cuda" else "cpu",
@@ -103,7 +104,9 @@ def compare(name: str, reference: Path, device: torch.device, runs: int, steps: 
         difference = float((theirs(picture) - ours(padded)[..., :height, :width]).abs().max())
     assert difference <= TOLERANCE, f"{name}: the outputs differ by {difference:.2e}"
     both = {"reference": (theirs, picture), "ours": (ours, padded)}
-    milliseconds = in_turns({which: _inference(*parts) for which, parts in both.items()}, runs, device)
+    warm = device.type == "cpu"  # they have just run, but for bf16
+    calls = {which: _inference(*parts) for which, parts in both.items()}
+    milliseconds = in_turns(calls, runs, device, warm)
     crops = torch.rand(BATCH, 3, CROP, CROP, generator=torch.Generator().manual_seed(1)).to(device)
     training = in_turns(
         {which: _training(net.train(), crops) for which, (net, _) in both.items()}, steps, device
@@ -160,10 +163,12 @@ def peak(device: torch.device, side: int = 3072) -> float:
     return 2 * side**3 / best / 1e6
 
 
-def in_turns(calls: dict[str, Callable[[], Any]], runs: int, device: torch.device) -> dict[str, float]:
-    """Median milliseconds of every call, each run once unmeasured, then in turns."""
+def in_turns(
+    calls: dict[str, Callable[[], Any]], runs: int, device: torch.device, warm: bool = False
+) -> dict[str, float]:
+    """Median milliseconds of calls that run in turns; unless they are `warm`, each runs once unmeasured first."""
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(runs + 1):
+    for turn in range(warm, runs + 1):
         for name, call in calls.items():
             spent = _milliseconds(call, device)
             if turn:
