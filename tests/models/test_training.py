@@ -1,102 +1,175 @@
-"""Training: from a folder to weights that reconstruct, in seconds and on two cores."""
+"""Training: from a folder to weights that reconstruct, in seconds; stopped, killed and taken up again."""
 
 from __future__ import annotations
 
-import logging
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import Result
 from numpy.typing import NDArray
-from PIL import Image
 from typer.testing import CliRunner
 
 from bbmr_client.encoder import encode
-from bbmr_models.jointsr import JointSR, JointSRConfig
+from bbmr_models.jointsr import JointSR
 from bbmr_models.reconstruct import Reconstructor
 from bbmr_models.train import app
 from bbmr_models.training import loop
-from bbmr_models.training.batches import Sampler
-from bbmr_models.training.loop import DivergedError, Plan, train
-from bbmr_models.training.pool import Entry, hold_out, load_pool
-from bbmr_models.weights import load, save_weights
+from bbmr_models.training.loop import DivergedError, StoppedError, train
+from bbmr_models.training.pool import Pool, load_pool
+from bbmr_models.weights import load, read, save_weights
+from bbmr_shared.errors import UsageError
 
-CONFIG = JointSRConfig(channels=8, blocks=1, deblock=8)
-PLAN = Plan(minutes=1 / 30, batch=2, crop=64, held=1, warmup=5)
+from .training_parts import CONFIG, OPTIONS, PLAN, make_folder
 
 
 @pytest.fixture(scope="module")
 def folder(photo: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three crops, a text file with a picture's name, a truncated picture and one too small."""
-    path = tmp_path_factory.mktemp("photos")
-    for index in range(3):
-        Image.fromarray(photo[:300, index * 200 : index * 200 + 300]).save(path / f"{index}.png")
-    (path / "text.jpg").write_text("not a picture")
-    (path / "half.png").write_bytes((path / "0.png").read_bytes()[:5000])
-    Image.fromarray(photo[:40, :40]).save(path / "tiny.png")
-    return path
+    return make_folder(tmp_path_factory.mktemp("photos"), photo)
 
 
 @pytest.fixture(scope="module")
-def pool(folder: Path) -> list[Entry]:
+def pool(folder: Path) -> Pool:
     return load_pool(folder, 64, 1, 0)
 
 
-def test_bad_pictures_are_named_and_skipped(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert len(load_pool(folder, 64, 1, 0)) == 3
-    for name in ("text.jpg", "half.png", "tiny.png"):
-        assert name in caplog.text
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
-def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no usable photograph"):
-        load_pool(tmp_path, 64, 1, 0)
+def run_command(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_all_sizes_of_a_held_out_picture_are_held_out(folder: Path) -> None:
-    pool = load_pool(folder, 64, 5, 0)
-    training, held = hold_out(pool, 12)
-    assert {entry.source for entry in held} == {"2.png"}
-    assert {entry.source for entry in training} == {"0.png", "1.png"}
-    with pytest.raises(ValueError, match="two photographs"):
-        hold_out([entry for entry in pool if entry.source == "0.png"], 12)
-
-
-def test_the_baseline_sees_one_rate_only(pool: list[Entry]) -> None:
-    canvas, _ = Sampler(pool, 64, 8, 0, uniform_only=4).draw()
-    assert (canvas.rate == 4).all()
-
-
-def test_batches_hold_the_composite_of_their_own_target(pool: list[Entry]) -> None:
-    canvas, target = Sampler(pool, 64, 8, 0).draw()
-    finest = canvas.rate.repeat_interleave(4, 2).repeat_interleave(4, 3).expand_as(target) == 1
-    assert torch.equal(canvas.base[finest], target[finest])
-    error = (canvas.base - target)[~finest].square().mean().item()
-    assert 0 < error < 0.02
-    assert set(canvas.rate.unique().tolist()) <= {1, 2, 4, 8, 16}
-
-
-def test_rate_maps_follow_the_blocks(pool: list[Entry]) -> None:
-    """Within a crop, rates change at most at one column and one row of cells (a crop is smaller than a block)."""
-    sampler = Sampler(pool, 64, 16, 0)
-    for _ in range(4):
-        cells = sampler.draw()[0].rate[:, 0, ::4, ::4]
-        changes = (cells[:, :, 1:] != cells[:, :, :-1]).any(dim=1).sum(dim=1)
-        assert changes.max() <= 1
-
-
-def test_a_run_exports_resumes_and_reconstructs(
-    pool: list[Entry], photo: NDArray[np.uint8], tmp_path: Path
-) -> None:
-    first = load(str(train(pool, CONFIG, PLAN, tmp_path, "cpu")))
+def test_a_run_exports_resumes_and_reconstructs(pool: Pool, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    first = load(str(train(pool, CONFIG, PLAN, tmp_path)))
     steps = torch.load(tmp_path / "state.pt", weights_only=True)["step"]
-    second = load(str(train(pool, CONFIG, PLAN, tmp_path, "cpu")))
+    second = load(str(train(pool, CONFIG, PLAN, tmp_path)))
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] > steps > 0
     assert not torch.equal(first.head.weight, second.head.weight)
-    assert len((tmp_path / "log.csv").read_text().splitlines()) >= 3
     assert Reconstructor(second).reconstruct(encode(photo)).size == (700, 500)
+    with (tmp_path / "log.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 2
+    assert float(rows[1]["loss"]) > 0
+    assert {"samples_per_s", "x4_uniform", "x4_blocks"} <= rows[0].keys()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(pool: Pool, tmp_path: Path) -> None:
+    plan = replace(PLAN, decay_share=0.0)
+    train(pool, CONFIG, replace(plan, steps=6), tmp_path / "whole")
+    for _ in range(2):
+        train(pool, CONFIG, replace(plan, steps=3), tmp_path / "parts")
+    whole, parts = (
+        torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "parts")
+    )
+    assert whole["step"] == parts["step"] == 6
+    assert torch.equal(whole["order"][0], parts["order"][0])
+    for part in ("model", "ema"):
+        for name, value in whole[part].items():
+            assert torch.equal(value, parts[part][name]), name
+
+
+def test_export_decays_and_leaves_the_state_alone(pool: Pool, folder: Path, tmp_path: Path) -> None:
+    plan = replace(PLAN, steps=3, decay_share=0.0)
+    before = load(str(train(pool, CONFIG, plan, tmp_path)))
+    state = (tmp_path / "state.pt").read_bytes()
+    done = run_command(folder, "--run", tmp_path, "--export", "--steps", "2", "--variants", "1")
+    assert done.exit_code == 0, done.output
+    after, card = read(str(tmp_path / "model.safetensors"))
+    assert card.notes["steps"] == 5
+    assert (tmp_path / "state.pt").read_bytes() == state
+    assert run_command(folder, "--run", tmp_path, "--export", "--steps", "0").exit_code == 0
+    now = load(str(tmp_path / "model.safetensors"))
+    assert torch.equal(now.head.weight, before.head.weight)
+    assert after
+
+
+def test_kill_9_at_any_time_leaves_a_run_that_goes_on_and_serves(
+    folder: Path, photo: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "bbmr_models.train", folder, "--run", tmp_path, "--save-seconds", "0"]
+    command += [*OPTIONS, "--minutes", "5", "--threads", "1"]
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
+    wait_for(tmp_path / "state.pt")
+    time.sleep(0.3)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    steps = torch.load(tmp_path / "state.pt", weights_only=True)["step"]
+    assert steps > 0
+    done = run_command(folder, "--run", tmp_path, "--steps", "4", "--tensorboard")
+    assert done.exit_code == 0, done.output
+    assert any((tmp_path / "tensorboard").iterdir())
+    data, card = read(str(tmp_path / "model.safetensors"))
+    assert card.notes["steps"] == steps + 4
+    assert len(data) > 1000
+    container = encode(photo, model=None)
+    picture = Reconstructor(load(str(tmp_path / "model.safetensors"))).reconstruct(container)
+    assert picture.size == (700, 500)
+
+
+def test_sigterm_finishes_the_step_and_saves(folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bbmr_models.train", folder, "-o", tmp_path, *OPTIONS, "--threads", "1"]
+    process = subprocess.Popen(
+        [str(part) for part in [*command, "--minutes", "5", "--save-seconds", "0"]],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(tmp_path / "log.csv")
+    (tmp_path / "state.pt").unlink()
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped at step" in output
+    assert "--export" in output
+    assert (tmp_path / "state.pt").exists()
+
+
+def test_a_stop_while_decaying_keeps_the_state_from_before(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(PLAN, steps=4, decay_share=0.5)
+    step = loop._Run._step
+
+    def stop_at_the_last(run: loop._Run, rate: float) -> None:
+        step(run, rate)
+        if run.state.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop._Run, "_step", stop_at_the_last)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(StoppedError, match="step 3"):
+        train(pool, CONFIG, plan, tmp_path)
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 2
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
+    pool: Pool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(pool, CONFIG, PLAN, tmp_path)
+    before = (tmp_path / "state.pt").read_bytes()
+    monkeypatch.setattr(loop, "border_weight", lambda canvas: torch.full((1,), float("nan")))
+    with pytest.raises(DivergedError, match="not finite"):
+        train(pool, CONFIG, PLAN, tmp_path)
+    done = run_command(folder, "--run", tmp_path, "--steps", "3")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].startswith("error: the loss is not finite")
+    assert (tmp_path / "state.pt").read_bytes() == before
 
 
 def test_the_command_goes_on_from_weights(folder: Path, tmp_path: Path) -> None:
@@ -104,30 +177,84 @@ def test_the_command_goes_on_from_weights(folder: Path, tmp_path: Path) -> None:
     start = JointSR(CONFIG)
     weights = tmp_path / "start.safetensors"
     save_weights(start, weights, {}, torch.float32)
-    command = [str(folder), "--run", str(tmp_path / "run"), "--steps", "2", "--rate", "1e-9", "--crop", "64"]
-    done = CliRunner().invoke(app, [*command, "--batch", "2", "--start", str(weights)])
+    command = [folder, "--run", tmp_path / "run", "--steps", "2", "--rate", "1e-9", "--crop", "64"]
+    done = run_command(*command, "--batch", "2", "--start", weights)
     assert done.exit_code == 0, done.output
     result = load(str(tmp_path / "run" / "model.safetensors"))
     assert result.config == CONFIG
     torch.testing.assert_close(result.head.weight, start.head.weight, atol=1e-3, rtol=1e-3)
+    refused = run_command(folder, "--run", tmp_path / "other", "--start", weights, "--channels", "4")
+    assert refused.exit_code == 2
+    assert "--start brings its own model" in refused.stderr
 
 
-def test_resuming_goes_on_in_the_same_data_order(pool: list[Entry]) -> None:
-    sampler = Sampler(pool, 64, 2, 5)
-    sampler.draw()
-    state = sampler.rng.bit_generator.state
-    expected = sampler.draw()[1]
-    again = Sampler(pool, 64, 2, 99)
-    again.rng.bit_generator.state = state
-    assert torch.equal(again.draw()[1], expected)
+def test_a_run_of_another_configuration_is_one_clear_line(pool: Pool, folder: Path, tmp_path: Path) -> None:
+    train(pool, CONFIG, replace(PLAN, steps=1, decay_share=0.0), tmp_path)
+    refused = run_command(folder, "--run", tmp_path, "--config", "nano", "--crop", "64")
+    assert refused.exit_code == 2
+    assert "channels 8 and not 32" in refused.stderr.splitlines()[-1]
+    (tmp_path / "state.pt").write_bytes(b"no state")
+    with pytest.raises(UsageError, match="not the state of a run"):
+        train(pool, CONFIG, PLAN, tmp_path)
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
-    pool: list[Entry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_state_of_the_first_version_goes_on_with_a_new_data_order(
+    pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(pool, CONFIG, PLAN, tmp_path, "cpu")
-    before = (tmp_path / "state.pt").read_bytes()
-    monkeypatch.setattr(loop, "border_weight", lambda canvas: torch.full((1,), float("nan")))
-    with pytest.raises(DivergedError, match="not finite"):
-        train(pool, CONFIG, PLAN, tmp_path, "cpu")
-    assert (tmp_path / "state.pt").read_bytes() == before
+    plan = replace(PLAN, steps=2, decay_share=0.0)
+    train(pool, CONFIG, plan, tmp_path)
+    held = torch.load(tmp_path / "state.pt", weights_only=True)
+    for name in ("config", "plan", "crops"):
+        del held[name]
+    held["order"] = {"bit_generator": "PCG64"}
+    torch.save(held, tmp_path / "state.pt")
+    train(pool, CONFIG, plan, tmp_path)
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 4
+    assert "data order begins anew" in capsys.readouterr().out
+    torch.save(held, tmp_path / "state.pt")
+    with pytest.raises(UsageError, match="another network"):
+        train(pool, replace(CONFIG, channels=12), plan, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--pictures", "1"], "at least two usable photographs"),
+        (["--crop", "512"], "no usable photograph of at least 512 pixels"),
+        (["--device", "toaster"], "the device 'toaster' is not there"),
+        (["--export"], "to export from"),
+        (["--config", "huge"], "there is no configuration 'huge'"),
+        (["--palette", "3"], "the rates are some of"),
+        (["--steps", "-1"], "some minutes or steps"),
+    ],
+)
+def test_what_makes_no_sense_is_one_clear_line(
+    folder: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    done = run_command(folder, "--run", tmp_path / "run", "--crop", "64", *options)
+    assert done.exit_code == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+
+
+def test_tensorboard_that_is_missing_is_named(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UsageError, match=r"pip install 'bbmr\[tensorboard\]'"):
+        train(pool, CONFIG, PLAN, tmp_path, tensorboard=True)
+
+
+def test_a_log_of_an_earlier_version_is_put_aside(pool: Pool, tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("step,loss\n1,2\n")
+    train(pool, CONFIG, replace(PLAN, steps=1), tmp_path)
+    assert (tmp_path / "log-earlier.csv").read_text() == "step,loss\n1,2\n"
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
+
+
+def wait_for(path: Path, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} has not come"
+        time.sleep(0.02)

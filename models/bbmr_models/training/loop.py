@@ -1,110 +1,97 @@
 """The training loop: warm-up, a stable learning rate, and a decay that can be taken at any time.
 
-In: a pool of pictures and a `Plan`. Out: a run folder with `state.pt` (weights, EMA, optimiser, step, data order:
-one file from which the stable part goes on), `log.csv`, and `model.safetensors`, the decayed weights to ship.
+In: a pool of pictures, a configuration and a `Plan`. Out: a run folder with `state.pt` (weights, moving average,
+optimiser, step, data order: one file from which the stable part goes on), `log.csv`, and `model.safetensors`, the
+decayed weights to ship.
 """
 
 from __future__ import annotations
 
-import csv
-import math
+import signal
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..jointsr import GRID, Canvas, JointSR, JointSRConfig, channels_last
+from ..jointsr import GRID, Canvas, JointSRConfig
 from ..weights import save_weights
 from .batches import Sampler
-from .pool import Entry, hold_out
+from .coded import coded_pictures
+from .plan import Plan
+from .pool import Pool, hold_out
+from .ranks import Ranks
+from .report import Report
+from .sampling import Sampling
+from .state import State, save, seed_of, start
+from .validation import gains, validation
 
-SAVE_EVERY_S = 60.0
 BORDER_WEIGHT = 4.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run does: `minutes` of wall time in this call or, if given, `steps`; the last `decay_share` decays.
-
-    `held` pictures are for validation; `uniform_only` trains for that one rate (the paper's baseline).
-    """
-
-    minutes: float
-    steps: int | None = None
-    batch: int = 8
-    crop: int = 192
-    rate: float = 1.2e-3
-    warmup: int = 200
-    decay_share: float = 0.15
-    clip: float = 0.5
-    ema: float = 0.999
-    seed: int = 0
-    held: int = 12
-    uniform_only: int | None = None
-
-
-@dataclass
-class State:
-    """Everything that a resumed run needs."""
-
-    model: JointSR
-    ema: dict[str, Tensor]
-    optimiser: torch.optim.Optimizer
-    sampler: Sampler
-    step: int = 0
-    seconds: float = 0.0
+LOOK_EVERY = 10
+"""Steps between two looks at the loss and the clock on a GPU, which would wait for the CPU each time."""
+VALIDATION_SHARE = 0.05
+"""Of the time, at most, that validation takes."""
 
 
 class DivergedError(RuntimeError):
-    """The loss is not finite; `state.pt` keeps the last good state."""
+    """The loss or the gradient is not finite; `state.pt` keeps the last good state."""
+
+
+class StoppedError(RuntimeError):
+    """The run was asked to stop by the signal `number`; `state.pt` holds what there is of it."""
+
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(f"stopped at step {step}")
+        self.number, self.step = number, step
 
 
 def train(
-    pool: list[Entry],
+    pool: Pool,
     config: JointSRConfig,
     plan: Plan,
     run: Path,
-    device: str = "cpu",
-    initial: dict[str, Tensor] | None = None,
+    ranks: Ranks | None = None,
+    initial: Mapping[str, Tensor] | None = None,
+    tensorboard: bool = False,
 ) -> Path:
-    """Train for `plan.minutes`, resuming from `run/state.pt` if it is there; the path of the exported weights.
+    """Train on the pool's device, resuming from `run/state.pt` if it is there; the path of the exported weights.
 
     A new run starts from the weights `initial` of the same configuration, or from random ones.
 
     Raises:
         DivergedError: the loss is not finite.
-        ValueError: fewer than two pictures.
+        StoppedError: SIGINT or SIGTERM came; the step was finished and the state saved.
+        CodingError: a worker that codes pictures failed.
+        UsageError: fewer than two pictures, or the run is of another configuration.
     """
+    ranks = ranks or Ranks(0, 1, pool.device)
+    config = replace(config, lossy=config.lossy or plan.coded_share > 0)
+    sampling = Sampling(
+        plan.crop, plan.batch, config.rates, config.block, plan.uniform_rate, plan.coded_share
+    )
+    training, held = hold_out(pool, plan.held)
     run.mkdir(parents=True, exist_ok=True)
-    pool, held = hold_out(pool, plan.held)
-    state = _start(pool, config, plan, run, device, initial)
-    validation = _validation(held, plan, device)
-    began = saved = time.monotonic()
-    first, logger = state.step, _Log(run / "log.csv")
+    with (
+        coded_pictures(training, sampling, seed_of(plan, ranks), plan.coded_workers) as coded,
+        _stop_signals() as signals,
+        Report(run, ranks.leads, tensorboard) as report,
+    ):
+        sampler = Sampler(training, sampling, seed_of(plan, ranks), coded)
+        state = start(config, plan, run, sampler, ranks, initial)
+        return _Run(state, plan, run, ranks, report, signals, held).go()
 
-    def done() -> float:
-        """Share of this call that is over."""
-        if plan.steps is not None:
-            return (state.step - first) / plan.steps
-        return (time.monotonic() - began) / (plan.minutes * 60)
 
-    while done() < 1 - plan.decay_share:
-        logger.add(_step(state, plan, device, plan.rate * min(1.0, (state.step + 1) / plan.warmup)))
-        if time.monotonic() - saved > SAVE_EVERY_S:
-            saved = time.monotonic()
-            _save(state, run, state.seconds + saved - began)
-            logger.write(state, state.seconds + saved - began, gains(state, validation))
-    _save(state, run, state.seconds + time.monotonic() - began)
-    while (share := done()) < 1:
-        logger.add(_step(state, plan, device, plan.rate * (1 - share) / plan.decay_share))
-    total = state.seconds + time.monotonic() - began
-    measured = gains(state, validation)
-    logger.write(state, total, measured)
-    return _export(state, run, total, measured)
+def learning_rate(plan: Plan, step: int, share: float) -> float:
+    """Warm-up by step, then constant; over the last `decay_share` of the call (`share` is over) down to zero."""
+    warm = min(1.0, (step + 1) / plan.warmup) if plan.warmup else 1.0
+    left = min(1.0, (1 - share) / plan.decay_share) if plan.decay_share else 1.0
+    return plan.rate * warm * left
 
 
 def border_weight(canvas: Canvas) -> Tensor:
@@ -117,146 +104,153 @@ def border_weight(canvas: Canvas) -> Tensor:
     return 1 + (BORDER_WEIGHT - 1) * F.interpolate(differs.float(), scale_factor=GRID)
 
 
-def gains(state: State, validation: dict[str, list[tuple[Canvas, Tensor]]]) -> dict[str, float]:
-    """dB (RGB) over the composite on held-out pictures, per condition, mean over pictures; EMA weights."""
-    model = _with_ema(state)
-    result = {}
-    with torch.inference_mode():
-        for name, samples in validation.items():
-            deltas = [_psnr(model(canvas), target) - _psnr(canvas.base, target) for canvas, target in samples]
-            result[name] = sum(deltas) / len(deltas)
-    return result
+class _Run:
+    """One call of `train`: the loop and its clock."""
+
+    def __init__(
+        self,
+        state: State,
+        plan: Plan,
+        run: Path,
+        ranks: Ranks,
+        report: Report,
+        signals: list[int],
+        held: Pool,
+    ) -> None:
+        self.state, self.plan, self.run, self.ranks, self.report = state, plan, run, ranks, report
+        self._signals, self._first = signals, state.step
+        self._validation = validation(held, state.sampler.sampling) if ranks.leads else {}
+        self._began = self._saved = self._validated = time.monotonic()
+        self._validation_s = self._share = 0.0
+        self._bad = torch.zeros((), dtype=torch.bool, device=ranks.device)
+        self._network = torch.compile(state.model, dynamic=False) if plan.compile else state.model
+        self._look_every = 1 if ranks.device.type == "cpu" else LOOK_EVERY
+
+    def go(self) -> Path:
+        """Train to the end of the call and export."""
+        stable = True
+        while (share := self._share_now()) < 1:
+            if stable and share >= 1 - self.plan.decay_share:
+                stable = False
+                self._save()
+            self._step(learning_rate(self.plan, self.state.step, share))
+            if (self.state.step - self._first) % self._look_every == 0:
+                self._look(stable)
+        if stable:
+            self._save()
+        return self._export()
+
+    def _step(self, rate: float) -> None:
+        state, sampler = self.state, self.state.sampler
+        if sampler.coded is not None:
+            sampler.coded.refresh()
+        canvas, target = sampler.draw()
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.ranks.device.type == "cuda"):
+            loss = ((self._network(canvas) - target).abs() * border_weight(canvas)).mean()
+        state.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.ranks.average_gradients(state.model)
+        norm = nn.utils.clip_grad_norm_(state.model.parameters(), self.plan.clip)
+        self._bad |= ~torch.isfinite(loss.detach() + norm)
+        state.optimiser.step()
+        state.step += 1
+        state.crops += sampler.sampling.batch * self.ranks.world
+        keep = min(self.plan.ema, (1 + state.step) / (10 + state.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(state.ema.values()), list(state.model.parameters()), 1 - keep)
+        self.report.add(loss)
+
+    def _look(self, stable: bool) -> None:
+        """Look at the loss, the clock and the signals, and do what all processes agree is due."""
+        state, now = self.state, time.monotonic()
+        own = [0.0, 0.0, float(self._signals[-1] if self._signals else 0)]
+        if self.ranks.leads:
+            own[0] = float(now - self._saved > self.plan.save_seconds)
+            own[1] = (now - self._began) / (self.plan.minutes * 60)
+        due, self._share, stop = self.ranks.most(*own)
+        self._check()
+        if stop or due:
+            if stable:
+                self._save()
+            self._saved = now
+        if stop:
+            raise StoppedError(int(stop), state.step)
+        share = self._share_now()
+        left = self.plan.minutes * 60 * (1 - share)
+        if self.plan.steps is not None:
+            left = (now - self._began) * (1 - share) / max(share, 1e-9)
+        self.report.show(state.step, state.crops, share, left, "training" if stable else "decay")
+        if due and now - self._validated > self._validation_s / VALIDATION_SHARE:
+            self._log(learning_rate(self.plan, state.step, share))
+
+    def _check(self) -> None:
+        """Gradients are averaged over the processes, so what is not finite on one is so on all."""
+        if self._bad:
+            raise DivergedError(
+                f"the loss is not finite at step {self.state.step}; the last good state is kept"
+            )
+
+    def _share_now(self) -> float:
+        """How much of this call is over: by steps, exactly, or by rank 0's clock at the last look."""
+        if self.plan.steps is None:
+            return self._share
+        return (self.state.step - self._first) / self.plan.steps if self.plan.steps else 1.0
+
+    def _seconds(self) -> float:
+        return self.state.seconds + time.monotonic() - self._began
+
+    def _save(self) -> None:
+        """Save the state, if there is anything new: decaying alone leaves the file as it is."""
+        self._check()
+        if self.state.step > self._first:
+            save(self.state, self.run, self.ranks, self.plan, self._seconds())
+
+    def _log(self, rate: float) -> dict[str, float]:
+        if not self.ranks.leads:
+            return {}
+        began = time.monotonic()
+        measured = gains(self.state.averaged(), self._validation)
+        self._validated = time.monotonic()
+        self._validation_s = self._validated - began
+        self.report.row(self.state.step, self._seconds(), rate, measured)
+        return measured
+
+    def _export(self) -> Path:
+        self._check()
+        path = self.run / "model.safetensors"
+        measured = self._log(0.0)
+        if self.ranks.leads:
+            notes = {
+                "steps": self.state.step,
+                "crops": self.state.crops,
+                "crop": self.plan.crop,
+                "minutes": round(self._seconds() / 60, 1),
+                "held_out_gain_db": {name: round(value, 3) for name, value in measured.items()},
+            }
+            save_weights(self.state.averaged(), path, notes)
+        self.ranks.wait()
+        return path
 
 
-def _start(
-    pool: list[Entry],
-    config: JointSRConfig,
-    plan: Plan,
-    run: Path,
-    device: str,
-    initial: dict[str, Tensor] | None,
-) -> State:
-    torch.manual_seed(plan.seed)
-    model = channels_last(JointSR(config).to(device))
-    if initial is not None:
-        model.load_state_dict(initial)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.0)
-    sampler = Sampler(pool, plan.crop, plan.batch, plan.seed + 1, plan.uniform_only)
-    ema = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    state = State(model, ema, optimiser, sampler)
-    path = run / "state.pt"
-    if path.exists():
-        held: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        model.load_state_dict(held["model"])
-        optimiser.load_state_dict(held["optimiser"])
-        state.ema = held["ema"]
-        sampler.rng.bit_generator.state = held["order"]
-        state.step, state.seconds = held["step"], held["seconds"]
-    return state
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """The signals that came, for `with`. After the first, the next one ends the process at once."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
+    def handle(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        signal.signal(number, before[signal.Signals(number)])
 
-def _step(state: State, plan: Plan, device: str, rate: float) -> float:
-    canvas, target = state.sampler.draw(device)
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate
-    with torch.autocast(device_type="cuda", dtype=torch.bfloat16, enabled=device.startswith("cuda")):
-        loss = ((state.model(canvas) - target).abs() * border_weight(canvas)).mean()
-    value = loss.item()
-    if not math.isfinite(value):
-        raise DivergedError(
-            f"the loss is not finite ({value}) at step {state.step}; the last good state is kept"
-        )
-    state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(state.model.parameters(), plan.clip)
-    state.optimiser.step()
-    state.step += 1
-    keep = min(plan.ema, (1 + state.step) / (10 + state.step))
-    with torch.no_grad():
-        for name, value_now in state.model.state_dict().items():
-            state.ema[name].lerp_(value_now, 1 - keep)
-    return value
-
-
-def _validation(held: list[Entry], plan: Plan, device: str) -> dict[str, list[tuple[Canvas, Tensor]]]:
-    """A centre crop of every held-out picture at overall rate ×4 and ×2, uniform and by Lagrangian choice."""
-    conditions = {
-        "x4_uniform": (4, None),
-        "x2_uniform": (2, None),
-        "x4_blocks": (0, 1200.0),
-        "x2_blocks": (0, 180.0),
-    }
-    result = {}
-    for name, (uniform, multiplier) in conditions.items():
-        samples = []
-        for index, entry in enumerate(held):
-            sampler = Sampler([entry], plan.crop, 1, index)
-            samples.append(sampler.draw_fixed(uniform or None, multiplier, device))
-        result[name] = samples
-    return result
-
-
-def _psnr(picture: Tensor, target: Tensor) -> float:
-    rounded = (picture.clamp(0, 1) * 255).round() / 255
-    error = F.mse_loss(rounded, target).item()
-    return -10 * math.log10(max(error, 1e-8))
-
-
-def _with_ema(state: State) -> JointSR:
-    model = JointSR(state.model.config).to(next(iter(state.ema.values())).device)
-    model = channels_last(model)
-    model.load_state_dict(state.ema)
-    return model.eval()
-
-
-def _save(state: State, run: Path, seconds: float) -> None:
-    held = {
-        "model": state.model.state_dict(),
-        "ema": state.ema,
-        "optimiser": state.optimiser.state_dict(),
-        "order": state.sampler.rng.bit_generator.state,
-        "step": state.step,
-        "seconds": seconds,
-    }
-    temporary = run / "state.pt.tmp"
-    torch.save(held, temporary)
-    temporary.replace(run / "state.pt")
-
-
-def _export(state: State, run: Path, seconds: float, measured: dict[str, float]) -> Path:
-    path = run / "model.safetensors"
-    notes = {
-        "steps": state.step,
-        "crops": state.step * state.sampler.batch,
-        "crop": state.sampler.crop,
-        "minutes": round(seconds / 60, 1),
-        "held_out_gain_db": {name: round(value, 3) for name, value in measured.items()},
-    }
-    save_weights(_with_ema(state), path, notes)
-    return path
-
-
-class _Log:
-    """One CSV line a save: step, minutes, mean loss since the last line, gain per condition."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self._sum, self._count = path, 0.0, 0
-
-    def add(self, loss: float) -> None:
-        self._sum, self._count = self._sum + loss, self._count + 1
-
-    def write(self, state: State, seconds: float, measured: dict[str, float]) -> None:
-        row = {
-            "step": state.step,
-            "minutes": round(seconds / 60, 2),
-            "loss": round(self._sum / max(1, self._count), 6),
-        }
-        row |= {name: round(value, 4) for name, value in measured.items()}
-        new = not self.path.exists()
-        with self.path.open("a", newline="") as handle:
-            writer = csv.DictWriter(handle, fieldnames=list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-        print(" ".join(f"{key}={value}" for key, value in row.items()), flush=True)
-        self._sum, self._count = 0.0, 0
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,21 +1,28 @@
-"""The pool of training pictures: a folder of photographs, made ready once and kept in memory as uint8.
+"""The pool of training pictures: a folder of photographs, made ready once and kept on the device as uint8.
 
-In: a folder. Out: `Entry` per picture: its planes at every rate and, per 16×16 cell, the error each rate makes.
+In: a folder. Out: a `Pool`: the samples of all pictures in one flat tensor per rate, so that the crops of a whole
+batch are one gather, and per 16×16 cell the error that each rate makes.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-from bbmr_shared.grid import ALIGN, RATES, BlockGrid
-from bbmr_shared.resample import bicubic, round_trip_error
+from bbmr_shared.errors import UsageError, one_line
+from bbmr_shared.grid import ALIGN, RATES
+
+from .planes import make_planes
 
 log = logging.getLogger(__name__)
 
@@ -26,21 +33,58 @@ SUFFIXES = {".avif", ".jpeg", ".jpg", ".png", ".webp"}
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One picture.
+class Pool:
+    """Pictures, flat. A picture's cells lie row by row from its first cell on, its samples of rate r, row by row
+    too, from (16/r)² times that; so one table of offsets serves every rate.
 
     Attributes:
-        source: name of the file; all sizes of one picture share it.
-        planes: rate → `uint8 [H/rate, W/rate, 3]`, antialiased bicubic; rate 1 is the picture.
-        errors: `float32 [rates, H/16, W/16]`, weighted squared error of each cell at each rate, summed.
+        sources: the file of each picture; all sizes of one photograph share it.
+        first, rows, columns: `int64 [pictures]`: the first cell of each, and its sides in cells.
+        planes: rate → `uint8 [cells·(16/rate)², 3]`, antialiased bicubic; rate 1 is the picture itself.
+        errors: `float32 [cells, rates]`, weighted squared error of each cell at each rate, summed.
     """
 
-    source: str
-    planes: dict[int, NDArray[np.uint8]]
-    errors: NDArray[np.float32]
+    sources: tuple[str, ...]
+    first: Tensor
+    rows: Tensor
+    columns: Tensor
+    planes: dict[int, Tensor]
+    errors: Tensor
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @property
+    def device(self) -> torch.device:
+        return self.errors.device
+
+    def subset(self, chosen: Sequence[int]) -> Pool:
+        """Some of the pictures; the samples stay shared."""
+        index = torch.tensor(chosen, dtype=torch.int64, device=self.device)
+        tables = {name: getattr(self, name)[index] for name in ("first", "rows", "columns")}
+        return replace(self, sources=tuple(self.sources[i] for i in chosen), **tables)
+
+    def plane(self, picture: int, rate: int) -> Tensor:
+        """A view of one plane of one picture, `uint8 [H/rate, W/rate, 3]`."""
+        first, rows, columns = (int(table[picture]) for table in (self.first, self.rows, self.columns))
+        scale = ALIGN // rate
+        samples = self.planes[rate][first * scale**2 : (first + rows * columns) * scale**2]
+        return samples.view(rows * scale, columns * scale, 3)
+
+    def cell_errors(self, picture: int) -> Tensor:
+        """A view of the errors of one picture, `float32 [H/16, W/16, rates]`."""
+        first, rows, columns = (int(table[picture]) for table in (self.first, self.rows, self.columns))
+        return self.errors[first : first + rows * columns].view(rows, columns, len(RATES))
 
 
-def load_pool(folder: Path, minimum: int, variants: int, seed: int, keep: int | None = None) -> list[Entry]:
+def load_pool(
+    folder: Path,
+    minimum: int,
+    variants: int,
+    seed: int,
+    keep: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Pool:
     """Read every photograph under `folder`; a missing, corrupt or too small one is named and skipped.
 
     Args:
@@ -49,58 +93,93 @@ def load_pool(folder: Path, minimum: int, variants: int, seed: int, keep: int | 
         variants: how many sizes of each picture to keep.
         seed: of the shrinking factors.
         keep: at most this many pictures (the first by name).
+        device: where the pool lives and its planes are made.
 
     Raises:
-        ValueError: no usable picture.
+        UsageError: no usable picture.
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)[:keep]
-    rng = np.random.default_rng(seed)
-    entries = [entry for path in paths for entry in _entries(path, minimum, variants, rng)]
-    if not entries:
-        raise ValueError(f"no usable photograph of at least {minimum} pixels a side under {folder}")
-    return entries
+    # drawn first: a bad file must not shift the others' factors
+    factors = np.random.default_rng(seed).uniform(*SHRINK, size=(len(paths), variants))
+    pack = _Packer(device)
+    with ThreadPoolExecutor(os.cpu_count()) as readers:
+        for path, pictures in zip(paths, _ahead(readers, paths, factors, minimum), strict=True):
+            for picture in pictures:
+                pack.add(path.name, picture)
+    if not pack.sources:
+        raise UsageError(f"no usable photograph of at least {minimum} pixels a side under {folder}")
+    return pack.pool()
 
 
-def hold_out(pool: list[Entry], pictures: int) -> tuple[list[Entry], list[Entry]]:
-    """(training, validation): the last `pictures` pictures by name, at most a quarter of them, are held out.
+def hold_out(pool: Pool, pictures: int) -> tuple[Pool, Pool]:
+    """(training, validation): the last `pictures` photographs by name, at most a quarter of them, are held out.
 
     Raises:
-        ValueError: there is only one picture.
+        UsageError: there is only one photograph.
     """
-    sources = sorted({entry.source for entry in pool})
+    sources = sorted(set(pool.sources))
     if len(sources) < 2:
-        raise ValueError("training needs at least two photographs: one of them is held out")
+        raise UsageError("training needs at least two usable photographs, as one is held out; there is one")
     held = set(sources[-max(1, min(pictures, len(sources) // 4)) :])
-    return [e for e in pool if e.source not in held], [e for e in pool if e.source in held]
+    kept = [index for index, source in enumerate(pool.sources) if source not in held]
+    return pool.subset(kept), pool.subset(sorted(set(range(len(pool))) - set(kept)))
 
 
-def _entries(path: Path, minimum: int, variants: int, rng: np.random.Generator) -> Iterator[Entry]:
-    factors = rng.uniform(
-        *SHRINK, size=variants
-    )  # drawn first: a bad file must not shift the others' factors
+def _ahead(
+    readers: ThreadPoolExecutor, paths: list[Path], factors: NDArray[np.float64], minimum: int
+) -> Iterator[list[NDArray[np.uint8]]]:
+    """The sizes of each photograph in order, read some photographs ahead so that memory holds few of them."""
+    ahead = 2 * (os.cpu_count() or 1)
+    jobs = [readers.submit(_read, *job, minimum) for job in zip(paths[:ahead], factors[:ahead], strict=True)]
+    for index in range(len(paths)):
+        if index + ahead < len(paths):
+            jobs.append(readers.submit(_read, paths[index + ahead], factors[index + ahead], minimum))
+        yield jobs.pop(0).result()
+
+
+def _read(path: Path, factors: NDArray[np.float64], minimum: int) -> list[NDArray[np.uint8]]:
+    """The photograph at every size, each cut to multiples of 16: `uint8 [H, W, 3]`."""
     try:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
-        log.warning("skipped %s: %s", path, error)
-        return
-    for factor in factors:
-        factor = max(factor, (minimum + 0.5) / min(image.size))
-        if factor > 1:
-            log.warning("skipped %s: %d×%d is too small", path, *image.size)
-            return
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        log.warning("skipped %s: %s", path, one_line(error))
+        return []
+    least = (minimum + 0.5) / min(image.size)
+    if least > 1:
+        log.warning("skipped %s: %d×%d is too small", path, *image.size)
+        return []
+    pictures = []
+    for factor in np.maximum(factors, least):
         size = round(image.width * factor), round(image.height * factor)
-        yield _entry(path.name, np.asarray(image.resize(size, Image.Resampling.LANCZOS)))
+        picture = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
+        height, width = (side // ALIGN * ALIGN for side in picture.shape[:2])
+        pictures.append(np.array(picture[:height, :width]))  # a copy, which torch may write to
+    return pictures
 
 
-def _entry(source: str, picture: NDArray[np.uint8]) -> Entry:
-    height, width = (side // ALIGN * ALIGN for side in picture.shape[:2])
-    picture = np.ascontiguousarray(picture[:height, :width])
-    cells = BlockGrid(width, height, ALIGN)
-    planes = {
-        rate: picture if rate == 1 else bicubic(picture, width // rate, height // rate) for rate in RATES
-    }
-    errors = np.zeros((len(RATES), *cells.shape), np.float32)
-    for index, rate in enumerate(RATES[1:], 1):
-        errors[index] = cells.block_sums(round_trip_error(picture, planes[rate]))
-    return Entry(source, planes, errors)
+class _Packer:
+    """Gathers pictures and lays them out flat."""
+
+    def __init__(self, device: torch.device | str) -> None:
+        self.device, self.sources = device, list[str]()
+        self._shapes: list[tuple[int, int]] = []
+        self._planes: dict[int, list[Tensor]] = {rate: [] for rate in RATES}
+        self._errors: list[Tensor] = []
+
+    def add(self, source: str, picture: NDArray[np.uint8]) -> None:
+        planes, errors = make_planes(torch.from_numpy(picture).to(self.device))
+        self.sources.append(source)
+        self._shapes.append((errors.shape[0], errors.shape[1]))
+        self._errors.append(errors.flatten(0, 1))
+        for rate, plane in planes.items():
+            self._planes[rate].append(plane.flatten(0, 1))
+
+    def pool(self) -> Pool:
+        rows, columns = torch.tensor(self._shapes, device=self.device).T
+        cells = rows * columns
+        # one rate after the other, so that at most one of them is there twice
+        planes = {rate: torch.cat(self._planes.pop(rate)) for rate in RATES}
+        return Pool(
+            tuple(self.sources), cells.cumsum(0) - cells, rows, columns, planes, torch.cat(self._errors)
+        )

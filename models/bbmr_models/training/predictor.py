@@ -23,22 +23,24 @@ from bbmr_shared.prediction import COARSE, FLOOR, features
 
 from ..reconstruct import Reconstructor
 from ..weights import load
-from .pool import Entry, hold_out, load_pool
+from .pool import Pool, hold_out, load_pool
 
 RIDGE = 1e-3
 
 
-def measure(entry: Entry, reconstructor: Reconstructor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def measure(
+    pool: Pool, index: int, reconstructor: Reconstructor
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Bicubic and network mean squared error of the whole blocks of a picture, `[4, blocks]` each, rates 2 … 16."""
-    picture = entry.planes[1]
+    picture, errors = pool.plane(index, 1).numpy(), pool.cell_errors(index).numpy()
     height, width = (side // BLOCK * BLOCK for side in picture.shape[:2])
     grid = BlockGrid(width, height)
     plain, network = [], []
-    for index, rate in enumerate(COARSE, 1):
-        cells = entry.errors[index][: height // 16, : width // 16]
+    for number, rate in enumerate(COARSE, 1):
+        cells = errors[: height // 16, : width // 16, number]
         sums = cells.reshape(grid.rows, BLOCK // 16, grid.cols, BLOCK // 16).sum(axis=(1, 3))
         plain.append(sums.ravel() / BLOCK**2)
-        plane = np.ascontiguousarray(entry.planes[rate][: height // rate, : width // rate])
+        plane = np.ascontiguousarray(pool.plane(index, rate).numpy()[: height // rate, : width // rate])
         uniform = np.full(grid.shape, rate, np.uint8)
         container = Container(width, height, uniform, (Plane(rate, *encode_plane(plane, effort=0)),))
         restored = np.asarray(reconstructor.reconstruct(container))
@@ -59,6 +61,11 @@ def log_ratio(plain: NDArray[np.float64], network: NDArray[np.float64]) -> NDArr
     return np.asarray(np.log2((network + FLOOR) / (plain + FLOOR)))
 
 
+def _measure_all(pool: Pool, reconstructor: Reconstructor) -> list[NDArray[np.float64]]:
+    parts = zip(*(measure(pool, index, reconstructor) for index in range(len(pool))), strict=True)
+    return [np.concatenate(part, axis=1) for part in parts]
+
+
 def main(
     photos: Annotated[Path, typer.Argument(help="Folder of training photos.")],
     output: Annotated[Path, typer.Argument(help="The coefficients.")],
@@ -69,15 +76,9 @@ def main(
     torch.set_grad_enabled(False)
     reconstructor = Reconstructor(load(model))
     pool, held = hold_out(load_pool(photos, 2 * BLOCK, 1, 1, pictures), pictures // 8)
-    tables = [
-        np.concatenate(parts, axis=1)
-        for parts in zip(*(measure(e, reconstructor) for e in pool), strict=True)
-    ]
+    tables = _measure_all(pool, reconstructor)
     coefficients = fit(*tables)
-    plain, network = (
-        np.concatenate(parts, axis=1)
-        for parts in zip(*(measure(e, reconstructor) for e in held), strict=True)
-    )
+    plain, network = _measure_all(held, reconstructor)
     truth, guess = log_ratio(plain, network), coefficients @ features(plain)
     explained = 1 - ((truth - guess) ** 2).mean(axis=1) / truth.var(axis=1)
     report: dict[str, Any] = {

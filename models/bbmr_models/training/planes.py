@@ -1,0 +1,55 @@
+"""Bicubic planes and what they lose, made where the pictures are: the torch twin of `bbmr_shared.resample`.
+
+In: a picture on any device. Out: its planes, and the error of every 16×16 cell at every rate. A sample differs from
+Pillow's by at most 1/255, where its fixed point and this floating point round apart.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bbmr_shared.colour import CHROMA_WEIGHT, LUMA_WEIGHT
+from bbmr_shared.grid import ALIGN, RATES
+
+
+def bicubic(picture: Tensor, height: int, width: int) -> Tensor:
+    """`[3, H, W]` of 8-bit values, any dtype → float32 `[3, height, width]`, again of 8-bit values (Keys, antialiased).
+
+    As Pillow does: across, rounded to 8 bits, then down, rounded again.
+    """
+    samples = picture[None].float()
+    for size in ((samples.shape[2], width), (height, width)):
+        if samples.shape[2:] != size:
+            samples = F.interpolate(samples, size, mode="bicubic", antialias=True)
+            samples = samples.add_(0.5).floor_().clamp_(0, 255)
+    return samples[0]
+
+
+def make_planes(picture: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+    """The planes of a picture, and the error each rate makes in each cell.
+
+    Args:
+        picture: `uint8 [H, W, 3]`, sides multiples of 16.
+
+    Returns:
+        rate → `uint8 [H/rate, W/rate, 3]`, and `float32 [H/16, W/16, rates]`: weighted squared error, summed.
+    """
+    height, width = picture.shape[:2]
+    original = picture.permute(2, 0, 1).contiguous().float()
+    planes, errors = {1: picture}, [original.new_zeros(height // ALIGN, width // ALIGN)]
+    for rate in RATES[1:]:
+        plane = bicubic(original, height // rate, width // rate)
+        planes[rate] = plane.byte().permute(1, 2, 0).contiguous()
+        errors.append(cell_errors(original, bicubic(plane, height, width)))
+    return planes, torch.stack(errors, 2)
+
+
+def cell_errors(a: Tensor, b: Tensor) -> Tensor:
+    """Σ (6·ΔY² + ΔCb² + ΔCr²) / 8 over each cell, as in `bbmr_shared.colour`: `[3, H, W]` twice → `[H/16, W/16]`."""
+    red, green, blue = a - b
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    chroma = ((blue - luma) * 0.564334).square_() + ((red - luma) * 0.713267).square_()
+    error = (LUMA_WEIGHT * luma.square_() + CHROMA_WEIGHT * chroma) / (LUMA_WEIGHT + 2 * CHROMA_WEIGHT)
+    return F.avg_pool2d(error[None], ALIGN, divisor_override=1)[0]

@@ -1,0 +1,135 @@
+"""What a run says while it goes: a progress bar on a terminal, plain lines elsewhere, `log.csv`, TensorBoard.
+
+In: losses and measurements. Out: text and files of the run folder. Only rank 0 has one that speaks.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from torch import Tensor
+
+from bbmr_shared.errors import UsageError
+
+PLAIN_EVERY_S = 30.0
+SPEED_OVER_S = 0.5
+GAINS = ("x4_uniform", "x2_uniform", "x4_blocks", "x2_blocks")
+
+
+class Report:
+    """Use it with `with`; `add` every step, `show` where the loss has been looked at, `row` after a validation."""
+
+    def __init__(self, run: Path, speaks: bool = True, tensorboard: bool = False) -> None:
+        self._speaks = speaks
+        self._csv = run / "log.csv"
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._board = _board(run) if speaks and tensorboard else None
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[text]}"),
+        )
+        self._progress = Progress(*columns, console=self._console, disable=not self._on_terminal)
+        self._task = self._progress.add_task("training", total=1.0, text="")
+        self._sum: Tensor | float = 0.0
+        self._count = 0
+        self._mark = self._plain = time.monotonic()
+        self._crops: int | None = None
+        self._speed = 0.0
+
+    def __enter__(self) -> Report:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+        if self._board is not None:
+            self._board.close()
+
+    def add(self, loss: Tensor) -> None:
+        """The loss of a step; it stays on the device."""
+        self._sum, self._count = self._sum + loss.detach(), self._count + 1
+
+    def show(self, step: int, crops: int, share: float, left_s: float, stage: str) -> None:
+        """Move the bar; where there is no terminal, say a line now and then. `crops` counts over all processes."""
+        now = time.monotonic()
+        if self._crops is None or crops < self._crops:
+            self._mark, self._crops = now, crops
+        elif now - self._mark > SPEED_OVER_S:
+            speed = (crops - self._crops) / (now - self._mark)
+            self._speed = 0.7 * self._speed + 0.3 * speed if self._speed else speed
+            self._mark, self._crops = now, crops
+        text = f"step {step} · {self._speed:.1f} samples/s · loss {self._loss():.4f} · {_clock(left_s)} left"
+        if self._on_terminal:
+            self._progress.update(self._task, completed=min(1.0, share), text=text, description=stage)
+        elif self._speaks and now - self._plain > PLAIN_EVERY_S:
+            self._plain = now
+            self.say(f"{stage} {100 * share:.0f} % · {text}")
+
+    def row(self, step: int, seconds: float, rate: float, measured: dict[str, float]) -> None:
+        """A line of the log: mean loss since the last one, gains, speed."""
+        if not self._speaks:
+            return
+        values: dict[str, Any] = {
+            "step": step,
+            "minutes": round(seconds / 60, 2),
+            "loss": round(self._loss(), 6),
+            "learning_rate": f"{rate:.3g}",
+            "samples_per_s": round(self._speed, 1),
+        }
+        values |= {name: round(measured[name], 4) if name in measured else "" for name in GAINS}
+        self._write(values)
+        self.say(" ".join(f"{key}={value}" for key, value in values.items()))
+        if self._board is not None:
+            numbers = {"loss": self._loss(), "learning_rate": rate, "samples_per_s": self._speed, **measured}
+            for name, value in numbers.items():
+                self._board.add_scalar(name, value, step)
+        self._sum, self._count = 0.0, 0
+
+    def say(self, text: str) -> None:
+        """One line, above the bar where there is one."""
+        if self._speaks:
+            self._console.print(text, markup=False)
+
+    @property
+    def _on_terminal(self) -> bool:
+        return self._speaks and self._console.is_terminal
+
+    def _loss(self) -> float:
+        return float(self._sum) / max(1, self._count)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        head = ",".join(row)
+        if self._csv.exists():
+            with self._csv.open() as handle:
+                old = handle.readline().strip()
+            if old != head:  # of an earlier version
+                self._csv.replace(self._csv.with_name("log-earlier.csv"))
+        new = not self._csv.exists()
+        with self._csv.open("a", newline="") as handle:
+            writer = csv.DictWriter(handle, fieldnames=list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def _board(run: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UsageError("--tensorboard needs tensorboard: pip install 'bbmr[tensorboard]'") from None
+    return SummaryWriter(run / "tensorboard")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

@@ -1,0 +1,82 @@
+"""Configurations: those of the repository can be built and trained; what is wrong with a file is one clear line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bbmr_models.jointsr import JointSR
+from bbmr_models.training.loop import learning_rate
+from bbmr_models.training.plan import CONFIGS, Plan, plan_of_run, read_config
+from bbmr_shared.errors import UsageError
+
+NAMES = ["nano", "light", "large", "omnisr", "craft"]
+
+
+def test_every_configuration_is_known() -> None:
+    assert sorted(entry.name for entry in CONFIGS.iterdir()) == sorted(f"{name}.toml" for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_configuration_of_the_repository_builds(name: str) -> None:
+    config, plan = read_config(name, {}, {})
+    assert JointSR(config).config == config
+    assert plan.crop % 32 == 0
+
+
+def test_options_go_before_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(
+        "[model]\nchannels = 16\nblocks = 2\nrates = [2, 4, 8]\n[training]\nbatch = 4\nrate = 1\n"
+    )
+    config, plan = read_config(str(path), {"blocks": 3, "deblock": None}, {"batch": 6})
+    assert (config.channels, config.blocks, config.deblock, config.rates) == (16, 3, 16, (2, 4, 8))
+    assert (plan.batch, plan.rate) == (6, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[model]\nchanels = 3", "unknown key 'chanels' in"),
+        ("[training]\nminuts = 3", "unknown key 'minuts' in"),
+        ("[trainig]", "unknown table or key trainig"),
+        ("[model]\nchannels = 'x'", "'channels' in .model. is 'x'"),
+        ("[model]\nchannels = true", "'channels' in .model. is True"),
+        ("[model]\nrates = [3]", "rates are some of"),
+        ("[model]\nblock = 100", "multiple of 16"),
+        ("[model]\nbackbone = 'x'", "backbone is one of"),
+        ("[training]\ncrop = 100", "multiple of 16"),
+        ("[training]\nbatch = 0", "at least one"),
+        ("[training]\nuniform_rate = 3", "uniform rate is one of"),
+        ("[training]\ncoded_share = 2", "coded share is from 0 to 1"),
+        ("[training]\nminutes = 0", "some minutes or steps"),
+        ("model = 3", "is a table"),
+        ("=", "no readable TOML"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        read_config(str(path), {}, {})
+    assert "\n" not in str(caught.value).strip()
+
+
+def test_a_file_that_is_not_there_names_the_known() -> None:
+    with pytest.raises(UsageError, match="craft, large, light, nano, omnisr"):
+        read_config("huge", {}, {})
+
+
+def test_a_plan_of_a_run_leaves_out_what_belonged_to_the_call() -> None:
+    held = {"minutes": 3.0, "steps": 4, "batch": 5, "of_a_later_version": 6}
+    assert plan_of_run(held) == Plan(batch=5)
+
+
+def test_the_learning_rate_warms_up_stays_and_falls() -> None:
+    plan = Plan(rate=1.0, warmup=10, decay_share=0.2)
+    rates = [
+        learning_rate(plan, step, share) for step, share in [(0, 0), (9, 0.5), (90, 0.8), (95, 0.9), (99, 1)]
+    ]
+    torch.testing.assert_close(rates, [0.1, 1.0, 1.0, 0.5, 0.0])

@@ -1,0 +1,38 @@
+"""Run by torchrun: train on every process, then say whether all hold the same weights and different data orders."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bbmr_models.training import loop
+from bbmr_models.training.pool import load_pool
+from bbmr_models.training.ranks import together
+from tests.models.training_parts import CONFIG, PLAN
+
+folder, run = (Path(argument) for argument in sys.argv[1:])
+torch.set_num_threads(1)
+states: list[Any] = []
+start = loop.start
+
+
+def kept_start(*arguments: Any) -> Any:
+    states.append(start(*arguments))
+    return states[-1]
+
+
+loop.start = kept_start
+with together("cpu") as ranks:
+    pool = load_pool(folder, 64, 1, 0)
+    loop.train(pool, CONFIG, replace(PLAN, steps=3, decay_share=0.0), run, ranks)
+    model, order = states[0].model, states[0].sampler.generator.get_state()
+    weights = torch.cat([value.flatten() for value in model.parameters()])
+    digests = [hashlib.sha256(part.numpy().tobytes()).hexdigest() for part in ranks.gather(weights.detach())]
+    orders = [hashlib.sha256(part.numpy().tobytes()).hexdigest() for part in ranks.gather(order)]
+    if ranks.leads:
+        print(f"weights {len(set(digests))} orders {len(set(orders))}")
