@@ -9,7 +9,7 @@ EXTRAS := server,train,test
 MINUTES ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format fuzz lock clean
+.PHONY: help setup demo train test lint format fuzz lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -35,6 +35,13 @@ $(STAMP): pyproject.toml requirements.lock
 
 demo: $(STAMP) ## encode the sample photo, reconstruct it over HTTP, measure it (writes demo-output/)
 	$(BIN)/bbmr-client demo
+
+MODEL ?= light
+RUN ?= runs/$(MODEL)
+train: MINUTES = 60
+train: $(STAMP) ## MODEL=light PHOTOS=folder [MINUTES=60] [RUN=runs/light]: train, or go on, and export
+	@test -n "$(PHOTOS)" || { echo "train: name a folder of photographs with PHOTOS=..." >&2; exit 2; }
+	$(BIN)/bbmr-train "$(PHOTOS)" --config "$(MODEL)" --run "$(RUN)" --minutes $(MINUTES)
 
 test: lint ## set up, check style, types, imports and Dockerfiles, then run every test with coverage
 	$(PY) -m pytest --cov --cov-report=term
