@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from .linear import Linear
 
 STRIP = 8192
-"""Samples of a strip: 2 MB a tensor of 64 channels."""
+"""Samples of a strip: 2 MB a tensor of 64 channels. Omni-SR's body over the grid of a 1088×1920 picture took 3.3–3.8 s
+of one core of an EPYC (1 MB of L2, 32 MB of L3) by strips of 4,096 to 32,768 samples, 5.8 s as a whole."""
 
 
 class Depthwise(nn.Conv2d):
