@@ -51,7 +51,7 @@ class Craft(nn.Module):
         ValueError: `channels` is no multiple of 6, or not below 64.
     """
 
-    radius = None
+    radius: int | None = None
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
