@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -91,3 +95,13 @@ def test_a_configuration_survives_its_dictionary() -> None:
 def test_impossible_configurations_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises((ValueError, TypeError)):
         JointSRConfig.from_dict(wrong)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(files("bbmr_models").joinpath("configs").iterdir(), key=str), ids=lambda path: path.stem
+)
+def test_the_halo_of_every_configuration_is_as_wide_as_what_a_pixel_sees(path: Path) -> None:
+    """So that reconstruction in tiles equals one pass over the whole picture, wherever that can be."""
+    config = JointSRConfig.from_dict(tomllib.loads(path.read_text())["model"])
+    radius = JointSR(config).radius
+    assert radius is None or radius <= config.halo < radius + 16
