@@ -81,7 +81,8 @@ class CodedPictures:
         Raises:
             CodingError: a worker failed or died.
         """
-        ready = [worker for worker in self._busy if worker.connection in wait(self._open(), patience)]
+        answered = wait(self._open(), patience)
+        ready = [worker for worker in self._busy if worker.connection in answered]
         for worker in ready:
             self._take(worker.answer(), self._busy.pop(worker))
             self._idle.append(worker)
