@@ -150,6 +150,7 @@ def _settings(
         if config is not None or any(value is not None for value in model.values()):
             raise UsageError("--start brings its own model: leave out --config and the options of the model")
         network = load(start)
+        _, plan = read_config(network.config.backbone, {}, training)  # every backbone has a file of its name
         return network.config, plan, network.state_dict()
     if held is not None and config is None and (own := config_of(held)) is not None:
         return changed(own, model), changed(plan_of_run(held["plan"]), training), None

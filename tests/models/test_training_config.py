@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bbmr_models.jointsr import JointSR
+from bbmr_models.jointsr import JointSR, JointSRConfig
+from bbmr_models.train import _settings
 from bbmr_models.training.loop import learning_rate
 from bbmr_models.training.plan import CONFIGS, Plan, plan_of_run, read_config
+from bbmr_models.weights import save_weights
 from bbmr_shared.errors import UsageError
 
 NAMES = ["nano", "light", "large", "omnisr", "craft"]
@@ -67,6 +69,15 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, message: s
 def test_a_file_that_is_not_there_names_the_known() -> None:
     with pytest.raises(UsageError, match="craft, large, light, nano, omnisr"):
         read_config("huge", {}, {})
+
+
+def test_a_run_that_starts_from_weights_is_trained_as_their_backbone_is(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    save_weights(JointSR(JointSRConfig("omnisr", 16, 1)), weights, {})
+    config, plan, _ = _settings(tmp_path / "run", None, str(weights), False, {}, {"crop": 64})
+    own = read_config("omnisr", {}, {})[1]
+    assert config.backbone == "omnisr"
+    assert (plan.batch, plan.rate, plan.crop) == (own.batch, own.rate, 64)
 
 
 def test_a_plan_of_a_run_leaves_out_what_belonged_to_the_call() -> None:
