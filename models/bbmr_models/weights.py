@@ -54,11 +54,11 @@ def load(name: str = "light", device: str = "cpu") -> JointSR:
         UsageError: the device is not there.
     """
     data, card = read(name)
-    model = JointSR(card.config)
     try:
+        model = JointSR(card.config)
         tensors = {key: value.float() for key, value in load_tensors(data).items()}
         model.load_state_dict(tensors)
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, ValueError) as error:
         raise WeightsError(f"the weights '{name}' do not fit their own configuration: {error}") from error
     try:
         placed = model.to(device)
@@ -127,5 +127,5 @@ def _header(name: str, data: bytes) -> tuple[JointSRConfig, dict[str, Any], int]
         if found != claimed:
             raise ValueError(f"its tensors are those of {found}, its configuration says {claimed}")
         return config, json.loads(metadata["notes"]), sum(shape.numel() for shape in shapes.values())
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (struct.error, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise WeightsError(f"'{name}' is not a bbmr weights file: {error}") from error
