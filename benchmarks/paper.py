@@ -87,8 +87,14 @@ def sizes(paths: list[Path]) -> dict[str, tuple[int, int]]:
 
 
 def uniform_only(paths: list[Path], weights: dict[int, str], output: Path) -> list[dict[str, Any]]:
-    """Uniform rescaling with weights trained for that rate alone: a row per rate and picture, with their notes."""
+    """Uniform rescaling with weights trained for that rate alone: a row per rate and picture, with their notes.
+
+    Raises `ValueError` where weights say that they were trained for another rate.
+    """
     cards = {rate: read(name)[1] for rate, name in weights.items()}
+    for rate, card in cards.items():
+        if (trained := card.notes.get("uniform_rate", rate)) != rate:
+            raise ValueError(f"{card.name} was trained for rate {trained}, not {rate}")
     partial = Partial(output, "paper", {str(rate): card.sha256 for rate, card in cards.items()})
     rows = []
     for rate, name in weights.items():

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -222,13 +223,15 @@ class _Run:
         path = self.run / "model.safetensors"
         measured = self._log(0.0)
         if self.ranks.leads:
-            notes = {
+            notes: dict[str, Any] = {
                 "steps": self.state.step,
                 "crops": self.state.crops,
                 "crop": self.plan.crop,
                 "minutes": round(self._seconds() / 60, 1),
                 "held_out_gain_db": {name: round(value, 3) for name, value in measured.items()},
             }
+            if self.plan.uniform_rate is not None:
+                notes["uniform_rate"] = self.plan.uniform_rate
             save_weights(self.state.averaged(), path, notes)
         self.ranks.wait()
         return path
