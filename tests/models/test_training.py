@@ -90,13 +90,13 @@ def test_export_decays_and_leaves_the_state_alone(pool: Pool, folder: Path, tmp_
     state = (tmp_path / "state.pt").read_bytes()
     done = run_command(folder, "--run", tmp_path, "--export", "--steps", "2", "--variants", "1")
     assert done.exit_code == 0, done.output
-    after, card = read(str(tmp_path / "model.safetensors"))
+    _, card = read(str(tmp_path / "model.safetensors"))
     assert card.notes["steps"] == 5
+    assert not torch.equal(load(str(tmp_path / "model.safetensors")).head.weight, before.head.weight)
     assert (tmp_path / "state.pt").read_bytes() == state
     assert run_command(folder, "--run", tmp_path, "--export", "--steps", "0").exit_code == 0
     now = load(str(tmp_path / "model.safetensors"))
     assert torch.equal(now.head.weight, before.head.weight)
-    assert after
 
 
 def test_kill_9_at_any_time_leaves_a_run_that_goes_on_and_serves(
@@ -139,22 +139,23 @@ def test_sigterm_finishes_the_step_and_saves(folder: Path, tmp_path: Path) -> No
     assert (tmp_path / "state.pt").exists()
 
 
-def test_a_stop_while_decaying_keeps_the_state_from_before(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("decay_share", "kept"), [(0.0, 3), (0.5, 2)])
+def test_a_stop_saves_the_step_it_finished_or_keeps_the_state_from_before_the_decay(
+    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decay_share: float, kept: int
 ) -> None:
-    plan = replace(PLAN, steps=4, decay_share=0.5)
+    plan = replace(PLAN, steps=4, decay_share=decay_share)
     step = loop._Run._step
 
-    def stop_at_the_last(run: loop._Run, rate: float) -> None:
+    def stop_at_step_3(run: loop._Run, rate: float) -> None:
         step(run, rate)
         if run.state.step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(loop._Run, "_step", stop_at_the_last)
+    monkeypatch.setattr(loop._Run, "_step", stop_at_step_3)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(StoppedError, match="step 3"):
         train(pool, CONFIG, plan, tmp_path)
-    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 2
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == kept
     assert signal.getsignal(signal.SIGTERM) is before
 
 
