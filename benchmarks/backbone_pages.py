@@ -46,6 +46,7 @@ def markdown(results: dict[str, Any]) -> str:
     note = (
         f"Plain networks (stem, backbone, head), {results['precision']}, {results['device']}, {results['threads']} "
         f"threads, medians, in turns; the peak, {results['peak_gflops']:,.0f} GFLOP/s, is a large matrix product's in "
-        f"the same run. A training step is 8 crops of 192×192 pixels. Over the reference code: {'; '.join(ratios)}."
+        f"the same run. A training step is 8 crops of 192×192 pixels, which CRAFT's reference pads to 256×256; "
+        f"ours is given the same. Over the reference code: {'; '.join(ratios)}."
     )
     return f"{note}\n\n{table(lines)}"
