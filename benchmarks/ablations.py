@@ -91,7 +91,9 @@ def main(
                         place, *(f"{row['variant']}: {row['psnr_y']:.2f}" for row in held["rows"]), flush=True
                     )
                 rows += [place | row for row in held["rows"]]
-    rows += shipped_rows(output / "rescaling.json", {path.stem for path in photos(folders)})
+    rows += shipped_rows(
+        output / "rescaling.json", {path.stem for path in photos(folders)}, cards["light"].sha256
+    )
     notes = {key: card.notes for key, card in cards.items()}
     results = {"weights": notes, "means": means(rows), "pictures": rows}
     text = markdown(results)
@@ -100,10 +102,17 @@ def main(
     print(text)
 
 
-def shipped_rows(path: Path, pictures: set[str]) -> list[Row]:
-    """The variants that `benchmarks.rescaling` measured: `light` as shipped, and on uniform pictures."""
-    rows = []
-    for held in json.loads(path.read_text())["pictures"]:
+def shipped_rows(path: Path, pictures: set[str], sha256: str) -> list[Row]:
+    """The variants that `benchmarks.rescaling` measured: `light` as shipped, and on uniform pictures.
+
+    Raises `ValueError` where those results are of other weights than `sha256`.
+    """
+    results, rows = json.loads(path.read_text()), []
+    if results.get("sha256", sha256) != sha256:
+        raise ValueError(
+            f"{path.name} is of other weights than those shipped: run benchmarks.rescaling first"
+        )
+    for held in results["pictures"]:
         if held["picture"] not in pictures:
             continue
         place = {"picture": held["picture"], "rate": held["rate"]}
