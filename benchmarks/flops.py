@@ -5,7 +5,8 @@ In: names of shipped weights, weights files or names of configurations. Out: `fl
 PyTorch's counter (`torch.utils.flop_counter`) watches the network on the meta device, where nothing is computed
 and attention shows as the matrix products that it is (on the CPU the counter sees no fused attention at all). It
 counts convolutions and matrix products, a multiplication and an addition as 2 operations, and leaves out what is
-done sample by sample (norms, softmax, activations).
+done sample by sample (norms, softmax, activations). What our code does is counted, not the least that would do:
+attention between channels multiplies all with all, not only those of a head.
 
 A picture is counted as it is reconstructed: tile by tile, with the halo that neighbouring tiles share. That tiles
 in which nothing is to be done are skipped is not taken off.
