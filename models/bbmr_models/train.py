@@ -78,6 +78,10 @@ def run_training(
     compiled: Annotated[
         bool | None, typer.Option("--compile/--no-compile", help="Let torch compile the network.")
     ] = None,
+    bf16: Annotated[
+        bool | None,
+        typer.Option("--bf16/--no-bf16", help="bfloat16 autocast; without a word on CUDA only."),
+    ] = None,
     variants: Annotated[int, typer.Option(help="Sizes kept of each picture.", min=1)] = 2,
     pictures: Annotated[int | None, typer.Option(help="Use only the first so many pictures.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -108,6 +112,7 @@ def run_training(
         "coded_workers": coded_workers,
         "save_seconds": save_seconds,
         "seed": seed,
+        "bf16": bf16,
         "compile": compiled,
     }
     try:

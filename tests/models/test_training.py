@@ -259,3 +259,13 @@ def wait_for(path: Path, seconds: float = 60.0) -> None:
     while not path.exists():
         assert time.monotonic() < end, f"{path} has not come"
         time.sleep(0.02)
+
+
+def test_bf16_is_a_switch(pool: Pool, tmp_path: Path) -> None:
+    plans = {"float32": PLAN, "bf16": replace(PLAN, bf16=True)}
+    heads = [
+        load(str(train(pool, CONFIG, replace(plan, steps=3), tmp_path / name))).head.weight
+        for name, plan in plans.items()
+    ]
+    assert not torch.equal(*heads)
+    torch.testing.assert_close(*heads, rtol=0, atol=0.01)

@@ -148,7 +148,8 @@ class _Run:
         canvas, target = sampler.draw()
         for group in state.optimiser.param_groups:
             group["lr"] = rate
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.ranks.device.type == "cuda"):
+        where, bf16 = self.ranks.device.type, self.plan.bf16
+        with torch.autocast(where, torch.bfloat16, enabled=where == "cuda" if bf16 is None else bf16):
             loss = ((self._network(canvas) - target).abs() * border_weight(canvas)).mean()
         state.optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -20,7 +20,9 @@ from ..jointsr import JointSRConfig
 
 CONFIGS = files("bbmr_models") / "configs"
 DEFAULT_CONFIG = "light"
-OF_THE_CALL = frozenset({"minutes", "steps", "decay_share", "coded_workers", "save_seconds", "compile"})
+OF_THE_CALL = frozenset(
+    {"minutes", "steps", "decay_share", "coded_workers", "save_seconds", "compile", "bf16"}
+)
 """What a call of the trainer says of itself; the rest of a plan belongs to the run."""
 Table = Mapping[str, Any]
 T = TypeVar("T", JointSRConfig, "Plan")
@@ -44,6 +46,8 @@ class Plan:
         coded_workers: processes that make them; 0 is as many as suit the machine.
         save_seconds: how often `state.pt` is written.
         compile: whether torch compiles the network.
+        bf16: whether the network runs under bfloat16 autocast; without it on CUDA only. Processors that lack the
+            instructions take many times as long.
     """
 
     minutes: float = 60.0
@@ -62,6 +66,7 @@ class Plan:
     coded_workers: int = 0
     save_seconds: float = 60.0
     compile: bool = False
+    bf16: bool | None = None
 
     def __post_init__(self) -> None:
         if self.crop % ALIGN or self.crop < ALIGN:
