@@ -58,7 +58,7 @@ def _note(ablation: str, results: dict[str, Any]) -> str:
         return ""
     weights = results["weights"]
     alone = [f"rate {key}: {story(notes)}" for key, notes in weights.items() if key.isdigit()]
-    keys = ("joint", "no deblock") if ablation == "deblock" else ("joint",)
+    keys = ("joint", "no deblock") if ablation == "deblock" else ("joint", "joint, longer")
     stories = [f"{key}: {story(weights[key])}" for key in keys if key in weights]
     return " Trained: " + "; ".join(stories + (alone if ablation == "separate" else [])) + "."
 

@@ -48,6 +48,9 @@ DEFAULTS = {
 }
 """Ablation → its variant that is `light` as shipped, whose figures `benchmarks.rescaling` has measured."""
 
+_JOINTLY = "jointly on one canvas"
+_JOINTLY_LONGER = "jointly, trained for the steps of all separate networks together"
+
 
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Folders of photos.")],
@@ -55,6 +58,10 @@ def main(
     no_deblock: Annotated[str | None, typer.Option(help="The same without the deblock branch.")] = None,
     per_rate: Annotated[
         list[str] | None, typer.Option(help="RATE=FILE, the same for that rate alone.")
+    ] = None,
+    joint_long: Annotated[
+        str | None,
+        typer.Option(help="Like --joint, trained for as many steps as all of --per-rate together."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Where results are and go.")] = Path("docs/benchmarks"),
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
@@ -68,12 +75,15 @@ def main(
         "block": lambda photo, rate: block_sizes(photo, rate, shipped),
         "allocation": lambda photo, rate: allocations(photo, rate, shipped),
     }
-    names = {"light": "light", "joint": joint, "no deblock": no_deblock} | files_by_rate(per_rate or [])
+    names = {"light": "light", "joint": joint, "no deblock": no_deblock, "joint, longer": joint_long}
+    names |= files_by_rate(per_rate or [])
     if joint and no_deblock:
         both = [Reconstructor(load(name)) for name in (joint, no_deblock)]
         ablations["deblock"] = lambda photo, rate: deblock(photo, rate, *both)
     if joint and per_rate:
-        together = Reconstructor(load(joint))
+        together = {_JOINTLY: Reconstructor(load(joint))}
+        if joint_long:
+            together[_JOINTLY_LONGER] = Reconstructor(load(joint_long))
         apart = {rate: load(name) for rate, name in files_by_rate(per_rate).items()}
         ablations["separate"] = lambda photo, rate: separate(photo, rate, together, apart)
     cards = {str(key): read(name)[1] for key, name in names.items() if name}
@@ -155,11 +165,14 @@ def deblock(photo: Photo, rate: int, with_branch: Reconstructor, without: Recons
     yield _row("the photo itself", photo, photo, container, with_seam=True)
 
 
-def separate(photo: Photo, rate: int, together: Reconstructor, apart: dict[int, JointSR]) -> Iterator[Row]:
+def separate(
+    photo: Photo, rate: int, together: dict[str, Reconstructor], apart: dict[int, JointSR]
+) -> Iterator[Row]:
     """One network on one canvas, against one network a rate on blocks of their own; the same container."""
     container = encode(photo, rate=rate)
-    joint = np.asarray(together.reconstruct(container))
-    yield _row("jointly on one canvas", photo, joint, container, with_seam=True)
+    for name, model in together.items():
+        joint = np.asarray(model.reconstruct(container))
+        yield _row(name, photo, joint, container, with_seam=True)
     alone = reconstruct_separately(container, apart)
     yield _row("one network a rate, each block alone", photo, alone, container, with_seam=True)
 
