@@ -36,12 +36,14 @@ $(STAMP): pyproject.toml requirements.lock
 demo: $(STAMP) ## encode the sample photo, reconstruct it over HTTP, measure it (writes demo-output/)
 	$(BIN)/bbmr-client demo
 
+# On CPUs: threads that wait give way to other work instead of spinning, and glibc keeps the memory of one step for the next.
+TRAIN_ENVIRONMENT := OMP_WAIT_POLICY=passive MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TRIM_THRESHOLD_=8000000000
 MODEL ?= light
 RUN ?= runs/$(MODEL)
 train: MINUTES = 60
 train: $(STAMP) ## MODEL=light PHOTOS=folder [MINUTES=60] [RUN=runs/light]: train, or go on, and export
 	@test -n "$(PHOTOS)" || { echo "train: name a folder of photographs with PHOTOS=..." >&2; exit 2; }
-	$(BIN)/bbmr-train "$(PHOTOS)" --config "$(MODEL)" --run "$(RUN)" --minutes $(MINUTES)
+	$(TRAIN_ENVIRONMENT) $(BIN)/bbmr-train "$(PHOTOS)" --config "$(MODEL)" --run "$(RUN)" --minutes $(MINUTES)
 
 test: lint ## set up, check style, types, imports and Dockerfiles, then run every test with coverage
 	$(PY) -m pytest --cov --cov-report=term

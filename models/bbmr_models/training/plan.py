@@ -64,7 +64,7 @@ class Plan:
     uniform_rate: int | None = None
     coded_share: float = 0.0
     coded_workers: int = 0
-    save_seconds: float = 60.0
+    save_seconds: float = 20.0
     compile: bool = False
     bf16: bool | None = None
 
