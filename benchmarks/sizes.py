@@ -182,16 +182,26 @@ def plot(results: dict[str, Any], path: Path) -> None:
             )
             axis.plot(places, heights, marker=marker, linestyle=line or "none", color=colour, label=label)
             for row in rows:
+                below = row["name"] == "craft"  # omnisr's label is above it
                 axis.annotate(
-                    row["name"], (row[key], row["psnr_y"]), (5, 5), textcoords="offset points", fontsize=9
+                    row["name"],
+                    (row[key], row["psnr_y"]),
+                    (-4, -14 if below else 7),
+                    textcoords="offset points",
+                    fontsize=9,
+                    ha="center",
                 )
         axis.axhline(
             results["composite_psnr_y"], color="#888888", linewidth=1, linestyle=":", label="composite"
         )
         axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+        axis.xaxis.set_minor_formatter("")
+        axis.set_xticks([30, 100, 300] if key == "gflop_1080p" else [200, 500, 1000, 2000])
+        axis.margins(0.12)
         axis.set_xlabel(title)
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8)
+    axes[0].legend(fontsize=8, loc=(0.03, 0.2))
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 
