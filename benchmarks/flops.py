@@ -16,9 +16,7 @@ in which nothing is to be done are skipped is not taken off.
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +29,7 @@ from bbmr_models import available
 from bbmr_models.backbones import BACKBONES
 from bbmr_models.jointsr import FOLDED, GRID, Canvas, JointSR, JointSRConfig
 from bbmr_models.tiles import tiles
+from bbmr_models.training.plan import read_config
 from bbmr_models.weights import read
 from bbmr_shared.grid import BlockGrid
 
@@ -62,8 +61,7 @@ def configuration(name: str) -> JointSRConfig:
     """That of shipped weights, of a `.safetensors` file, or `configs/NAME.toml` of the models package."""
     if name.endswith(".safetensors") or name in available():
         return read(name)[1].config
-    text = (files("bbmr_models") / "configs" / f"{name}.toml").read_text()
-    return JointSRConfig.from_dict(tomllib.loads(text)["model"])
+    return read_config(name, {}, {})[0]
 
 
 def picture_flops(config: JointSRConfig, width: int, height: int) -> dict[str, int]:

@@ -11,7 +11,6 @@ way of its own, and their quality is read from the results of `benchmarks.rescal
 from __future__ import annotations
 
 import statistics
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +26,7 @@ from bbmr_models.weights import read
 from bbmr_shared.composite import preview
 from bbmr_shared.container import Container
 
+from .backbones import in_turns
 from .common import Partial, photos, read_rgb, table, write
 from .flops import parameters, picture_flops
 from .paper import results_of
@@ -96,21 +96,12 @@ def blocks_quality(photo: NDArray[np.uint8], model: Reconstructor) -> dict[str, 
     return quality(photo, np.asarray(model.reconstruct(container)), container) | {"composite": composite}
 
 
-def milliseconds(model: Reconstructor, container: Container, runs: int) -> float:
-    """Median time of a whole reconstruction, after one that is not timed."""
-    seconds = []
-    for turn in range(runs + 1):
-        began = time.perf_counter()
-        model.reconstruct(container)
-        if turn:
-            seconds.append(time.perf_counter() - began)
-    return statistics.median(seconds) * 1000
-
-
 def _row(
     name: str, file: str, kind: str, held: dict[str, float], container: Container, runs: int
 ) -> dict[str, Any]:
     _, card = read(file)
+    model = Reconstructor(load(file))
+    times = in_turns({name: lambda: model.reconstruct(container)}, runs, model.device)
     return {
         "name": name,
         "kind": kind,
@@ -119,7 +110,7 @@ def _row(
         "blocks": card.config.blocks,
         "parameters": parameters(card.config)["total"],
         "gflop_1080p": picture_flops(card.config, *SIZES["1080p"])["total"] / 1e9,
-        "ms_1080p": round(milliseconds(Reconstructor(load(file)), container, runs), 1),
+        "ms_1080p": round(times[name], 1),
         "psnr_y": held["psnr_y"],
         "psnr_rgb": held["psnr_rgb"],
         "notes": card.notes,

@@ -16,9 +16,6 @@ from bbmr_shared.resample import bicubic
 
 Picture = NDArray[np.uint8]
 
-GREY = 128
-"""What fills the blocks of other rates in a plane."""
-
 
 def pad(rgb: Picture, grid: BlockGrid) -> Picture:
     """Replicate the right and bottom edge: `[height, width, 3]` → `[padded_height, padded_width, 3]`."""
@@ -35,9 +32,3 @@ def bicubic_planes(padded: Picture, rates: Sequence[int]) -> dict[int, Picture]:
     """
     height, width = padded.shape[:2]
     return {rate: padded if rate == 1 else bicubic(padded, width // rate, height // rate) for rate in rates}
-
-
-def keep_blocks(plane: Picture, rate: int, rate_map: NDArray[np.uint8], grid: BlockGrid) -> Picture:
-    """The plane of `rate` with every block of another rate set to mid-grey."""
-    own = grid.expand(rate_map == rate, rate)
-    return np.where(own[:, :, None], plane, np.uint8(GREY))

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bbmr_models.jointsr import JointSR, JointSRConfig
+from bbmr_models.training.pool import Pool, load_pool
+
+from .training_parts import make_folder
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "lake-sherburne.jpg"
 
@@ -22,6 +25,17 @@ def photo() -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB").resize((1280, 720), Image.Resampling.LANCZOS))[
             150:650, 300:1000
         ]
+
+
+@pytest.fixture(scope="module")
+def folder(photo: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of photographs to train on, with files among them that are to be skipped."""
+    return make_folder(tmp_path_factory.mktemp("photos"), photo)
+
+
+@pytest.fixture(scope="module")
+def pool(folder: Path) -> Pool:
+    return load_pool(folder, 64, 1, 0)
 
 
 def small_network(seed: int = 0, gain: float = 1.0, **config: int) -> JointSR:

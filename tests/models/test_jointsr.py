@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 
 from bbmr_models.backbones import BACKBONES
 from bbmr_models.jointsr import Canvas, JointSR, JointSRConfig, structure
+from bbmr_models.training.plan import read_config
 
 from .conftest import small_network
 
@@ -102,6 +102,6 @@ def test_impossible_configurations_are_refused(wrong: dict[str, object]) -> None
 )
 def test_the_halo_of_every_configuration_is_as_wide_as_what_a_pixel_sees(path: Path) -> None:
     """So that reconstruction in tiles equals one pass over the whole picture, wherever that can be."""
-    config = JointSRConfig.from_dict(tomllib.loads(path.read_text())["model"])
+    config, _ = read_config(path.stem, {}, {})
     radius = JointSR(config).radius
     assert radius is None or radius <= config.halo < radius + 16

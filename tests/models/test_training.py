@@ -25,21 +25,11 @@ from bbmr_models.reconstruct import Reconstructor
 from bbmr_models.train import app
 from bbmr_models.training import loop
 from bbmr_models.training.loop import DivergedError, StoppedError, train
-from bbmr_models.training.pool import Pool, load_pool
+from bbmr_models.training.pool import Pool
 from bbmr_models.weights import load, read, save_weights
 from bbmr_shared.errors import UsageError
 
-from .training_parts import CONFIG, OPTIONS, PLAN, make_folder
-
-
-@pytest.fixture(scope="module")
-def folder(photo: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_folder(tmp_path_factory.mktemp("photos"), photo)
-
-
-@pytest.fixture(scope="module")
-def pool(folder: Path) -> Pool:
-    return load_pool(folder, 64, 1, 0)
+from .training_parts import CONFIG, OPTIONS, PLAN
 
 
 @pytest.fixture

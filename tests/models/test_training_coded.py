@@ -16,24 +16,20 @@ from numpy.typing import NDArray
 from bbmr_models.training import coded as coded_module
 from bbmr_models.training.batches import Sampler
 from bbmr_models.training.coded import USES, CodedPictures, CodingError, coded_pictures
-from bbmr_models.training.coding import GREY, Coded, Job, code
+from bbmr_models.training.coding import Coded, Job, code
 from bbmr_models.training.loop import train
 from bbmr_models.training.planes import make_planes
-from bbmr_models.training.pool import Pool, load_pool
+from bbmr_models.training.pool import Pool
 from bbmr_models.training.sampling import Sampling
 from bbmr_models.weights import load
 from bbmr_shared.codecs import coding_error_byte
 from bbmr_shared.grid import RATES, BlockGrid
+from bbmr_shared.planes import GREY
 from bbmr_shared.resample import bicubic
 
-from .training_parts import CONFIG, PLAN, make_folder
+from .training_parts import CONFIG, PLAN
 
 SAMPLING = Sampling(crop=64, batch=8, coded_share=0.5)
-
-
-@pytest.fixture(scope="module")
-def pool(photo: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Pool:
-    return load_pool(make_folder(tmp_path_factory.mktemp("photos"), photo), 64, 1, 0)
 
 
 def make_job(picture: NDArray[np.uint8], palette: tuple[int, ...] = RATES, multiplier: float = 300.0) -> Job:

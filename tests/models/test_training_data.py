@@ -22,19 +22,7 @@ from bbmr_shared.errors import UsageError
 from bbmr_shared.grid import RATES, BlockGrid
 from bbmr_shared.resample import bicubic, round_trip_error
 
-from .training_parts import make_folder
-
 SAMPLING = Sampling(crop=64, batch=8)
-
-
-@pytest.fixture(scope="module")
-def folder(photo: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_folder(tmp_path_factory.mktemp("photos"), photo)
-
-
-@pytest.fixture(scope="module")
-def pool(folder: Path) -> Pool:
-    return load_pool(folder, 64, 1, 0)
 
 
 def test_bad_pictures_are_named_and_skipped(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from bbmr_shared.codecs import CODECS, coding_error_byte, decode, encode_plane
 from bbmr_shared.grid import ALIGN, RATES, BlockGrid
+from bbmr_shared.planes import keep_blocks
 from bbmr_shared.resample import bicubic
 
-GREY = 128
-"""What fills the blocks of other rates in a plane, as in the container."""
 QUALITY = (20, 95)
 LOSSY = tuple(name for name, codec in CODECS.items() if not codec.lossless)
 
@@ -59,7 +58,7 @@ def code(job: Job) -> Coded:
     for rate in (int(rate) for rate in np.unique(rate_map)):
         own = grid.expand(rate_map == rate, rate)
         plane = job.picture if rate == 1 else bicubic(job.picture, width // rate, height // rate)
-        given = np.where(own[:, :, None], plane, np.uint8(GREY))
+        given = keep_blocks(plane, rate, rate_map, grid)
         codec, data = encode_plane(given, str(rng.choice(LOSSY)), quality=quality)
         planes[rate] = decode(data, codec, grid.plane_size(rate))
         difference = planes[rate][own].astype(np.float64) - given[own]

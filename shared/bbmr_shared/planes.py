@@ -1,0 +1,22 @@
+"""Planes in place: each is a picture of the whole image at its rate, and only the blocks of that rate mean anything.
+
+In: a whole picture at 1/rate and the rate map. Out: the plane as a container holds it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .grid import BlockGrid
+
+GREY = 128
+"""What fills the blocks of other rates in a plane."""
+
+
+def keep_blocks(
+    plane: NDArray[np.uint8], rate: int, rate_map: NDArray[np.uint8], grid: BlockGrid
+) -> NDArray[np.uint8]:
+    """The plane of `rate`, `uint8 [H/rate, W/rate, 3]`, with every block of another rate set to mid-grey."""
+    own = grid.expand(rate_map == rate, rate)
+    return np.where(own[:, :, None], plane, np.uint8(GREY))
