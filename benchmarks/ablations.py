@@ -21,7 +21,7 @@ import typer
 from numpy.typing import NDArray
 
 from bbmr_client.allocate import allocate
-from bbmr_client.downscale import bicubic_planes, pad
+from bbmr_client.downscale import bicubic_planes
 from bbmr_client.encoder import encode
 from bbmr_models import load
 from bbmr_models.jointsr import JointSR
@@ -32,7 +32,7 @@ from bbmr_shared.colour import weighted_squared_error
 from bbmr_shared.composite import preview
 from bbmr_shared.container import Container, Plane
 from bbmr_shared.grid import RATES, BlockGrid
-from bbmr_shared.planes import keep_blocks
+from bbmr_shared.planes import keep_blocks, pad
 
 from .ablation_pages import markdown, means
 from .common import Partial, files_by_rate, photos, read_rgb, write

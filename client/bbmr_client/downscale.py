@@ -1,6 +1,6 @@
 """Downscaling: a photo becomes one low-resolution picture of the whole image per rate.
 
-In: `uint8 [H, W, 3]`. Out: the padded picture and its antialiased bicubic planes. Blocks are cut out of these
+In: the padded picture, `uint8 [H, W, 3]`. Out: its antialiased bicubic planes. Blocks are cut out of these
 planes afterwards, so no block edge is ever in the samples.
 """
 
@@ -11,18 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bbmr_shared.grid import BlockGrid
 from bbmr_shared.resample import bicubic
 
 Picture = NDArray[np.uint8]
-
-
-def pad(rgb: Picture, grid: BlockGrid) -> Picture:
-    """Replicate the right and bottom edge: `[height, width, 3]` → `[padded_height, padded_width, 3]`."""
-    bottom, right = grid.padded_height - grid.height, grid.padded_width - grid.width
-    if not bottom and not right:
-        return rgb
-    return np.pad(rgb, ((0, bottom), (0, right), (0, 0)), mode="edge")
 
 
 def bicubic_planes(padded: Picture, rates: Sequence[int]) -> dict[int, Picture]:

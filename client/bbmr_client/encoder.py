@@ -18,11 +18,11 @@ from bbmr_shared.container import FULL_STRENGTH, AlphaPlane, Container, Plane
 from bbmr_shared.errors import UsageError
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
-from bbmr_shared.planes import keep_blocks
+from bbmr_shared.planes import keep_blocks, pad
 
 from .allocate import allocate
 from .distortion import bicubic_distortion
-from .downscale import bicubic_planes, pad
+from .downscale import bicubic_planes
 from .photo import Photo, load_photo
 from .predict import coefficients, predict
 

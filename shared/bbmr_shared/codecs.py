@@ -14,15 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin, Image, ImageFile, PngImagePlugin, WebPImagePlugin
+from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from .errors import LimitExceededError, PlaneError, UnsupportedContainerError, UsageError, one_line
-from .probe import Facts, check_png_stream, probe_avif, probe_png, probe_webp
+from .probe import Facts, check_png_stream, probe_avif, probe_jpeg, probe_png, probe_webp
 
 Samples = NDArray[np.uint8]
 WEBP_MAX_SIDE = 16_383
 PNG_MAX_SIDE = 65_535
 AVIF_MAX_SIDE = 32_768
+JPEG_MAX_SIDE = 65_500
 KNOWN_BUT_ABSENT = frozenset({"jxl"})
 FALLBACK = "png"
 
@@ -53,13 +54,15 @@ class EncodeOptions:
 
 @dataclass(frozen=True)
 class PlaneCodec:
-    """One row of the table. `lossless` is what this encoder does with it; `max_side` is in samples."""
+    """One row of the table. `lossless` is what this encoder does with it; `max_side` is in samples; without
+    `write` it is only read: as an original.
+    """
 
     name: str
     pillow_format: str
     lossless: bool
     max_side: int
-    write: Callable[[Image.Image, EncodeOptions], bytes]
+    write: Callable[[Image.Image, EncodeOptions], bytes] | None
     facts: Callable[[bytes], Facts]
     open: Callable[[io.BytesIO], ImageFile.ImageFile]
 
@@ -95,8 +98,9 @@ def encode_plane(
         UsageError: an unknown codec, or a quality that does not fit it.
     """
     row = CODECS.get(codec)
-    if row is None:
-        raise UsageError(f"the codec is one of {', '.join(CODECS)}, not {codec}")
+    if row is None or row.write is None:
+        written = (name for name, known in CODECS.items() if known.write is not None)
+        raise UsageError(f"the codec is one of {', '.join(written)}, not {codec}")
     if row.lossless and quality is not None:
         raise UsageError(f"{codec} planes are lossless and take no quality")
     if not row.lossless and quality is None:
@@ -104,6 +108,7 @@ def encode_plane(
     options = EncodeOptions(quality, subsampling, speed, effort)
     if max(samples.shape[:2]) > row.max_side:
         row = CODECS[FALLBACK]
+    assert row.write is not None, "the fallback is written, too"
     image = Image.fromarray(np.ascontiguousarray(samples, dtype=np.uint8))
     return row.name, row.write(image, options)
 
@@ -215,6 +220,7 @@ CODECS: dict[str, PlaneCodec] = {
         PlaneCodec(
             "avif", "AVIF", False, AVIF_MAX_SIDE, _write_avif, probe_avif, AvifImagePlugin.AvifImageFile
         ),
+        PlaneCodec("jpeg", "JPEG", False, JPEG_MAX_SIDE, None, probe_jpeg, JpegImagePlugin.JpegImageFile),
     )
 }
 """Every plane codec by name. "jxl" is a reserved name that is not built in."""

@@ -88,7 +88,7 @@ def preview(container: Container) -> Image.Image:
 
 
 def to_picture(canvas: NDArray[np.uint8], container: Container, region: Region | None = None) -> Image.Image:
-    """Cut the padding off and give back what the photo carried: alpha, ICC profile, EXIF, XMP.
+    """Cut the padding off and give back what the photo carried: grey, alpha, ICC profile, EXIF, XMP, pixels per inch.
 
     Args:
         canvas: `uint8 [h, w, 3]`: the whole padded picture, or, with `region`, at least that region's pixels.
@@ -96,12 +96,16 @@ def to_picture(canvas: NDArray[np.uint8], container: Container, region: Region |
     """
     x, y, width, height = region or (0, 0, container.width, container.height)
     picture = Image.fromarray(np.ascontiguousarray(canvas[:height, :width]))
+    if container.channels == 1:
+        picture = picture.convert("L")
     alpha = container.decode_alpha()
     if alpha is not None:
         picture.putalpha(Image.fromarray(np.ascontiguousarray(alpha[y : y + height, x : x + width])))
     for key, value in (("icc_profile", container.icc), ("exif", container.exif), ("xmp", container.xmp)):
         if value is not None:
             picture.info[key] = value
+    if container.dpi is not None:
+        picture.info["dpi"] = container.dpi
     return picture
 
 

@@ -22,9 +22,20 @@ from numpy.typing import NDArray
 from . import codecs, ratemap
 from .errors import MalformedContainerError
 from .grid import BLOCK, BlockGrid
-from .header import ALPHA_FIELDS, KNOWN_FIELDS, PLANE_FIELDS, VERSION, Header, check_extra, check_name
+from .header import (
+    ALPHA_FIELDS,
+    KNOWN_FIELDS,
+    MAX_DPI,
+    ORIGINAL,
+    PLANE_FIELDS,
+    VERSION,
+    Header,
+    check_extra,
+    check_name,
+)
 from .layout import Bytes, digest, read_frame, write_frame
 from .limits import DEFAULT_LIMITS, Limits
+from .planes import pad
 
 MEDIA_TYPE = "application/vnd.bbmr"
 FULL_STRENGTH = 2
@@ -61,8 +72,12 @@ class Container:
 
     `width`, `height` in pixels; `rate_map` `uint8 [rows, cols]` holds rates; `planes` has exactly the rates
     in use, coarse to fine; `strength` and `strength_map` (`uint8 [rows, cols]`) say in halves (0, 1, 2) how
-    much of the network's correction is to be added; `model` names the weights it was made for; `extra`
-    holds unknown optional header fields.
+    much of the network's correction is to be added; `model` names the weights it was made for; `channels`
+    is 1 for a grey picture; `dpi` are pixels per inch across and down; `extra` holds unknown optional
+    header fields.
+
+    `original`: the only plane, of rate 1, is the source file itself, byte for byte and not padded; there is
+    no alpha channel and nothing for a network to correct.
 
     Raises:
         MalformedContainerError: the parts do not fit together.
@@ -82,6 +97,9 @@ class Container:
     model: str | None = "light"
     strength: int = FULL_STRENGTH
     strength_map: NDArray[np.uint8] | None = field(default=None, repr=False)
+    channels: int = 3
+    dpi: tuple[float, float] | None = None
+    original: bool = False
     extra: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -116,6 +134,23 @@ class Container:
             check_extra(plane.extra, PLANE_FIELDS, "a plane")
         if self.alpha is not None:
             check_extra(self.alpha.extra, ALPHA_FIELDS, "the alpha channel")
+        if self.channels not in (1, 3):
+            raise MalformedContainerError(f"a picture has 1 or 3 channels, not {self.channels}")
+        if self.channels == 1 and self.icc is not None:
+            raise MalformedContainerError(
+                "a grey picture has no ICC profile: profiles are those of RGB pictures"
+            )
+        if self.dpi is not None and not all(0 < density <= MAX_DPI for density in self.dpi):
+            raise MalformedContainerError(f"the pixels per inch lie above 0 and at most at {MAX_DPI:g}")
+        if self.original and not self._holds_one_untouched_plane():
+            raise MalformedContainerError(
+                "an original is one lossless plane of rate 1, without alpha, at strength 0"
+            )
+
+    def _holds_one_untouched_plane(self) -> bool:
+        only = self.planes[0]
+        untouched = self.strength == 0 and self.strength_map is None and self.alpha is None
+        return len(self.planes) == 1 and only.rate == 1 and only.error == 0 and untouched
 
     @cached_property
     def grid(self) -> BlockGrid:
@@ -165,6 +200,9 @@ class Container:
             PlaneError: a plane does not decode to what its entry declares.
         """
         grid = self.grid
+        if self.original:
+            only = self.planes[0]
+            return {1: pad(codecs.decode(only.data, only.codec, (self.width, self.height)), grid)}
         return {
             plane.rate: codecs.decode(plane.data, plane.codec, grid.plane_size(plane.rate))
             for plane in self.planes
@@ -214,6 +252,9 @@ def _assemble(cls: type[Container], header: Header, pictures: list[bytes]) -> Co
         model=header.model,
         strength=header.strength,
         strength_map=strength_map,
+        channels=header.channels or 3,
+        dpi=None if header.dpi is None else (header.dpi[0], header.dpi[1]),
+        original=header.original is not None,
         extra=header.extra,
     )
 
@@ -242,6 +283,12 @@ def _header_map(container: Container) -> dict[str, object]:
     for name in ("model", "icc", "exif", "xmp"):
         if getattr(container, name) is not None:
             fields[name] = getattr(container, name)
+    if container.channels != 3:
+        fields["channels"] = container.channels
+    if container.dpi is not None:
+        fields["dpi"] = [float(density) for density in container.dpi]
+    if container.original:
+        fields[ORIGINAL] = True
     return {**fields, **container.extra}
 
 

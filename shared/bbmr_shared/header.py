@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,12 +23,16 @@ from .wire import check_value
 
 VERSION = 1
 CRITICAL = "!"
+ORIGINAL: Literal["!original"] = "!original"
+"""The only plane is the source file itself: a reader that does not know that would look for a padded plane."""
+MAX_DPI = 1e6
 DIGEST_BYTES = 16
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """Names of codecs, codings, downscalers and weights: they reach terminals, paths and logs."""
 
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
+Density = Annotated[float, Field(gt=0, le=MAX_DPI, allow_inf_nan=False)]
 Digest = Annotated[bytes, Field(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 
 
@@ -83,6 +87,9 @@ class Header(_Open):
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    channels: Literal[1, 3] | None = None
+    dpi: list[Density] | None = Field(default=None, min_length=2, max_length=2)
+    original: Literal[True] | None = Field(default=None, alias="!original")
 
     @property
     def pictures(self) -> list[PictureEntry]:
@@ -90,7 +97,7 @@ class Header(_Open):
         return [*self.planes, *([self.alpha] if self.alpha else [])]
 
 
-KNOWN_FIELDS = frozenset(Header.model_fields)
+KNOWN_FIELDS = frozenset(field.alias or name for name, field in Header.model_fields.items())
 PLANE_FIELDS = frozenset(field.alias or name for name, field in PlaneEntry.model_fields.items())
 ALPHA_FIELDS = frozenset(field.alias or name for name, field in PictureEntry.model_fields.items())
 
@@ -106,10 +113,10 @@ def parse_header(raw: Mapping[str, Any], limits: Limits) -> Header:
     """
     _check_version(raw)
     entries = raw.get("planes")
-    nested = [raw, raw.get("alpha"), *(entries if isinstance(entries, list) else [])]
-    for fields in nested:
+    _refuse_critical(raw, KNOWN_FIELDS)
+    for fields in (raw.get("alpha"), *(entries if isinstance(entries, list) else [])):
         if isinstance(fields, dict):
-            _refuse_critical(fields)
+            _refuse_critical(fields, frozenset())
     try:
         header = Header.model_validate(raw)
     except ValidationError as error:
@@ -144,9 +151,9 @@ def _check_version(raw: Mapping[str, Any]) -> None:
         )
 
 
-def _refuse_critical(fields: Mapping[str, Any]) -> None:
+def _refuse_critical(fields: Mapping[str, Any], known: frozenset[str]) -> None:
     for name in fields:
-        if name.startswith(CRITICAL):
+        if name.startswith(CRITICAL) and name not in known:
             raise UnsupportedContainerError(
                 f"the container needs the feature {name[1:64]!r}, which this release does not know"
             )

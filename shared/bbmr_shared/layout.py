@@ -118,9 +118,15 @@ def _expected(header: Header) -> list[tuple[PictureEntry, tuple[int, int], str]]
         raise MalformedContainerError(f"the planes have the rates {rates}, the header lists {header.rates}")
     for entry in header.pictures:
         codecs.get_codec(entry.codec)
+    whole = (header.width, header.height)
     expected: list[tuple[PictureEntry, tuple[int, int], str]] = [
-        (entry, grid.plane_size(entry.rate), f"the plane of rate {entry.rate}") for entry in header.planes
+        (
+            entry,
+            whole if header.original else grid.plane_size(entry.rate),
+            f"the plane of rate {entry.rate}",
+        )
+        for entry in header.planes
     ]
     if header.alpha is not None:
-        expected.append((header.alpha, (header.width, header.height), "the alpha channel"))
+        expected.append((header.alpha, whole, "the alpha channel"))
     return expected

@@ -1,6 +1,6 @@
 """Planes in place: each is a picture of the whole image at its rate, and only the blocks of that rate mean anything.
 
-In: a whole picture at 1/rate and the rate map. Out: the plane as a container holds it.
+In: a picture, or all of it at 1/rate and the rate map. Out: the padded picture; the plane as a container holds it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,14 @@ from .grid import BlockGrid
 
 GREY = 128
 """What fills the blocks of other rates in a plane."""
+
+
+def pad(samples: NDArray[np.uint8], grid: BlockGrid) -> NDArray[np.uint8]:
+    """Replicate the right and bottom edge: `[height, width, …]` → `[padded_height, padded_width, …]`."""
+    bottom, right = grid.padded_height - grid.height, grid.padded_width - grid.width
+    if not bottom and not right:
+        return samples
+    return np.pad(samples, ((0, bottom), (0, right), *((0, 0),) * (samples.ndim - 2)), mode="edge")
 
 
 def keep_blocks(

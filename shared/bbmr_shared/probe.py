@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from PIL import AvifImagePlugin, Image
+from PIL import AvifImagePlugin, Image, JpegImagePlugin
 
 from .errors import LimitExceededError, PlaneError, one_line
 
@@ -115,6 +115,17 @@ def probe_avif(data: bytes) -> Facts:
         raise LimitExceededError(f"an avif plane is too large ({error})") from None
     except Exception as error:
         raise PlaneError(f"an avif plane cannot be read ({one_line(error)})") from None
+
+
+def probe_jpeg(data: bytes) -> Facts:
+    """A JPEG file up to its first scan; no picture is decoded."""
+    try:
+        image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+        return Facts(image.width, image.height, image.mode)
+    except Image.DecompressionBombError as error:
+        raise LimitExceededError(f"a jpeg plane is too large ({error})") from None
+    except Exception as error:
+        raise PlaneError(f"a jpeg plane cannot be read ({one_line(error)})") from None
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:

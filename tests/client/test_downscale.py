@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from bbmr_client.distortion import bicubic_distortion
-from bbmr_client.downscale import bicubic_planes, pad
+from bbmr_client.downscale import bicubic_planes
 from bbmr_shared.grid import RATES, BlockGrid
-from bbmr_shared.planes import GREY, keep_blocks
+from bbmr_shared.planes import GREY, keep_blocks, pad
 
 RNG = np.random.default_rng(4)
 

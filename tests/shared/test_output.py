@@ -63,9 +63,26 @@ def test_metadata_arrives(marker: bytes, format: str) -> None:
 
 
 def test_nothing_is_added_where_there_is_no_metadata(format: str) -> None:
-    image = opened(encode_picture(picture(comment=b"x", dpi=(7, 7)), format), format)
+    image = opened(encode_picture(picture(comment=b"x"), format), format)
     assert not {"icc_profile", "exif", "xmp", "comment", "XML:com.adobe.xmp"} & set(image.info)
-    assert image.info.get("dpi", (72, 72)) != (7, 7)
+    assert image.info.get("dpi", (72, 72)) == (72, 72)
+
+
+def test_pixels_per_inch_arrive_where_the_format_has_a_place_for_them(format: str) -> None:
+    found = opened(encode_picture(picture(dpi=(300, 150)), format), format).info.get("dpi")
+    assert (found == pytest.approx((300, 150), abs=0.1)) if format in {"png", "jpeg"} else found is None
+
+
+def test_pixels_per_inch_that_jpeg_cannot_name_are_left_out() -> None:
+    assert opened(encode_picture(picture(dpi=(90_000, 90_000)), "jpeg"), "jpeg").info.get("dpi") is None
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_grey_stays_grey(mode: str, format: str) -> None:
+    grey = Image.fromarray(RGB).convert("L").convert(mode)
+    image = opened(encode_picture(grey, format), format)
+    assert image.mode in {"L", "LA"} or format == "webp" or (format, mode) == ("avif", "LA")
+    assert np.abs(np.asarray(image.convert("L")).astype(int) - np.asarray(grey.convert("L"))).mean() < 6
 
 
 def test_damaged_metadata_does_not_cost_the_picture(format: str) -> None:
