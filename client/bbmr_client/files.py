@@ -12,6 +12,7 @@ import secrets
 import shutil
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -101,6 +102,27 @@ def write_file(name: str | Path, data: bytes) -> None:
         raise FileAccessError(f"{shown} cannot be written: {_reason(problem)}") from problem
 
 
+@contextlib.contextmanager
+def replacement(path: Path) -> Iterator[BinaryIO]:
+    """A new file beside `path`, to be written and read, that takes its place once the block ends without an error.
+
+    On any failure, Ctrl-C included, it is removed and `path` stays as it was.
+    """
+    temporary = path.with_name(f".bbmr-{secrets.token_hex(8)}.part")
+    try:
+        # Opened by hand and not with tempfile, whose files only their owner may read: here the umask decides.
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        with open(handle, "w+b") as file:
+            yield file
+        if path.exists():
+            shutil.copymode(path, temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
 def print_out(text: str) -> None:
     """Print `text` on standard output.
 
@@ -149,19 +171,8 @@ def _is_special(path: Path) -> bool:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".bbmr-{secrets.token_hex(8)}.part")
-    try:
-        # Opened by hand and not with tempfile, whose files only their owner may read: here the umask decides.
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        with open(handle, "wb") as file:
-            _write_all(file, data)
-        if path.exists():
-            shutil.copymode(path, temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with replacement(path) as file:
+        _write_all(file, data)
 
 
 def _reason(problem: BaseException) -> str:
