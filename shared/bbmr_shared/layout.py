@@ -55,6 +55,18 @@ def read_frame(data: Bytes, limits: Limits, verify: bool = True) -> tuple[Header
     return header, pictures
 
 
+def read_header(start: Bytes, limits: Limits) -> Header:
+    """The header of a file from its first bytes; no digest is checked, and nothing behind it is looked at.
+
+    Raises:
+        ContainerError, LimitExceededError: as `read_frame`.
+    """
+    view = memoryview(start).cast("B")
+    if bytes(view[: len(SIGNATURE)]) != SIGNATURE:
+        raise NotAContainerError("this is not a bbmr container (its signature is missing or damaged)")
+    return _read_header(view, limits)[0]
+
+
 def write_frame(header: Mapping[str, object], pictures: Sequence[bytes]) -> bytes:
     """The file of a header map and the coded pictures that it lists, planes first, then alpha."""
     parts = [SIGNATURE, wire.pack(header)]
