@@ -22,48 +22,17 @@ from numpy.typing import NDArray
 from . import codecs, ratemap
 from .errors import MalformedContainerError
 from .grid import BLOCK, BlockGrid
-from .header import (
-    ALPHA_FIELDS,
-    KNOWN_FIELDS,
-    MAX_DPI,
-    ORIGINAL,
-    PLANE_FIELDS,
-    VERSION,
-    Header,
-    check_extra,
-    check_name,
-)
-from .layout import Bytes, digest, read_frame, write_frame
+from .header import ALPHA_FIELDS, KNOWN_FIELDS, PLANE_FIELDS, Header, check_extra, check_name
+from .layout import Bytes, read_frame, write_frame
 from .limits import DEFAULT_LIMITS, Limits
-from .planes import pad
+from .planes import AlphaPlane, Plane, pad
+from .rules import check_together
+from .writing import header_map
+
+__all__ = ["FULL_STRENGTH", "MEDIA_TYPE", "AlphaPlane", "Container", "Plane"]
 
 MEDIA_TYPE = "application/vnd.bbmr"
 FULL_STRENGTH = 2
-
-
-@dataclass(frozen=True)
-class Plane:
-    """One plane as it lies in the file: the whole picture at 1/`rate`, grey outside the blocks of that
-    rate.
-
-    `codec` names a row of `codecs.CODECS`, `data` is that format's file, `error` the coding error byte
-    (`codecs.coding_error_byte`; 0 = lossless), `extra` holds unknown optional fields of the plane's entry.
-    """
-
-    rate: int
-    codec: str
-    data: bytes = field(repr=False)
-    error: int = 0
-    extra: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class AlphaPlane:
-    """The alpha channel as it lies in the file, at full resolution and lossless; fields as in `Plane`."""
-
-    codec: str
-    data: bytes = field(repr=False)
-    extra: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,23 +103,7 @@ class Container:
             check_extra(plane.extra, PLANE_FIELDS, "a plane")
         if self.alpha is not None:
             check_extra(self.alpha.extra, ALPHA_FIELDS, "the alpha channel")
-        if self.channels not in (1, 3):
-            raise MalformedContainerError(f"a picture has 1 or 3 channels, not {self.channels}")
-        if self.channels == 1 and self.icc is not None:
-            raise MalformedContainerError(
-                "a grey picture has no ICC profile: profiles are those of RGB pictures"
-            )
-        if self.dpi is not None and not all(0 < density <= MAX_DPI for density in self.dpi):
-            raise MalformedContainerError(f"the pixels per inch lie above 0 and at most at {MAX_DPI:g}")
-        if self.original and not self._holds_one_untouched_plane():
-            raise MalformedContainerError(
-                "an original is one lossless plane of rate 1, without alpha, at strength 0"
-            )
-
-    def _holds_one_untouched_plane(self) -> bool:
-        only = self.planes[0]
-        untouched = self.strength == 0 and self.strength_map is None and self.alpha is None
-        return len(self.planes) == 1 and only.rate == 1 and only.error == 0 and untouched
+        check_together(self)
 
     @cached_property
     def grid(self) -> BlockGrid:
@@ -191,7 +144,7 @@ class Container:
         pictures = [plane.data for plane in self.planes]
         if self.alpha is not None:
             pictures.append(self.alpha.data)
-        return write_frame(_header_map(self), pictures)
+        return write_frame(header_map(self), pictures)
 
     def decode_planes(self) -> dict[int, NDArray[np.uint8]]:
         """Decode every plane: rate → `uint8 [padded_height/rate, padded_width/rate, 3]`.
@@ -257,43 +210,6 @@ def _assemble(cls: type[Container], header: Header, pictures: list[bytes]) -> Co
         original=header.original is not None,
         extra=header.extra,
     )
-
-
-def _header_map(container: Container) -> dict[str, object]:
-    """The header as the map that is written, in the order of the specification."""
-    fields: dict[str, object] = {
-        "version": VERSION,
-        "width": container.width,
-        "height": container.height,
-        "block": container.block,
-        "rates": [plane.rate for plane in container.planes],
-        "map": ratemap.encode_map(ratemap.rates_to_symbols(container.rate_map)),
-        "planes": [
-            {"rate": plane.rate, **_entry(plane), "error": plane.error, **plane.extra}
-            for plane in container.planes
-        ],
-        "strength": container.strength,
-        "downscaler": container.downscaler,
-        "downscaler_version": container.downscaler_version,
-    }
-    if container.strength_map is not None:
-        fields["strength_map"] = ratemap.encode_map(container.strength_map)
-    if container.alpha is not None:
-        fields["alpha"] = {**_entry(container.alpha), **container.alpha.extra}
-    for name in ("model", "icc", "exif", "xmp"):
-        if getattr(container, name) is not None:
-            fields[name] = getattr(container, name)
-    if container.channels != 3:
-        fields["channels"] = container.channels
-    if container.dpi is not None:
-        fields["dpi"] = [float(density) for density in container.dpi]
-    if container.original:
-        fields[ORIGINAL] = True
-    return {**fields, **container.extra}
-
-
-def _entry(picture: Plane | AlphaPlane) -> dict[str, object]:
-    return {"codec": picture.codec, "bytes": len(picture.data), "digest": digest(picture.data)}
 
 
 def _frozen_map(values: NDArray[np.uint8], grid: BlockGrid, what: str) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@
 
 In: the strict msgpack map of the file. Out: a frozen `Header`, unknown optional fields kept; and back, in
 one fixed order. Only types and the shape of single fields are checked here; what fields mean together is
-checked by `Container`.
+checked by the rules module.
 
 Field rule: a field that is not known is preserved and ignored, in the header itself and in every plane's
 entry, unless its name starts with "!": such a field is critical, and whoever does not know it must not go
@@ -18,14 +18,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import LimitExceededError, MalformedContainerError, UnsupportedContainerError
-from .limits import DEFAULT_LIMITS, Limits
+from .limits import DEFAULT_LIMITS, MAX_DPI, Limits
+from .rules import check_together
 from .wire import check_value
 
 VERSION = 1
 CRITICAL = "!"
 ORIGINAL: Literal["!original"] = "!original"
 """The only plane is the source file itself: a reader that does not know that would look for a padded plane."""
-MAX_DPI = 1e6
 DIGEST_BYTES = 16
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """Names of codecs, codings, downscalers and weights: they reach terminals, paths and logs."""
@@ -92,6 +92,11 @@ class Header(_Open):
     original: Literal[True] | None = Field(default=None, alias="!original")
 
     @property
+    def mode(self) -> str:
+        """Pillow's mode of the picture: L or RGB, with A where there is an alpha channel."""
+        return ("L" if self.channels == 1 else "RGB") + ("A" if self.alpha else "")
+
+    @property
     def pictures(self) -> list[PictureEntry]:
         """The entries of all coded pictures in the order of the file: planes, then alpha."""
         return [*self.planes, *([self.alpha] if self.alpha else [])]
@@ -122,6 +127,7 @@ def parse_header(raw: Mapping[str, Any], limits: Limits) -> Header:
     except ValidationError as error:
         raise MalformedContainerError(_first_complaint(error)) from None
     _check_limits(header, limits)
+    check_together(header)
     return header
 
 

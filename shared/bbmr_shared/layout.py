@@ -1,15 +1,17 @@
 """The frame of a container file: signature, header, pictures as bins, trailing digest.
 
 In: the bytes of a file. Out: its checked header and the coded pictures, none of them decoded; and the way
-back. The order of the checks is the order of what they cost: signature, length, limits, trailing digest,
-header, pictures.
+back; or the header alone, from the start of a file. The order of the checks is the order of what they cost:
+signature, length, limits, trailing digest, header, pictures.
 """
 
 from __future__ import annotations
 
 import hmac
+import io
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from typing import Protocol
 
 from . import codecs, wire
 from .errors import (
@@ -22,12 +24,21 @@ from .errors import (
 )
 from .grid import RATES, BlockGrid
 from .header import DIGEST_BYTES, Header, PictureEntry, parse_header
-from .limits import Limits
+from .limits import DEFAULT_LIMITS, KIB, Limits
 
 SIGNATURE = b"\x8bBBM\r\n\x1a\n"
 CHANGED = "the file was changed after writing (its digest differs); fetch it again"
 
+FIRST_READ = 64 * KIB
+"""How much of a file is read at first for its header: more than headers without a large profile take."""
+
 Bytes = bytes | bytearray | memoryview
+
+
+class Readable(Protocol):
+    """A file, as far as its header needs one."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 def read_frame(data: Bytes, limits: Limits, verify: bool = True) -> tuple[Header, list[bytes]]:
@@ -55,16 +66,29 @@ def read_frame(data: Bytes, limits: Limits, verify: bool = True) -> tuple[Header
     return header, pictures
 
 
-def read_header(start: Bytes, limits: Limits) -> Header:
-    """The header of a file from its first bytes; no digest is checked, and nothing behind it is looked at.
+def read_header(source: Bytes | Readable, limits: Limits = DEFAULT_LIMITS) -> Header:
+    """The checked header from the start of a file: bytes, or a binary file that is read no further than needed.
 
-    Raises:
-        ContainerError, LimitExceededError: as `read_frame`.
+    The digests, the per-block maps and the planes are not looked at: a damaged file may pass, or be refused for what
+    the damage makes of its header. `read_frame` checks everything.
+
+    Raises: as `read_frame`.
     """
-    view = memoryview(start).cast("B")
-    if bytes(view[: len(SIGNATURE)]) != SIGNATURE:
-        raise NotAContainerError("this is not a bbmr container (its signature is missing or damaged)")
-    return _read_header(view, limits)[0]
+    longest = len(SIGNATURE) + limits.max_header_bytes + 1
+    file = io.BytesIO(memoryview(source)[:longest]) if isinstance(source, Bytes) else source
+    start = file.read(FIRST_READ)
+    while True:
+        _check_signature(start)
+        try:
+            header, _ = _read_header(memoryview(start), limits)
+        except TruncatedContainerError:
+            more = file.read(len(start))
+            if not more:
+                raise
+            start += more
+        else:
+            _expected(header)
+            return header
 
 
 def write_frame(header: Mapping[str, object], pictures: Sequence[bytes]) -> bytes:
@@ -82,17 +106,22 @@ def digest(data: Bytes) -> bytes:
 
 
 def _check_ends(view: memoryview, limits: Limits, verify: bool) -> None:
-    start = bytes(view[: len(SIGNATURE)])
-    if start != SIGNATURE:
-        if start and SIGNATURE.startswith(start):
-            raise TruncatedContainerError("the file ends inside its signature")
-        raise NotAContainerError("this is not a bbmr container (its signature is missing or damaged)")
+    _check_signature(view)
     limits.check_bytes("the container", len(view), limits.max_container_bytes)
     if len(view) <= len(SIGNATURE) + DIGEST_BYTES:
         raise TruncatedContainerError("the file ends inside its header")
     body = view[: len(view) - DIGEST_BYTES]
     if verify and not hmac.compare_digest(digest(body), bytes(view[len(body) :])):
         _explain_damage(view, limits)
+
+
+def _check_signature(data: Bytes) -> None:
+    start = bytes(data[: len(SIGNATURE)])
+    if start == SIGNATURE:
+        return
+    if start and SIGNATURE.startswith(start):
+        raise TruncatedContainerError("the file ends inside its signature")
+    raise NotAContainerError("this is not a bbmr container (its signature is missing or damaged)")
 
 
 def _explain_damage(view: memoryview, limits: Limits) -> None:

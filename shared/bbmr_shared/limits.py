@@ -14,6 +14,9 @@ KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
 
+MAX_DPI = 1_000_000
+"""Most pixels per inch that a header may name."""
+
 
 @dataclass(frozen=True)
 class Limits:

@@ -5,6 +5,9 @@ In: a picture, or all of it at 1/rate and the rate map. Out: the padded picture;
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +15,31 @@ from .grid import BlockGrid
 
 GREY = 128
 """What fills the blocks of other rates in a plane."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One plane as it lies in the file: the whole picture at 1/`rate`, grey outside the blocks of that
+    rate.
+
+    `codec` names a row of `codecs.CODECS`, `data` is that format's file, `error` the coding error byte
+    (`codecs.coding_error_byte`; 0 = lossless), `extra` holds unknown optional fields of the plane's entry.
+    """
+
+    rate: int
+    codec: str
+    data: bytes = field(repr=False)
+    error: int = 0
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AlphaPlane:
+    """The alpha channel as it lies in the file: grey, at full resolution, not padded; fields as in `Plane`."""
+
+    codec: str
+    data: bytes = field(repr=False)
+    extra: Mapping[str, object] = field(default_factory=dict)
 
 
 def pad(samples: NDArray[np.uint8], grid: BlockGrid) -> NDArray[np.uint8]:
