@@ -23,11 +23,11 @@ from PIL import Image
 from bbmr_shared.errors import BbmrError, UnknownModelError
 from bbmr_shared.limits import DEFAULT_LIMITS
 from bbmr_shared.output import OUTPUT_FORMATS, encode_picture
+from bbmr_shared.thumbnail import thumbnail
 
 from .errors import NotReadyError, QueueFullError
 from .job import Job, too_late
 from .places import Places
-from .thumbnail import thumbnail
 from .warmup import tiny_container
 from .work import Answer, ReconstructorFactory, Reconstructs, Work, check_region
 
@@ -228,7 +228,7 @@ class Engine:
         planes = work.container.decode_planes()
         small = None
         if work.max_side is not None:
-            small = thumbnail(work.container, planes, work.max_side, work.region)
+            small = thumbnail(work.container, work.max_side, work.region, planes)
         job.waiting_since = time.monotonic()
         job.seconds["decode"] = job.waiting_since - began
         if small is not None:

@@ -44,16 +44,21 @@ def composite(planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid) -> N
     return base(coarse_levels(planes, rate_map, grid), planes, rate_map, grid)
 
 
-def coarse_levels(planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid) -> dict[int, Level]:
+def coarse_levels(
+    planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid, finest: int = 2
+) -> dict[int, Level]:
     """The canvas at levels 16, 8, 4 and 2: level → `int16 [padded_height / level, padded_width / level, 3]`.
 
-    Values lie in 0 … 255·32, with 5 fractional bits. The arguments are those of `composite`.
+    Values lie in 0 … 255·32, with 5 fractional bits. The arguments are those of `composite`; levels below `finest`
+    are left out, and the others are the same without them.
     """
     levels: dict[int, Level] = {}
     finer: Level | None = None
     for level in RATES[1:]:  # fine to coarse: what the planes say; elsewhere zero, filled in below
-        levels[level] = finer = _known(level, finer, planes, rate_map, grid)
-    for level in reversed(RATES[1:-1]):  # coarse to fine: the rest
+        if level >= min(finest, *planes):
+            levels[level] = finer = _known(level, finer, planes, rate_map, grid)
+    levels = {level: levels[level] for level in levels if level >= finest}
+    for level in reversed([level for level in RATES[1:-1] if level in levels]):  # coarse to fine: the rest
         for row, rows in enumerate(_block_rows(grid, level)):
             unknown = rate_map[row] > level
             if unknown.any():
@@ -79,6 +84,17 @@ def base(
             mask = np.repeat(own, grid.widths)
             np.copyto(out[rows], planes[1][rows], where=mask[None, :, None])
     return out
+
+
+def reduced(planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid, level: int) -> NDArray[np.uint8]:
+    """The canvas at a level in 8 bits, halves rounded up: `uint8 [padded_height / level, padded_width / level, 3]`.
+
+    Level 1 is `composite`, whose arguments the others are; the coarser the level, the less there is to do.
+    """
+    if level == 1:
+        return composite(planes, rate_map, grid)
+    samples = coarse_levels(planes, rate_map, grid, finest=level)[level]
+    return ((samples + UNIT // 2) >> FRACTION_BITS).astype(np.uint8)
 
 
 def preview(container: Container) -> Image.Image:

@@ -25,13 +25,13 @@ from .grid import BLOCK, BlockGrid
 from .header import ALPHA_FIELDS, KNOWN_FIELDS, PLANE_FIELDS, Header, check_extra, check_name
 from .layout import Bytes, read_frame, write_frame
 from .limits import DEFAULT_LIMITS, Limits
+from .media import MEDIA_TYPE
 from .planes import AlphaPlane, Plane, pad
 from .rules import check_together
 from .writing import header_map
 
 __all__ = ["FULL_STRENGTH", "MEDIA_TYPE", "AlphaPlane", "Container", "Plane"]
 
-MEDIA_TYPE = "application/vnd.bbmr"
 FULL_STRENGTH = 2
 
 

@@ -25,8 +25,8 @@ from .errors import (
 from .grid import RATES, BlockGrid
 from .header import DIGEST_BYTES, Header, PictureEntry, parse_header
 from .limits import DEFAULT_LIMITS, KIB, Limits
+from .media import SIGNATURE as SIGNATURE
 
-SIGNATURE = b"\x8bBBM\r\n\x1a\n"
 CHANGED = "the file was changed after writing (its digest differs); fetch it again"
 
 FIRST_READ = 64 * KIB
