@@ -20,7 +20,8 @@ from PIL import Image
 from bbmr_client.answer import Answer, load_picture, parse_json
 from bbmr_client.deadline import Deadline
 from bbmr_client.exchange import FAILURES, Exchange, connector
-from bbmr_client.service import Packed, Request, Service, Timeouts
+from bbmr_client.service import Packed, Request, Service
+from bbmr_client.timeouts import Timeouts
 from bbmr_shared.container import Container
 from bbmr_shared.errors import ServerRefusedError
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from PIL import Image
 
 from bbmr_client.answer import JSON, Answer, open_picture
+from bbmr_client.timeouts import Timeouts
 from bbmr_shared.container import MEDIA_TYPE, Container
 from bbmr_shared.errors import UsageError
 from bbmr_shared.limits import Limits
@@ -22,41 +23,8 @@ from bbmr_shared.region import Region
 Packed = bytes | bytearray | memoryview
 """A container as the bytes of its file."""
 
-MAX_TIMEOUT_S = 7 * 24 * 3600.0
-"""A week: more than any picture takes, and less than the most that a socket can be told."""
-
 _BYTES_PER_PIXEL = 6  # an uncompressed RGBA picture has 4
 _SPARE_BYTES = 8 << 20  # metadata and file structure
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    """Seconds that each step may take: `read` is the longest silence, `total` the whole exchange.
-
-    httpx's own default is 5 s for each, which a large picture on a CPU exceeds.
-    """
-
-    connect: float = 10.0
-    read: float = 300.0
-    write: float = 60.0
-    pool: float = 10.0
-    total: float = 900.0
-
-    def __post_init__(self) -> None:
-        for seconds in (self.connect, self.read, self.write, self.pool, self.total):
-            if not 0 < seconds <= MAX_TIMEOUT_S:
-                raise UsageError(
-                    f"a timeout is a positive number of seconds up to {MAX_TIMEOUT_S:.0f} (a week), not {seconds}"
-                )
-
-    @classmethod
-    def of(cls, timeout: float | Timeouts | None) -> Timeouts:
-        """A number limits the whole exchange; None means the defaults."""
-        if timeout is None:
-            return cls()
-        if isinstance(timeout, Timeouts):
-            return timeout
-        return cls(min(10.0, timeout), timeout, min(60.0, timeout), min(10.0, timeout), timeout)
 
 
 @dataclass(frozen=True)

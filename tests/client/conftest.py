@@ -73,6 +73,7 @@ def run(
     """`bbmr-client` in this process. No BBMR_ setting of the outside reaches it."""
     for name in ("BBMR_SERVER", "BBMR_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("BBMR_CONFIG", "")  # nor does a settings file
     before = signal.getsignal(signal.SIGTERM)
 
     def call(*arguments: object) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bbmr_client.commands.common import as_json, one_input, picture_format, read_container, report, say
+from bbmr_client.commands.connection import (
+    ApiKey,
+    CaFile,
+    ClientCert,
+    ClientKey,
+    ConnectTimeout,
+    Insecure,
+    RetryCount,
+    Servers,
+    Timeout,
+    connect,
+)
 from bbmr_client.files import STDIO, check_output, write_file
 from bbmr_shared.errors import UsageError
 from bbmr_shared.region import Region, check_region, parse_region
@@ -32,9 +43,7 @@ def reconstruct(
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="OUT", help="The picture to write; - is standard output.")
     ],
-    server: Annotated[
-        str | None, typer.Option(metavar="URL", help="The server; default: the variable BBMR_SERVER.")
-    ] = None,
+    server: Servers = None,
     local: Annotated[
         bool, typer.Option("--local", help="Reconstruct on this machine (needs the server extra).")
     ] = False,
@@ -45,19 +54,30 @@ def reconstruct(
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Weights; default: those the container names.")
     ] = None,
-    api_key: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", envvar="BBMR_API_KEY", show_envvar=True, help="Key for the server."),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="For the whole exchange with the server.", show_default="900"),
-    ] = None,
+    api_key: ApiKey = None,
+    timeout: Timeout = None,
+    connect_timeout: ConnectTimeout = None,
+    retries: RetryCount = None,
+    ca_file: CaFile = None,
+    client_cert: ClientCert = None,
+    client_key: ClientKey = None,
+    insecure: Insecure = None,
     json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
     """Reconstruct the picture of a container, on a server or on this machine."""
     name = one_input(container, "container")
-    address = _address(server, local)
+    connection = connect(
+        server,
+        local=local,
+        api_key=api_key,
+        timeout=timeout,
+        connect_timeout=connect_timeout,
+        retries=retries,
+        ca_file=ca_file,
+        client_cert=client_cert,
+        client_key=client_key,
+        insecure=insecure,
+    )
     written_as = picture_format(output, format)
     wanted = None if region is None else _region(region)
     check_output(output)
@@ -65,18 +85,17 @@ def reconstruct(
     if wanted is not None:
         _check_region(wanted, source)
     started = time.perf_counter()
-    if address is None:
+    if connection is None:
         data = _on_this_machine(source, written_as, wanted, model)
     else:
-        from bbmr_client.http import Client
-
-        with Client(address, timeout, api_key=api_key) as client:
+        with connection.client() as client:
             data = client.reconstruct_bytes(source, written_as, region=wanted, model=model).data
     seconds = time.perf_counter() - started
     write_file(output, data)
     width, height = wanted[2:] if wanted else (source.width, source.height)
     if json:
         facts = {"width": width, "height": height, "bytes": len(data), "format": written_as}
+        address = None if connection is None else connection.servers[0]
         report(as_json({**facts, "server": address, "seconds": round(seconds, 3)}), output)
     else:
         shown = "standard output" if output == STDIO else output
@@ -95,20 +114,6 @@ def _check_region(region: Region, container: Container) -> None:
         check_region(region, container.width, container.height)
     except ValueError as error:
         raise UsageError(f"--region: {error}") from None
-
-
-def _address(server: str | None, local: bool) -> str | None:
-    """The server's address; None: this machine."""
-    if local and server:
-        raise UsageError("--server and --local exclude each other")
-    if local:
-        return None
-    address = server or os.environ.get("BBMR_SERVER")
-    if not address:
-        raise UsageError(
-            "no server: name one with --server URL or BBMR_SERVER, or reconstruct here with --local"
-        )
-    return address
 
 
 def _on_this_machine(container: Container, format: str, region: Region | None, model: str | None) -> bytes:

@@ -1,0 +1,76 @@
+"""How a connection is secured. In: names of PEM files. Out: an `ssl.SSLContext`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bbmr_shared.errors import UsageError
+
+if TYPE_CHECKING:
+    import ssl
+
+
+@dataclass(frozen=True)
+class Tls:
+    """ca_file: the authorities that may have signed a server's certificate, in place of the usual ones. client_cert and
+    client_key: who this client is; the key may be in the certificate's file. insecure: any certificate is taken, so
+    anybody on the way can read and change everything.
+
+    Raises:
+        UsageError: two of them exclude each other.
+    """
+
+    ca_file: str | Path | None = None
+    client_cert: str | Path | None = None
+    client_key: str | Path | None = None
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        if self.client_key and not self.client_cert:
+            raise UsageError("a client key needs its certificate: add --client-cert")
+        if self.insecure and self.ca_file:
+            raise UsageError("--insecure takes any certificate, so it excludes --ca-file")
+
+    def context(self) -> ssl.SSLContext:
+        """The settings for `ssl`. Without a CA file those of the system and of SSL_CERT_FILE hold.
+
+        Raises:
+            UsageError: a file does not exist, or is not what it should be.
+        """
+        import ssl
+
+        import httpx
+
+        if self.ca_file:
+            try:
+                context = ssl.create_default_context(cafile=self.ca_file)
+            except (OSError, ssl.SSLError) as error:
+                raise UsageError(f"the CA file {self.ca_file} cannot be used: {_reason(error)}") from error
+        else:
+            context = httpx.create_ssl_context(verify=not self.insecure)
+        if self.client_cert:
+            try:
+                context.load_cert_chain(self.client_cert, self.client_key, password=_no_password)
+            except (OSError, ssl.SSLError, ValueError) as error:
+                files = f"{self.client_cert} and {self.client_key}" if self.client_key else self.client_cert
+                raise UsageError(
+                    f"the client certificate {files} cannot be used: {_reason(error)}"
+                ) from error
+        return context
+
+
+def _no_password() -> str:
+    """OpenSSL would ask the terminal."""
+    raise ValueError("its key has a password: take it off (openssl pkey -in KEY -out PLAIN)")
+
+
+def _reason(error: Exception) -> str:
+    import ssl
+
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "no certificate or key in PEM is in it").lower().replace("_", " ")
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error)
