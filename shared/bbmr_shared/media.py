@@ -1,4 +1,4 @@
-"""What a container file is known by: signature, media type, extension. It imports nothing, as plugins need it at once."""
+"""What a container file is known by: signature, media type, extension. It imports nothing: plugins need it at once."""
 
 from __future__ import annotations
 
