@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from .errors import LimitExceededError, PlaneError, UnsupportedContainerError, UsageError, one_line
-from .probe import Facts, check_png_stream, probe_avif, probe_jpeg, probe_png, probe_webp
+from .jpeg import probe_jpeg
+from .limits import AVIF_MAX_SIDE, JPEG_MAX_SIDE, PNG_MAX_SIDE, WEBP_MAX_SIDE
+from .probe import Facts, check_png_stream, probe_avif, probe_png, probe_webp
 
 Samples = NDArray[np.uint8]
-WEBP_MAX_SIDE = 16_383
-PNG_MAX_SIDE = 65_535
-AVIF_MAX_SIDE = 32_768
-JPEG_MAX_SIDE = 65_500
 KNOWN_BUT_ABSENT = frozenset({"jxl"})
 FALLBACK = "png"
 
@@ -125,6 +123,11 @@ def probe(data: bytes, codec: str) -> Facts:
 
 def check_plane(data: bytes, codec: str, size: tuple[int, int]) -> Facts:
     """Raise `PlaneError` unless `data` says it is one RGB or grey picture of `size` (width, height)."""
+    if max(size) > get_codec(codec).max_side:
+        raise PlaneError(
+            f"a {codec} plane of {size[0]}×{size[1]} is declared; {codec} has at most "
+            f"{get_codec(codec).max_side} samples a side"
+        )
     facts = probe(data, codec)
     if (facts.width, facts.height) != size:
         raise PlaneError(

@@ -13,6 +13,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .limits import MAX_BLOCK, MIN_BLOCK
+
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 RATES: tuple[int, ...] = (1, 2, 4, 8, 16)
@@ -23,8 +25,6 @@ BLOCK = 128
 
 ALIGN = 16
 """Pictures are padded by edge replication to a multiple of this, the coarsest rate."""
-
-MIN_BLOCK, MAX_BLOCK = 16, 1024
 
 
 @dataclass(frozen=True)

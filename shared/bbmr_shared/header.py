@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import LimitExceededError, MalformedContainerError, UnsupportedContainerError
-from .limits import DEFAULT_LIMITS, MAX_DPI, Limits
+from .limits import DEFAULT_LIMITS, MAX_DPI, MAX_NAME, Limits
 from .rules import check_together
 from .wire import check_value
 
@@ -27,7 +27,7 @@ CRITICAL = "!"
 ORIGINAL: Literal["!original"] = "!original"
 """The only plane is the source file itself: a reader that does not know that would look for a padded plane."""
 DIGEST_BYTES = 16
-NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+NAME_PATTERN = f"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}"
 """Names of codecs, codings, downscalers and weights: they reach terminals, paths and logs."""
 
 Count = Annotated[int, Field(ge=1)]
@@ -143,7 +143,7 @@ def check_name(name: str) -> None:
     """Raise `MalformedContainerError` unless `name` is of 1 to 64 letters, digits, dots, dashes and underscores."""
     if not re.fullmatch(NAME_PATTERN, name):
         raise MalformedContainerError(
-            f"{name[:64]!r} is not a name (letters, digits, '.', '-' and '_', at most 64)"
+            f"{name[:MAX_NAME]!r} is not a name (letters, digits, '.', '-' and '_', at most {MAX_NAME})"
         )
 
 

@@ -1,7 +1,8 @@
 """Every limit of the project in one place; all are checked before anything is decoded or allocated.
 
 In: sizes that a header or a file declares. Out: nothing, or `LimitExceededError`.
-A caller with other needs makes its own with `dataclasses.replace(DEFAULT_LIMITS, max_pixels=…)`.
+Names in capitals are bounds of the formats themselves, the same for everybody; what one machine can bear is in
+`Limits`: a caller with other needs makes its own with `dataclasses.replace(DEFAULT_LIMITS, max_pixels=…)`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,35 @@ KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
 
+# The container
+
+MIN_BLOCK, MAX_BLOCK = 16, 1024
+"""Side of a block in pixels."""
+MAX_NAME = 64
+"""Characters of a name: of a codec, a coding, a downscaler, weights."""
 MAX_DPI = 1_000_000
 """Most pixels per inch that a header may name."""
+
+# Picture formats, as planes, originals and answers
+
+WEBP_MAX_SIDE = 16_383
+"""14 bits: the format ends there."""
+AVIF_MAX_SIDE = 32_768
+"""libavif writes larger ones, and then refuses to read them."""
+JPEG_MAX_SIDE = 65_500
+"""libjpeg's limit (JPEG_MAX_DIMENSION); the format itself would go to 65,535."""
+PNG_MAX_SIDE = 2**31 - 1
+"""The format's; `Limits.max_side` ends long before."""
+JPEG_MAX_METADATA = 65_500
+"""Most bytes of EXIF or XMP in a JPEG, a little under the 65,533 of a segment."""
+JPEG_MAX_DPI = 65_535
+"""Most pixels per inch that a JPEG can name: 16 bits."""
+JPEG_MAX_SCANS = 100
+"""Scans of a progressive JPEG, each of which goes over the whole picture; encoders write about 10."""
+MAX_CHUNKS = 1 << 16
+"""Chunks of a PNG or WebP, or segments of a JPEG."""
+INFLATE_STEP = MIB
+"""Bytes that are inflated at once while the samples of a PNG are counted."""
 
 
 @dataclass(frozen=True)

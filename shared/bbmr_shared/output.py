@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from PIL import Image, PngImagePlugin
 
 from .errors import LimitExceededError, UsageError
+from .limits import (
+    AVIF_MAX_SIDE,
+    JPEG_MAX_DPI,
+    JPEG_MAX_METADATA,
+    JPEG_MAX_SIDE,
+    MAX_DPI,
+    PNG_MAX_SIDE,
+    WEBP_MAX_SIDE,
+)
 
-PNG_MAX_SIDE = 2**31 - 1
-WEBP_MAX_SIDE = 16_383
-AVIF_MAX_SIDE = 32_768
-"""libavif writes larger ones, and then refuses to read them."""
-JPEG_MAX_SIDE = 65_500
-"""libjpeg's limit (JPEG_MAX_DIMENSION); the format itself would go to 65,535."""
-JPEG_SEGMENT = 65_500
-"""Most bytes of EXIF or XMP in JPEG, a little under the 65,533 of a segment."""
 EXIF_MARKER = b"Exif\0\0"
 XMP_KEYWORD = "XML:com.adobe.xmp"
 ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
@@ -112,10 +113,10 @@ def _metadata(image: Image.Image, row: OutputFormat) -> dict[str, object]:
         result["dpi"] = dpi
     if icc:
         result["icc_profile"] = icc
-    if exif and _parses(exif) and not (small and len(exif) > JPEG_SEGMENT):
+    if exif and _parses(exif) and not (small and len(exif) > JPEG_MAX_METADATA):
         # Pillow's JPEG writer wants the marker, which containers do not carry; the others take it off.
         result["exif"] = EXIF_MARKER + exif.removeprefix(EXIF_MARKER)
-    if not xmp or (small and len(xmp) > JPEG_SEGMENT):
+    if not xmp or (small and len(xmp) > JPEG_MAX_METADATA):
         return result
     if row.name != "png":
         return {**result, "xmp": xmp}
@@ -149,7 +150,9 @@ OUTPUT_FORMATS: dict[str, OutputFormat] = {
     row.name: row
     for row in (
         # Level 1: at the default level PNG takes longer than the network (83 s against 24 s for 16384²).
-        OutputFormat("png", "image/png", ".png", PNG_MAX_SIDE, True, ("L", "LA"), 1e6, {"compress_level": 1}),
+        OutputFormat(
+            "png", "image/png", ".png", PNG_MAX_SIDE, True, ("L", "LA"), MAX_DPI, {"compress_level": 1}
+        ),
         OutputFormat(
             "webp", "image/webp", ".webp", WEBP_MAX_SIDE, True, arguments={"quality": 90, "method": 4}
         ),
@@ -169,7 +172,7 @@ OUTPUT_FORMATS: dict[str, OutputFormat] = {
             JPEG_MAX_SIDE,
             False,
             ("L",),
-            65_535,
+            JPEG_MAX_DPI,
             {"quality": 92, "subsampling": "4:4:4"},
         ),
     )

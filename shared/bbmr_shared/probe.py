@@ -13,13 +13,12 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from PIL import AvifImagePlugin, Image, JpegImagePlugin
+from PIL import AvifImagePlugin, Image
 
 from .errors import LimitExceededError, PlaneError, one_line
+from .limits import INFLATE_STEP, MAX_CHUNKS
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MAX_CHUNKS = 1 << 16
-INFLATE_STEP = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -115,17 +114,6 @@ def probe_avif(data: bytes) -> Facts:
         raise LimitExceededError(f"an avif plane is too large ({error})") from None
     except Exception as error:
         raise PlaneError(f"an avif plane cannot be read ({one_line(error)})") from None
-
-
-def probe_jpeg(data: bytes) -> Facts:
-    """A JPEG file up to its first scan; no picture is decoded."""
-    try:
-        image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
-        return Facts(image.width, image.height, image.mode)
-    except Image.DecompressionBombError as error:
-        raise LimitExceededError(f"a jpeg plane is too large ({error})") from None
-    except Exception as error:
-        raise PlaneError(f"a jpeg plane cannot be read ({one_line(error)})") from None
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:

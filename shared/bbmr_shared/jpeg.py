@@ -1,0 +1,85 @@
+"""What a JPEG file says it is, read from its markers alone, without decoding it.
+
+In: the bytes of a JPEG file. Out: `Facts`, or `PlaneError` where the file is not whole, or is of a kind that not
+every decoder reads. The markers are walked here because libjpeg takes a file that ends early for a whole one, and
+has no bound on the scans of a progressive picture.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from .errors import PlaneError
+from .limits import JPEG_MAX_SCANS, MAX_CHUNKS
+from .probe import Facts
+
+START, END, SCAN = 0xD8, 0xD9, 0xDA
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+READABLE = frozenset({0xC0, 0xC1, 0xC2})
+"""Baseline, extended and progressive DCT with Huffman coding; not lossless, hierarchical or arithmetic."""
+MODES = {1: "L", 3: "RGB"}
+FILLING = re.compile(rb"\xff++[^\xff]")
+"""A marker; any number of FF may stand before its own."""
+NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""What ends a scan: in its data FF is followed by 00, by a restart marker, or by another FF."""
+
+
+def probe_jpeg(data: bytes) -> Facts:
+    """A JPEG of 8 bits per sample, grey or of three colours, that ends with its EOI marker."""
+    if data[:2] != bytes([0xFF, START]):
+        raise PlaneError("a jpeg plane does not start as JPEG does")
+    facts: Facts | None = None
+    scans, at = 0, 2
+    for _ in range(MAX_CHUNKS):
+        kind, body, at = _segment(data, at)
+        if kind == END:
+            if facts is None or not scans:
+                raise PlaneError("a jpeg plane holds no picture")
+            if at != len(data):
+                raise PlaneError("a jpeg plane has bytes after its end")
+            return facts
+        if kind in FRAMES:
+            if facts is not None:
+                raise PlaneError("a jpeg plane holds more than one picture")
+            facts = _frame(kind, body)
+        elif kind == SCAN:
+            scans += 1
+            if facts is None or scans > JPEG_MAX_SCANS:
+                raise PlaneError(f"a jpeg plane has a scan before its picture, or more than {JPEG_MAX_SCANS}")
+            end = NEXT_MARKER.search(data, at)
+            if end is None:
+                raise PlaneError("a jpeg plane is truncated")
+            at = end.start()
+    raise PlaneError(f"a jpeg plane has more than {MAX_CHUNKS} segments")
+
+
+def _segment(data: bytes, at: int) -> tuple[int, bytes, int]:
+    """The marker at `at`, the bytes that belong to it, and where they end."""
+    if at >= len(data):
+        raise PlaneError("a jpeg plane is truncated")
+    filled = FILLING.match(data, at)
+    if filled is None:
+        raise PlaneError("a jpeg plane is damaged (no marker where one is due)")
+    kind, at = data[filled.end() - 1], filled.end()
+    if kind == END:
+        return kind, b"", at
+    if kind < min(FRAMES) or 0xD0 <= kind <= START:
+        raise PlaneError(f"a jpeg plane is damaged (the marker {kind:02X} has no place there)")
+    size = int.from_bytes(data[at : at + 2], "big")
+    if at + max(size, 2) > len(data):
+        raise PlaneError("a jpeg plane is truncated")
+    if size < 2:
+        raise PlaneError("a jpeg plane is damaged (a segment is shorter than its length)")
+    return kind, data[at + 2 : at + size], at + size
+
+
+def _frame(kind: int, body: bytes) -> Facts:
+    if kind not in READABLE:
+        raise PlaneError("a jpeg plane is lossless, hierarchical or arithmetic-coded")
+    if len(body) < 6:
+        raise PlaneError("a jpeg plane is damaged (its frame header is short)")
+    depth, height, width, components = struct.unpack_from(">BHHB", body)
+    if depth != 8 or components not in MODES:
+        raise PlaneError("a jpeg plane is not 8-bit grey or of three colours")
+    return Facts(width, height, MODES[components])
