@@ -1,0 +1,199 @@
+"""The Pillow plugin: after `import bbmr_client.pillow`, Pillow opens and saves `.bbmr` like any other format.
+
+    import bbmr_client.pillow
+    from PIL import Image
+
+    with Image.open("photo.bbmr") as picture:   # reads the header alone
+        picture.thumbnail((256, 256))           # composites no more than that needs
+    picture.save("small.bbmr", rate=2)          # every option of `bbmr_client.encode`
+
+What is shown is the preview: the composite, without the network. Opening checks the header; loading checks the digests
+too. Errors are Pillow's: what cannot be read is an `UnidentifiedImageError` or another `OSError`, too many pixels are a
+`DecompressionBombError`, a wrong option is a `ValueError`, an unknown one a `TypeError`.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, Any
+
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from bbmr_shared.errors import BbmrError, LimitExceededError, UsageError
+from bbmr_shared.limits import DEFAULT_LIMITS
+from bbmr_shared.media import EXTENSION, MEDIA_TYPE, SIGNATURE
+
+if TYPE_CHECKING:
+    from PIL._imaging import PixelAccess
+
+    from bbmr_shared.container import Container
+
+FORMAT = "BBMR"
+METADATA = ("icc_profile", "exif", "xmp", "dpi")
+"""Keys of `Image.info`, and arguments of `Image.save` that win over them."""
+
+
+class BbmrImageFile(ImageFile.ImageFile):
+    """A container as Pillow shows it: size, mode and metadata at once, the pixels when they are needed."""
+
+    format = FORMAT
+    format_description = "Block-based rescaled picture"
+
+    def _open(self) -> None:
+        from bbmr_shared.layout import read_header
+
+        assert self.fp is not None
+        try:
+            header = read_header(self.fp)
+        except LimitExceededError as error:
+            raise Image.DecompressionBombError(str(error)) from error
+        except BbmrError as error:
+            # No SyntaxError, after which Pillow would ask other plugins: they cannot know these bytes, and what is
+            # wrong with them would be lost.
+            raise UnidentifiedImageError(str(error)) from error
+        self._size = (header.width, header.height)
+        grey, alpha = header.channels == 1, header.alpha is not None
+        self._mode = ("LA" if alpha else "L") if grey else ("RGBA" if alpha else "RGB")
+        dpi = None if header.dpi is None else tuple(header.dpi)
+        found = {"icc_profile": header.icc, "exif": header.exif, "xmp": header.xmp, "dpi": dpi}
+        self.info.update({key: value for key, value in found.items() if value is not None})
+        self._level = 1
+        self.tile = [ImageFile._Tile(FORMAT.lower(), (0, 0, *self._size), 0, self._mode)]
+
+    def draft(
+        self, mode: str | None, size: tuple[int, int] | None
+    ) -> tuple[str, tuple[int, int, float, float]] | None:
+        """Choose to load the picture at 1/2, 1/4, 1/8 or 1/16, the smallest that is not below `size`.
+
+        As with JPEG, a second call changes nothing. The mode stays, and so do pictures with alpha, whose hidden
+        colours would run into the visible ones.
+        """
+        if not self.tile or size is None or self._level > 1 or self.mode in {"LA", "RGBA"}:
+            return None
+        from bbmr_shared.grid import RATES
+
+        width, height = self._size
+        scale = min(width // max(1, size[0]), height // max(1, size[1]))
+        self._level = level = max((rate for rate in RATES if rate <= scale), default=1)
+        self._size = (-(-width // level), -(-height // level))
+        return self.mode, (0, 0, width / level, height / level)
+
+    def load(self) -> PixelAccess | None:
+        """Read the file, check its digests and composite it.
+
+        Raises:
+            OSError: it is damaged or cut short.
+        """
+        if self.tile:
+            picture = self._composited()
+            self.im = picture.im
+            self._mode, self._size = picture.mode, picture.size
+            self.tile = []
+            self.readonly = 0
+            if self._exclusive_fp and self.fp is not None:
+                self.fp.close()
+            self.fp = None
+        return super().load()
+
+    def verify(self) -> None:
+        """Check the digests and the structure; nothing is decoded, and the picture cannot be used afterwards.
+
+        Raises:
+            OSError: it is damaged or cut short.
+        """
+        if self.tile:
+            self._container()
+        super().verify()
+
+    def load_seek(self, pos: int) -> None:
+        """Nothing to seek; that there is such a method tells `ImageFile.Parser` that only a whole file loads."""
+
+    def _composited(self) -> Image.Image:
+        from bbmr_shared.thumbnail import at_level
+
+        container = self._container()
+        try:
+            return at_level(container, self._level)
+        except BbmrError as error:
+            raise OSError(str(error)) from error
+
+    def _container(self) -> Container:
+        from bbmr_shared.container import Container
+
+        if self.fp is None:
+            raise ValueError("Operation on closed image")
+        self.fp.seek(0)
+        data = self.fp.read(DEFAULT_LIMITS.max_container_bytes + 1)
+        try:
+            return Container.from_bytes(data)
+        except BbmrError as error:
+            raise OSError(str(error)) from error
+
+
+def save_options() -> tuple[str, ...]:
+    """What `Image.save` takes for this format: the metadata, and every option of `bbmr_client.encode`."""
+    from inspect import Parameter, signature
+
+    from bbmr_client.encoder import encode
+
+    parameters = signature(encode).parameters.values()
+    return (*METADATA, *(one.name for one in parameters if one.kind is Parameter.KEYWORD_ONLY))
+
+
+def _accept(prefix: bytes) -> bool:
+    return prefix.startswith(SIGNATURE)
+
+
+def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    from bbmr_client.encoder import encode
+
+    options = dict(image.encoderinfo)
+    unknown = sorted(set(options) - set(save_options()))
+    if unknown:
+        known = ", ".join(save_options())
+        raise TypeError(f"a .bbmr file is not saved with {', '.join(unknown)}; the options are {known}")
+    metadata = {key: options.pop(key) for key in METADATA if key in options}
+    try:
+        container = encode(_with(image, metadata) if metadata else image, **options)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+    except BbmrError as error:
+        raise OSError(str(error)) from error
+    file.write(container.to_bytes())
+
+
+def _save_all(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    appended = image.encoderinfo.pop("append_images", None)
+    if appended or getattr(image, "n_frames", 1) > 1:
+        raise ValueError("a .bbmr file holds one picture: leave out save_all and append_images")
+    _save(image, file, filename)
+
+
+def _with(image: Image.Image, metadata: dict[str, Any]) -> Image.Image:
+    """The same pixels, not copied, with other metadata; what is None or empty there is taken off."""
+    from bbmr_client.exif import TIFF_LAYOUT_TAGS
+
+    other = image._new(image.im)
+    if "exif" not in other.info and "exif" not in metadata:
+        tags = image.getexif()  # of a TIFF file, which has its tags elsewhere
+        for tag in TIFF_LAYOUT_TAGS & set(tags):
+            del tags[tag]
+        metadata = {**metadata, "exif": tags if len(tags) else None}
+    for key, value in metadata.items():
+        if isinstance(value, Image.Exif):
+            value = value.tobytes()
+        elif key == "xmp" and isinstance(value, str):
+            value = value.encode()
+        elif key == "dpi" and isinstance(value, int | float):
+            value = (value, value)
+        if value:
+            other.info[key] = value
+        else:
+            other.info.pop(key, None)
+    return other
+
+
+Image.register_open(FORMAT, BbmrImageFile, _accept)
+Image.register_save(FORMAT, _save)
+Image.register_save_all(FORMAT, _save_all)
+Image.register_extension(FORMAT, EXTENSION)
+Image.register_mime(FORMAT, MEDIA_TYPE)

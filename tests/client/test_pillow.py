@@ -1,0 +1,373 @@
+"""The Pillow plugin: a `.bbmr` file behaves as any other picture that Pillow opens and saves."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from inspect import Parameter, signature
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+
+import bbmr_client.pillow as plugin
+from bbmr_client.encoder import encode
+from bbmr_shared.composite import preview
+from bbmr_shared.container import Container
+from bbmr_shared.limits import DEFAULT_LIMITS
+from bbmr_shared.media import SIGNATURE
+from bbmr_shared.thumbnail import thumbnail
+from tests.shared import parts
+
+Rgb = Callable[..., np.ndarray]
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
+
+
+def exif(orientation: int | None = None, artist: str = "someone") -> Image.Exif:
+    tags = Image.Exif()
+    tags[315] = artist
+    if orientation is not None:
+        tags[274] = orientation
+    return tags
+
+
+def saved(image: Image.Image, **options: object) -> Container:
+    """The container that Pillow writes."""
+    file = io.BytesIO()
+    image.save(file, "BBMR", **options)
+    return Container.from_bytes(file.getvalue())
+
+
+def opened(container: Container) -> ImageFile.ImageFile:
+    return Image.open(io.BytesIO(container.to_bytes()))
+
+
+class Counting(io.BytesIO):
+    """A file that knows how much of it was read."""
+
+    total = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.total += len(data)
+        return data
+
+
+class TestOpening:
+    def test_by_its_first_bytes_and_lazily(self, packed: Path, container: Container) -> None:
+        with Image.open(packed) as picture:
+            assert (picture.format, picture.size, picture.mode) == ("BBMR", (300, 200), "RGB")
+            assert picture.get_format_mimetype() == "application/vnd.bbmr"
+            assert picture._im is None, "nothing was decoded yet"
+            assert np.array_equal(np.asarray(picture), np.asarray(preview(container)))
+
+    def test_the_name_does_not_matter(self, packed: Path, photo: Path, tmp_path: Path) -> None:
+        other = packed.rename(tmp_path / "photo.jpg")
+        assert Image.open(other).format == "BBMR"
+        assert Image.open(photo.rename(tmp_path / "wrong.bbmr")).format == "PNG"
+
+    def test_the_planes_are_not_read(self, rgb: Rgb) -> None:
+        data = encode(rgb(900, 700), rate=1.5).to_bytes()
+        assert len(data) > 500_000
+        file = Counting(data)
+        assert Image.open(file).size == (900, 700)
+        assert file.total < 100_000
+
+    @pytest.mark.parametrize(
+        ("channels", "alpha", "mode"),
+        [(3, False, "RGB"), (3, True, "RGBA"), (1, False, "L"), (1, True, "LA")],
+    )
+    def test_size_and_mode_are_right_before_and_after_loading(
+        self, channels: int, alpha: bool, mode: str
+    ) -> None:
+        made = parts.container(101, 67, alpha=alpha, channels=channels)
+        picture = opened(made)
+        assert (picture.mode, picture.size) == (mode, (101, 67))
+        picture.load()
+        assert (picture.mode, picture.size) == (mode, (101, 67))
+        assert np.array_equal(np.asarray(picture), np.asarray(preview(made)))
+
+    def test_metadata_at_once(self) -> None:
+        block = exif().tobytes().removeprefix(b"Exif\0\0")
+        picture = opened(parts.container(icc=SRGB, exif=block, xmp=XMP, dpi=(300.0, 150.0)))
+        assert picture.info == {"icc_profile": SRGB, "exif": block, "xmp": XMP, "dpi": (300.0, 150.0)}
+        assert picture.getexif()[315] == "someone"
+        assert picture._im is None
+
+    def test_the_tag_of_a_turned_photo_does_not_turn_it_again(self, rgb: Rgb) -> None:
+        photo = io.BytesIO()
+        Image.fromarray(rgb(64, 48)).save(photo, "JPEG", exif=exif(6))
+        picture = opened(encode(photo.getvalue(), rate=1))
+        assert picture.size == (48, 64)
+        assert picture.getexif()[274] == 1
+        assert ImageOps.exif_transpose(picture).size == (48, 64)
+
+    def test_pixels_can_be_changed_and_the_picture_used_as_any_other(self, packed: Path) -> None:
+        with Image.open(packed) as picture:
+            picture.putpixel((3, 4), (1, 2, 3))
+            assert picture.getpixel((3, 4)) == (1, 2, 3)
+            assert picture.convert("L").rotate(90, expand=True).size == (200, 300)
+
+    def test_it_has_one_frame(self, packed: Path) -> None:
+        picture = Image.open(packed)
+        picture.seek(0)
+        assert picture.tell() == 0
+        with pytest.raises(EOFError):
+            picture.seek(1)
+
+    def test_copies_and_pickles(self, packed: Path, container: Container) -> None:
+        expected = np.asarray(preview(container))
+        for other in (
+            Image.open(packed).copy(),
+            copy.copy(Image.open(packed)),
+            copy.deepcopy(Image.open(packed)),
+            pickle.loads(pickle.dumps(Image.open(packed))),
+        ):
+            assert np.array_equal(np.asarray(other), expected)
+
+    def test_files_are_closed_when_they_are_its_own(self, packed: Path) -> None:
+        picture = Image.open(packed)
+        own = picture.fp
+        picture.load()
+        assert own is not None
+        assert own.closed
+        with packed.open("rb") as file:
+            Image.open(file).load()
+            assert not file.closed
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ResourceWarning)
+            with Image.open(packed):
+                pass
+
+    def test_a_closed_picture_is_not_loaded(self, packed: Path) -> None:
+        with Image.open(packed) as picture:
+            pass
+        with pytest.raises(ValueError, match="closed"):
+            picture.load()
+
+    def test_a_file_object_may_be_anywhere_when_it_is_loaded(self, packed: Path) -> None:
+        with packed.open("rb") as file:
+            picture = Image.open(file)
+            file.seek(7)
+            assert picture.getpixel((0, 0)) is not None
+
+    def test_piece_by_piece(self, packed: Path, container: Container) -> None:
+        parser = ImageFile.Parser()
+        data = packed.read_bytes()
+        for start in range(0, len(data), 1000):
+            parser.feed(data[start : start + 1000])
+        assert np.array_equal(np.asarray(parser.close()), np.asarray(preview(container)))
+
+    def test_nothing_heavy_is_imported_before_it_is_needed(self) -> None:
+        code = "import sys, bbmr_client.pillow; print({'numpy', 'pydantic', 'httpx', 'msgpack'} & set(sys.modules))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "set()"
+
+
+class TestDraft:
+    @pytest.mark.parametrize(
+        ("asked", "level"), [(300, 1), (151, 1), (150, 2), (70, 4), (30, 8), (5, 16), (1, 16)]
+    )
+    def test_the_smallest_level_that_is_not_below_what_is_asked(
+        self, container: Container, asked: int, level: int
+    ) -> None:
+        picture = opened(container)
+        answer = picture.draft(None, (asked, asked * 200 // 300))
+        size = (-(-300 // level), -(-200 // level))
+        assert answer == ("RGB", (0, 0, 300 / level, 200 / level))
+        assert picture.size == size
+        picture.load()
+        assert picture.size == size
+
+    def test_it_is_never_asked_twice_nor_too_late(self, container: Container) -> None:
+        picture = opened(container)
+        picture.draft(None, (70, 40))
+        assert picture.draft(None, (5, 5)) is None
+        loaded = opened(container)
+        loaded.load()
+        assert loaded.draft(None, (5, 5)) is None
+        assert loaded.size == (300, 200)
+        assert opened(container).draft("L", None) is None
+
+    def test_thumbnails_use_it(self, container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What makes the composite costly is its finest level: it is never made."""
+        monkeypatch.setattr("bbmr_shared.composite.base", None)
+        picture = opened(container)
+        picture.thumbnail((40, 40), Image.Resampling.LANCZOS)
+        assert picture.size == (40, 27)
+        ours = np.asarray(thumbnail(container, 40)).astype(int)
+        assert np.abs(np.asarray(picture) - ours).max() <= 1
+
+    def test_pictures_with_alpha_stay_whole(self) -> None:
+        made = parts.container(300, 200, alpha=True)
+        picture = opened(made)
+        assert picture.draft(None, (10, 10)) is None
+        picture.thumbnail((40, 40))
+        assert (picture.size, picture.mode) == ((40, 27), "RGBA")
+
+
+class TestDamage:
+    def test_other_files_are_none_of_ours(self, tmp_path: Path) -> None:
+        (tmp_path / "text.bbmr").write_bytes(b"hello, this is text, and long enough")
+        with pytest.raises(UnidentifiedImageError):
+            Image.open(tmp_path / "text.bbmr")
+
+    @pytest.mark.parametrize("size", [8, 9, 20, 100])
+    def test_a_header_that_ends(self, packed: Path, size: int) -> None:
+        with pytest.raises(UnidentifiedImageError, match="ends inside"):
+            Image.open(io.BytesIO(packed.read_bytes()[:size]))
+
+    def test_a_version_to_come_is_named(self, container: Container) -> None:
+        fields, pictures = parts.fields_of(container.to_bytes())
+        data = parts.put_together({**fields, "version": 2}, pictures)
+        with pytest.raises(UnidentifiedImageError, match="version 2"):
+            Image.open(io.BytesIO(data))
+
+    def test_every_cut_is_an_os_error(self, packed: Path) -> None:
+        data = packed.read_bytes()
+        for size in range(8, len(data), max(1, len(data) // 60)):
+            with pytest.raises(OSError, match=r"end|truncated"):
+                Image.open(io.BytesIO(data[:size])).load()
+
+    def test_a_changed_byte_is_found_when_it_is_loaded(self, packed: Path) -> None:
+        data = bytearray(packed.read_bytes())
+        data[-400] ^= 1
+        picture = Image.open(io.BytesIO(data))
+        with pytest.raises(OSError, match="digest"):
+            picture.load()
+        with pytest.raises(OSError, match="digest"):
+            Image.open(io.BytesIO(data)).verify()
+
+    def test_a_plane_that_was_written_broken(self, container: Container) -> None:
+        plane = container.planes[0]
+        broken = replace(plane, data=plane.data[:-8] + bytes(8))
+        picture = opened(replace(container, planes=(broken, *container.planes[1:])))
+        with pytest.raises(OSError, match="decode"):
+            picture.load()
+
+    def test_verify_passes_what_is_whole(self, packed: Path) -> None:
+        picture = Image.open(packed)
+        own = picture.fp
+        picture.verify()
+        assert own is not None
+        assert own.closed
+
+    def test_bombs(self, container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20_000)
+        with pytest.raises(Image.DecompressionBombError):
+            opened(container)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)
+        with pytest.warns(Image.DecompressionBombWarning):
+            opened(container)
+
+    def test_sizes_over_our_own_limit_are_bombs_too(self, container: Container) -> None:
+        fields, pictures = parts.fields_of(container.to_bytes())
+        data = parts.put_together({**fields, "width": DEFAULT_LIMITS.max_side + 1}, pictures)
+        with pytest.raises(Image.DecompressionBombError, match="side"):
+            Image.open(io.BytesIO(data))
+
+
+class TestSaving:
+    def test_it_is_what_encode_makes(self, photo: Path, tmp_path: Path) -> None:
+        with Image.open(photo) as picture:
+            picture.save(tmp_path / "out.bbmr", rate=2, codec="png", effort=1, rates=[1, 2, 4])
+        expected = encode(str(photo), rate=2, codec="png", effort=1, rates=[1, 2, 4])
+        assert (tmp_path / "out.bbmr").read_bytes() == expected.to_bytes()
+
+    def test_the_options_are_those_of_encode(self) -> None:
+        known = signature(encode).parameters.values()
+        names = {one.name for one in known if one.kind is Parameter.KEYWORD_ONLY}
+        assert {"rate", "rates", "uniform", "codec", "effort", "model"} <= names
+        assert set(plugin.save_options()) == names | {"icc_profile", "exif", "xmp", "dpi"}
+
+    def test_an_unknown_option_is_refused_by_name(self, tmp_path: Path) -> None:
+        with pytest.raises(TypeError, match=r"qualtiy.*rate"):
+            Image.new("RGB", (8, 8)).save(tmp_path / "x.bbmr", qualtiy=3)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_wrong_value_is_a_value_error(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="1 to 16"):
+            Image.new("RGB", (8, 8)).save(tmp_path / "x.bbmr", rate=17)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_mode_that_is_not_read_is_an_os_error(self) -> None:
+        with pytest.raises(OSError, match="mode F"):
+            saved(Image.new("F", (8, 8)))
+
+    @pytest.mark.parametrize(
+        "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV", "I;16"]
+    )
+    def test_every_mode(self, mode: str) -> None:
+        picture = Image.new(mode, (40, 24))
+        assert saved(picture, rate=1) == encode(picture, rate=1)
+
+    def test_file_objects(self, rgb: Rgb) -> None:
+        file = io.BytesIO(b"before")
+        file.seek(6)
+        Image.fromarray(rgb(64, 48)).save(file, "BBMR")
+        assert file.getvalue().startswith(b"before" + SIGNATURE)
+
+    def test_metadata_is_kept_from_the_picture(self, rgb: Rgb) -> None:
+        file = io.BytesIO()
+        Image.fromarray(rgb(64, 48)).save(file, "PNG", icc_profile=SRGB, exif=exif(), dpi=(200, 100))
+        container = saved(Image.open(file))
+        assert container.icc == SRGB
+        assert opened(container).getexif()[315] == "someone"
+
+    @pytest.mark.parametrize("as_bytes", [False, True])
+    def test_arguments_win(self, rgb: Rgb, as_bytes: bool) -> None:
+        file = io.BytesIO()
+        Image.fromarray(rgb(64, 48)).save(file, "PNG", exif=exif(artist="first"))
+        tags = exif(artist="second")
+        given = tags.tobytes() if as_bytes else tags
+        with Image.open(file) as picture:
+            made = saved(picture, exif=given, icc_profile=SRGB, xmp=XMP.decode())
+            assert picture.getexif()[315] == "first", "the picture itself is as it was"
+        assert opened(made).getexif()[315] == "second"
+        assert (made.icc, made.xmp) == (SRGB, XMP)
+
+    def test_none_takes_it_off(self, rgb: Rgb) -> None:
+        file = io.BytesIO()
+        Image.fromarray(rgb(64, 48)).save(file, "PNG", exif=exif(), icc_profile=SRGB)
+        made = saved(Image.open(file), exif=None, icc_profile=None)
+        assert (made.exif, made.icc) == (None, None)
+
+    def test_orientation_is_applied_once(self, rgb: Rgb) -> None:
+        upright = Image.fromarray(rgb(64, 48))
+        made = saved(upright, exif=exif(6), rate=1)
+        assert (made.width, made.height) == (48, 64)
+        again = saved(opened(made), rate=1)
+        assert (again.width, again.height) == (48, 64)
+        assert opened(again).getexif()[274] == 1
+        assert np.array_equal(
+            np.asarray(opened(made)), np.asarray(upright.transpose(Image.Transpose.ROTATE_270))
+        )
+
+    def test_tags_of_a_tiff_file_survive_another_profile(self, rgb: Rgb) -> None:
+        file = io.BytesIO()
+        Image.fromarray(rgb(64, 48)).save(file, "TIFF", exif=exif())
+        made = saved(Image.open(file), icc_profile=SRGB)
+        assert opened(made).getexif()[315] == "someone"
+        assert 256 not in opened(made).getexif(), "no tag says how the pixels of the TIFF file lay"
+
+    def test_over_the_file_it_came_from(self, rgb: Rgb, tmp_path: Path) -> None:
+        path = tmp_path / "x.bbmr"
+        Image.fromarray(rgb(64, 48)).save(path, rate=1)
+        picture = Image.open(path)
+        picture.save(path, rate=1)
+        assert np.array_equal(np.asarray(Image.open(path)), rgb(64, 48))
+
+    def test_there_is_no_second_picture(self, tmp_path: Path) -> None:
+        one = Image.new("RGB", (8, 8))
+        one.save(tmp_path / "one.bbmr", save_all=True)
+        with pytest.raises(ValueError, match="one picture"):
+            one.save(tmp_path / "two.bbmr", save_all=True, append_images=[one])
+        assert not (tmp_path / "two.bbmr").exists()
