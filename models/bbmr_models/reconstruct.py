@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from bbmr_shared.composite import MAX_LEVEL, Planes, base, coarse_levels, to_picture
+from bbmr_shared.composite import MAX_LEVEL, Planes, base, coarse_levels, preview, to_picture
 from bbmr_shared.container import FULL_STRENGTH, Container
 from bbmr_shared.errors import IncompatibleModelError
 from bbmr_shared.grid import BlockGrid
@@ -85,6 +85,8 @@ class Reconstructor:
         return to_picture(out, container, area)
 
     def _check(self, container: Container) -> None:
+        if not container.uses_network:
+            return  # whatever the planes are, they are not read by the network
         if container.downscaler not in DOWNSCALERS:
             raise IncompatibleModelError(
                 f"this model does not read planes of the downscaler '{container.downscaler}'"
@@ -133,6 +135,8 @@ def reconstruct_local(
 ) -> Image.Image:
     """Reconstruct in this process, on the CPU or the GPU that is there (entry point of `bbmr-client --local`).
 
+    A container that asks for no correction (an original, say) needs no weights, and none are loaded for it.
+
     Args:
         model: name of shipped weights; without it those that the container names.
         threads: CPU threads for torch.
@@ -140,6 +144,8 @@ def reconstruct_local(
     Raises:
         UnknownModelError, WeightsError: as `load`. Others as `Reconstructor.reconstruct`.
     """
+    if model is None and not container.uses_network:
+        return preview(container, region)
     if threads:
         torch.set_num_threads(threads)
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
+from bbmr_shared.composite import preview
 from bbmr_shared.errors import BbmrError, UnknownModelError
 from bbmr_shared.limits import DEFAULT_LIMITS
 from bbmr_shared.output import OUTPUT_FORMATS, encode_picture
@@ -182,6 +183,8 @@ class Engine:
 
     def model_for(self, work: Work) -> str:
         """The weights that `work` will be done with. Raises `UnknownModelError` where they are not loaded."""
+        if work.model is None and not work.container.uses_network:
+            return self.models[0]  # it will not be asked
         name = work.model or work.container.model or self.models[0]
         self.check_model(name, "the request asks" if work.model else "the container was made")
         return name
@@ -226,13 +229,15 @@ class Engine:
         work, began = job.work, time.monotonic()
         job.seconds["queue"] = began - job.waiting_since
         planes = work.container.decode_planes()
-        small = None
+        done = None
         if work.max_side is not None:
-            small = thumbnail(work.container, work.max_side, work.region, planes)
+            done = thumbnail(work.container, work.max_side, work.region, planes)
+        elif work.model is None and not work.container.uses_network:
+            done = preview(work.container, work.region, planes)
         job.waiting_since = time.monotonic()
         job.seconds["decode"] = job.waiting_since - began
-        if small is not None:
-            self._encode(job, small, "none")
+        if done is not None:
+            self._encode(job, done, "none")
         else:
             job.planes = planes
             self._decoded.put(job)

@@ -73,7 +73,7 @@ class Answer:
     Attributes:
         data: the coded file of type `mime`.
         width, height: its size in pixels.
-        model: the weights used; "none" for a thumbnail.
+        model: the weights used; "none" where no network was asked: a thumbnail, or a container of strength 0.
         seconds: stage → seconds, for each of `STAGES` that was gone through.
     """
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .grid import RATES, BlockGrid
-from .region import Region
+from .region import Region, check_region
 
 if TYPE_CHECKING:
     from .container import Container
@@ -97,10 +97,20 @@ def reduced(planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid, level:
     return ((samples + UNIT // 2) >> FRACTION_BITS).astype(np.uint8)
 
 
-def preview(container: Container) -> Image.Image:
-    """The composite of a container as a picture: no network. Raises `PlaneError` where a plane is damaged."""
-    base = composite(container.decode_planes(), container.rate_map, container.grid)
-    return to_picture(base, container)
+def preview(container: Container, region: Region | None = None, planes: Planes | None = None) -> Image.Image:
+    """The composite of a container as a picture, or the `region` of it in pixels: no network.
+
+    `planes` is `container.decode_planes()`, where the caller has it already.
+
+    Raises:
+        PlaneError: a plane is damaged.
+        ValueError: the region is not inside the picture.
+    """
+    area = region or (0, 0, container.width, container.height)
+    check_region(area, container.width, container.height)
+    decoded = container.decode_planes() if planes is None else planes
+    canvas = composite(decoded, container.rate_map, container.grid)
+    return to_picture(canvas[area[1] :, area[0] :], container, area)
 
 
 def to_picture(canvas: NDArray[np.uint8], container: Container, region: Region | None = None) -> Image.Image:

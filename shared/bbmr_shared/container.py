@@ -127,6 +127,11 @@ class Container:
             return self.strength_map
         return np.full(self.grid.shape, self.strength, dtype=np.uint8)
 
+    @property
+    def uses_network(self) -> bool:
+        """Whether a network is asked to correct anything; otherwise reconstruction is the composite, bit for bit."""
+        return bool(self.strengths.any())
+
     @classmethod
     def from_bytes(cls, data: Bytes, limits: Limits = DEFAULT_LIMITS, verify: bool = True) -> Container:
         """Read and check a container; no picture in it is decoded. `verify=False` leaves out only the

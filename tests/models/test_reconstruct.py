@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from bbmr_client.encoder import encode
 from bbmr_models import load
 from bbmr_models.reconstruct import CancelledError, Reconstructor, reconstruct_local
+from bbmr_shared.codecs import encode_plane
 from bbmr_shared.composite import preview
+from bbmr_shared.container import AlphaPlane, Container, Plane
 from bbmr_shared.errors import IncompatibleModelError, UnknownModelError
+from bbmr_shared.grid import BlockGrid
 from bbmr_shared.metrics import psnr_y
 
 from .conftest import small_network
@@ -161,3 +166,67 @@ def test_cancelling_stops_between_tiles(photo: Picture) -> None:
     with pytest.raises(CancelledError):
         Reconstructor(small_network(tile=128)).reconstruct(encode(photo), cancelled=cancelled)
     assert len(asked) == 3
+
+
+def original(photo: Picture, grey: bool = False, model: str | None = None) -> Container:
+    """A JPEG carried as it is."""
+    height, width = photo.shape[:2]
+    out = io.BytesIO()
+    Image.fromarray(photo).convert("L" if grey else "RGB").save(out, "JPEG", quality=60)
+    rates = np.ones(BlockGrid(width, height).shape, np.uint8)
+    plane = Plane(1, "jpeg", out.getvalue())
+    return Container(
+        width,
+        height,
+        rates,
+        (plane,),
+        strength=0,
+        original=True,
+        channels=1 if grey else 3,
+        model=model,
+        downscaler="none",
+    )
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("region", [None, (33, 17, 100, 50)])
+def test_an_original_comes_back_as_its_own_decoder_gives_it(
+    photo: Picture, grey: bool, region: tuple[int, int, int, int] | None
+) -> None:
+    container = original(photo[:150, :210], grey, model="weights-that-nobody-has")
+    source = Image.open(io.BytesIO(container.planes[0].data))
+    if region is not None:
+        source = source.crop((33, 17, 133, 67))
+    for image in (
+        reconstruct_local(container, region=region),
+        Reconstructor(small_network(gain=5)).reconstruct(container, region),
+    ):
+        assert image.mode == source.mode == ("L" if grey else "RGB")
+        np.testing.assert_array_equal(np.asarray(image), np.asarray(source))
+
+
+def test_no_weights_are_loaded_where_nothing_is_corrected(
+    photo: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = replace(encode(photo, rate=4), strength=0, strength_map=None, downscaler="of-tomorrow")
+    monkeypatch.setattr("bbmr_models.reconstruct.load", lambda *_: pytest.fail("weights were loaded"))
+    np.testing.assert_array_equal(pixels(reconstruct_local(container)), pixels(preview(container)))
+    with pytest.raises(ValueError, match="region"):
+        reconstruct_local(container, region=(0, 0, 9999, 1))
+
+
+def test_weights_that_are_asked_for_must_exist_even_then(photo: Picture) -> None:
+    with pytest.raises(UnknownModelError):
+        reconstruct_local(original(photo[:40, :40]), model="no-such-model")
+
+
+def test_a_grey_picture_stays_grey_through_the_network(photo: Picture) -> None:
+    grey = np.asarray(Image.fromarray(photo[:200, :200]).convert("L"))
+    container = replace(encode(np.stack([grey] * 3, axis=-1), rate=4), channels=1)
+    restored = Reconstructor(small_network()).reconstruct(container)
+    assert restored.mode == "L"
+    assert (np.asarray(restored) != np.asarray(preview(container))).any()
+    lit = replace(container, alpha=AlphaPlane(*encode_plane(grey, "png")))
+    image = Reconstructor(small_network()).reconstruct(lit, (10, 20, 30, 40))
+    assert (image.mode, image.size) == ("LA", (30, 40))
+    np.testing.assert_array_equal(np.asarray(image)[..., 1], grey[20:60, 10:40])

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
 from bbmr_client.encoder import encode
 from bbmr_server.engine import Engine
+from bbmr_shared.codecs import encode_plane
 from bbmr_shared.composite import preview
-from bbmr_shared.container import MEDIA_TYPE, Container
+from bbmr_shared.container import MEDIA_TYPE, AlphaPlane, Container, Plane
+from bbmr_shared.grid import BlockGrid
 from bbmr_shared.layout import SIGNATURE, digest
 
 pytestmark = pytest.mark.anyio
@@ -103,6 +107,51 @@ async def test_region_and_max_side(
     assert small.headers["bbmr-model"] == "none"
     assert "network" not in small.headers["server-timing"]
     assert Image.open(io.BytesIO(both.content)).size == (20, 10)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+async def test_an_original_is_answered_without_a_network(
+    make_bench: Callable[..., Any], connect: Any, photo: Image.Image, mode: str
+) -> None:
+    source = io.BytesIO()
+    photo.convert(mode).save(source, "JPEG", quality=70)
+    made = Container(
+        *photo.size,
+        np.ones(BlockGrid(*photo.size).shape, np.uint8),
+        (Plane(1, "jpeg", source.getvalue()),),
+        original=True,
+        strength=0,
+        channels=1 if mode == "L" else 3,
+        dpi=(300.0, 300.0),
+        model="weights-that-nobody-has",
+    )
+    bench = make_bench()
+    calls = bench.network.calls
+    async with connect(bench) as client:
+        response = await client.post("/reconstruct", content=made.to_bytes(), headers=HEADERS)
+        part = await client.post("/reconstruct?region=9,8,50,60", content=made.to_bytes(), headers=HEADERS)
+        asked = await client.post("/reconstruct?model=light", content=made.to_bytes(), headers=HEADERS)
+    assert (response.status_code, response.headers["bbmr-model"]) == (200, "none")
+    picture, expected = Image.open(io.BytesIO(response.content)), Image.open(source)
+    assert picture.mode == expected.mode == mode
+    assert picture.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    assert ImageChops.difference(picture, expected).getbbox() is None
+    cut = Image.open(io.BytesIO(part.content))
+    assert ImageChops.difference(cut, expected.crop((9, 8, 59, 68))).getbbox() is None
+    assert asked.headers["bbmr-model"] == "light"
+    assert bench.network.calls == calls + 1
+
+
+async def test_grey_with_alpha_is_answered_as_such(
+    make_bench: Callable[..., Any], connect: Any, container: Container, photo: Image.Image
+) -> None:
+    alpha = AlphaPlane(*encode_plane(np.asarray(photo.convert("L")), "avif", quality=60))
+    made = replace(container, channels=1, alpha=alpha)
+    async with connect(make_bench()) as client:
+        response = await client.post("/reconstruct", content=made.to_bytes(), headers=HEADERS)
+    picture = Image.open(io.BytesIO(response.content))
+    assert picture.mode == "LA"
+    assert ImageChops.difference(picture, preview(made)).getbbox() is None
 
 
 @pytest.mark.parametrize(
