@@ -23,6 +23,8 @@ from bbmr_shared.planes import keep_blocks, pad
 from .allocate import allocate
 from .distortion import bicubic_distortion
 from .downscale import bicubic_planes
+from .metadata import check_metadata
+from .original import smaller
 from .photo import Photo, load_photo
 from .predict import coefficients, predict
 
@@ -44,6 +46,9 @@ def encode(
     model: str | None = DEFAULT_MODEL,
     effort: int = 4,
     block: int = BLOCK,
+    metadata: str = "all",
+    alpha_quality: int | None = None,
+    keep_smaller: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Container:
     """Encode a photo at an overall downscale rate, each block at a rate of its own.
@@ -59,6 +64,11 @@ def encode(
         model: name of the weights that the container asks for.
         effort: 0 (fast) … 9 (small), of the plane codec.
         block: side of a block in pixels.
+        metadata: "all": EXIF, XMP, ICC profile and pixels per inch are kept; "icc": only the profile; "none":
+            nothing, and the colours are brought to sRGB first.
+        alpha_quality: 0 … 100 codes the alpha channel as lossy AVIF; without it, it is lossless.
+        keep_smaller: where the file the photo comes from has fewer bytes than the container would have, the
+            container carries that file as it is. What it says about that is in `original.notes`.
 
     Raises:
         UsageError: an option is out of its range, or the palette cannot meet the rate.
@@ -67,7 +77,11 @@ def encode(
     palette = _check(rate, rates, uniform, codec, downscaler, effort)
     if distortion not in DISTORTIONS:
         raise UsageError(f"the distortion is {' or '.join(DISTORTIONS)}, not {distortion}")
-    photo = image if isinstance(image, Photo) else load_photo(image, limits)
+    if alpha_quality is not None and not 0 <= alpha_quality <= 100:
+        raise UsageError(f"the quality of the alpha channel is 0 to 100, not {alpha_quality}")
+    check_metadata(metadata)
+    source = image if isinstance(image, Photo) else load_photo(image, limits)
+    photo = source.keeping(metadata)
     grid = _grid(photo, block)
     padded = pad(photo.rgb, grid)
     strength = None
@@ -78,20 +92,23 @@ def encode(
         planes = bicubic_planes(padded, RATES)
         fit = coefficients(model) if model and distortion == "network" else None
         rate_map, strength = choose_rates(padded, planes, palette, rate, grid, fit)
-    return Container(
+    container = Container(
         width=grid.width,
         height=grid.height,
         block=grid.block,
         rate_map=rate_map,
-        planes=_code(planes, rate_map, grid, codec, effort),
-        alpha=None if photo.alpha is None else AlphaPlane(*encode_plane(photo.alpha, codec, effort=effort)),
+        planes=_code(planes, rate_map, grid, codec, effort, photo.grey),
+        alpha=None if photo.alpha is None else _code_alpha(photo.alpha, codec, effort, alpha_quality),
         icc=photo.icc,
         exif=photo.exif,
         xmp=photo.xmp,
+        dpi=photo.dpi,
+        channels=1 if photo.grey else 3,
         downscaler=downscaler,
         model=model,
         strength_map=None if strength is None or (strength == FULL_STRENGTH).all() else strength,
     )
+    return smaller(source, container, metadata) if keep_smaller else container
 
 
 def choose_rates(
@@ -170,9 +187,17 @@ def _code(
     grid: BlockGrid,
     codec: str,
     effort: int,
+    grey: bool,
 ) -> tuple[Plane, ...]:
     coded = []
     for rate in sorted({int(rate) for rate in np.unique(rate_map)}, reverse=True):
-        name, data = encode_plane(keep_blocks(planes[rate], rate, rate_map, grid), codec, effort=effort)
+        samples = keep_blocks(planes[rate], rate, rate_map, grid)
+        name, data = encode_plane(samples[..., 0] if grey else samples, codec, effort=effort)
         coded.append(Plane(rate, name, data))
     return tuple(coded)
+
+
+def _code_alpha(alpha: NDArray[np.uint8], codec: str, effort: int, quality: int | None) -> AlphaPlane:
+    if quality is None:
+        return AlphaPlane(*encode_plane(alpha, codec, effort=effort))
+    return AlphaPlane(*encode_plane(alpha, "avif", quality=quality))

@@ -6,6 +6,7 @@ In: a container and the size of its file. Out: pydantic models with the names th
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ class EncodeReport(BaseModel):
     """`pixels`: low-resolution samples kept, Σ padded block area / rate²; `overall_rate`: √(padded area / pixels).
 
     `rates`: how many blocks have each rate, 0 included. `bpp`: bits of the whole file per pixel of the picture.
+    `original`: the container carries the photo's file as it is. `warnings`: what of the photo is not kept.
     """
 
     width: int
@@ -38,6 +40,8 @@ class EncodeReport(BaseModel):
     overall_rate: float
     rates: dict[str, int]
     planes: list[PlaneReport]
+    original: bool
+    warnings: list[str]
     seconds: float
 
 
@@ -57,8 +61,11 @@ class InfoReport(BaseModel):
     grid: tuple[int, int]
     rates: dict[str, int]
     planes: list[PlaneReport]
+    original: bool
     coding_errors: dict[str, int]
+    channels: int
     alpha: bool
+    dpi: tuple[float, float] | None
     icc_bytes: int
     exif_bytes: int
     xmp_bytes: int
@@ -71,10 +78,18 @@ class InfoReport(BaseModel):
 
 
 def encode_report(
-    container: Container, size: int, seconds: float, quality: int | None = None
+    container: Container,
+    size: int,
+    seconds: float,
+    quality: int | None = None,
+    warnings: Sequence[str] = (),
 ) -> EncodeReport:
-    """size: bytes of the file; seconds: time from the decoded photo to the bytes."""
-    return EncodeReport(**_common(container, size, quality), seconds=round(seconds, 3))
+    """size: bytes of the file; seconds: time from the decoded photo to the bytes; warnings: notes of the photo."""
+    return EncodeReport(
+        **_common(container, size, quality),
+        warnings=list(warnings),
+        seconds=round(seconds, 3),
+    )
 
 
 def info_report(container: Container, size: int) -> InfoReport:
@@ -84,7 +99,9 @@ def info_report(container: Container, size: int) -> InfoReport:
         block=container.block,
         grid=container.grid.shape,
         coding_errors={str(rate): error for rate, error in container.coding_errors.items()},
+        channels=container.channels,
         alpha=container.alpha is not None,
+        dpi=container.dpi,
         icc_bytes=len(container.icc or b""),
         exif_bytes=len(container.exif or b""),
         xmp_bytes=len(container.xmp or b""),
@@ -131,4 +148,5 @@ def _common(container: Container, size: int, quality: int | None) -> dict[str, A
             )
             for plane in container.planes
         ],
+        "original": container.original,
     }

@@ -38,7 +38,8 @@ def test_the_json_report_is_true(run: Run, photo: Path, tmp_path: Path) -> None:
     container = Container.from_bytes(data)
     assert outcome.err == ""
     assert set(told) == {
-        *("width", "height", "bytes", "bpp", "pixels", "overall_rate", "rates", "planes", "seconds")
+        *("width", "height", "bytes", "bpp", "pixels", "overall_rate", "rates", "planes", "seconds"),
+        *("original", "warnings"),
     }
     assert (told["width"], told["height"], told["bytes"]) == (300, 200, len(data))
     assert told["bpp"] == pytest.approx(8 * len(data) / 60_000, abs=1e-5)

@@ -254,10 +254,11 @@ class TestMetadata:
         packet = b"<x:xmpmeta>something</x:xmpmeta>"
         assert load_photo(coded(Image.new("RGB", (32, 32)), format, xmp=packet)).xmp == packet
 
-    def test_too_much_of_it_is_refused(self) -> None:
+    def test_too_much_of_it_is_left_out(self) -> None:
         limits = replace(DEFAULT_LIMITS, max_xmp_bytes=10)
-        with pytest.raises(LimitExceededError, match="XMP packet has 11 bytes"):
-            load_photo(coded(Image.new("RGB", (32, 32)), "JPEG", xmp=b"x" * 11), limits)
+        photo = load_photo(coded(Image.new("RGB", (32, 32)), "JPEG", xmp=b"x" * 11), limits)
+        assert photo.xmp is None
+        assert photo.notes == ("its XMP packet has 11 bytes, at most 10 are kept: it is left out",)
 
 
 class TestRefused:

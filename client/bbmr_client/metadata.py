@@ -1,0 +1,139 @@
+"""Metadata: what a picture file says beside its pixels, and how much of it is kept.
+
+In: a Pillow image, decoded. Out: EXIF, XMP and pixels per inch as a container carries them. What cannot be read or is
+too large is left out with a note; it is never a reason to refuse the picture.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from PIL import Image
+
+from bbmr_shared.errors import UsageError
+from bbmr_shared.limits import MAX_DPI, Limits
+
+from . import exif as exif_block
+from .pixels import TURNED
+
+METADATA = ("all", "icc", "none")
+"""What can be kept: everything; the ICC profile alone; nothing, with the colours brought to sRGB first."""
+
+CENTIMETRES_PER_INCH = 2.54
+_XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:\s*=\s*["\']|>))\s*[2-8]')
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """exif: the TIFF block without the "Exif" marker, orientation 1; dpi: pixels per inch across and down."""
+
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def check_metadata(metadata: str) -> None:
+    """Raise `UsageError` unless `metadata` is one of `METADATA`."""
+    if metadata not in METADATA:
+        raise UsageError(f"the metadata to keep are {', '.join(METADATA)}, not {metadata}")
+
+
+def read_orientation(image: Image.Image) -> int:
+    """The EXIF orientation (2 … 8) still to be applied, 1 where there is none.
+
+    As Pillow does, XMP is asked where EXIF says nothing. In JPEG XL the codestream says how it lies and the decoder
+    has seen to it; its EXIF says nothing (ISO/IEC 18181-2, 9.6), unless the file is a JPEG in disguise, which the
+    plugin restores as it was.
+    """
+    if image.format == "JXL" and not getattr(image, "jpeg", False):
+        return 1
+    try:
+        value = image.getexif().get(exif_block.ORIENTATION, 1)
+    except Exception:  # a damaged block raises what it likes
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], limits: Limits) -> Metadata:
+    """Everything but the ICC profile; `size` is (width, height) of the upright picture."""
+    notes: list[str] = []
+    exif = _small("EXIF block", _exif(image, orientation, size, notes), limits.max_exif_bytes, notes)
+    xmp = _small("XMP packet", _xmp(image), limits.max_xmp_bytes, notes)
+    dpi = _density(image)
+    if dpi is not None and orientation in TURNED:
+        dpi = dpi[1], dpi[0]
+    return Metadata(exif, xmp, dpi, tuple(notes))
+
+
+def _small(what: str, block: bytes | None, most: int, notes: list[str]) -> bytes | None:
+    if block is None or len(block) <= most:
+        return block
+    notes.append(f"its {what} has {len(block)} bytes, at most {most} are kept: it is left out")
+    return None
+
+
+def _exif(image: Image.Image, orientation: int, size: tuple[int, int], notes: list[str]) -> bytes | None:
+    try:
+        raw = _raw_exif(image)
+        block = exif_block.upright(raw, orientation != 1, size)
+    except Exception:  # Pillow raises what it likes
+        raw, block = b"?", None
+    if raw and block is None:
+        notes.append("its EXIF block is damaged and is left out")
+    return block
+
+
+def _raw_exif(image: Image.Image) -> bytes | None:
+    raw = image.info.get("exif")
+    if isinstance(raw, bytes) and raw:
+        return raw
+    tags = image.getexif()
+    for structural in exif_block.TIFF_LAYOUT_TAGS & set(tags):
+        del tags[structural]
+    return tags.tobytes() if len(tags) else None
+
+
+def _xmp(image: Image.Image) -> bytes | None:
+    raw = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    if isinstance(raw, tuple):
+        raw = raw[0]
+    if isinstance(raw, str):
+        raw = raw.encode("utf-8", "replace")
+    if not isinstance(raw, bytes) or not raw:
+        return None
+    return _XMP_ORIENTATION.sub(rb"\g<1>1", raw)
+
+
+def _density(image: Image.Image) -> tuple[float, float] | None:
+    """Pixels per inch, as the file stores the picture.
+
+    Not always `info["dpi"]`: Pillow makes 72 of a JPEG whose EXIF names no resolution, and 1 of such a TIFF.
+    """
+    info = image.info
+    if image.format in {"JPEG", "MPO"}:
+        unit, density = info.get("jfif_unit", 0), info.get("jfif_density")
+        if unit in (1, 2) and density is not None:
+            return _sane(density, CENTIMETRES_PER_INCH if unit == 2 else 1.0)
+    elif image.format == "TIFF" and exif_block.X_RESOLUTION not in getattr(image, "tag_v2", {}):
+        return None
+    elif "dpi" in info:
+        return _sane(info["dpi"])
+    try:
+        tags = image.getexif()
+        density = tags[exif_block.X_RESOLUTION], tags[exif_block.Y_RESOLUTION]
+        unit = tags.get(exif_block.RESOLUTION_UNIT, 2)
+    except Exception:  # not there, or damaged
+        return None
+    return _sane(density, CENTIMETRES_PER_INCH if unit == 3 else 1.0) if unit in (2, 3) else None
+
+
+def _sane(density: object, factor: float = 1.0) -> tuple[float, float] | None:
+    """Two numbers that a container takes, to a hundredth: PNG counts per metre, and 300 is 299.9994 there."""
+    try:
+        x, y = (round(float(value) * factor, 2) for value in density)  # type: ignore[attr-defined]
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+    return (x, y) if all(math.isfinite(value) and 0 < value <= MAX_DPI for value in (x, y)) else None

@@ -1,0 +1,66 @@
+"""Whether a PNG holds all of its picture: Pillow takes one whose deflate stream ends early for a whole one.
+
+In: the bytes of a file and the image opened from them. Out: nothing, or `PictureError`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from PIL import Image
+
+from bbmr_shared.errors import PictureError
+
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""Colour type → samples a pixel (PNG, third edition, 11.2.1)."""
+
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""(left, top, step across, step down) of the passes of an interlaced PNG."""
+
+_STEP = 1 << 20
+
+
+def check_whole(data: bytes, image: Image.Image) -> None:
+    """Raise `PictureError` where this is a PNG and its rows end before its header says they do."""
+    if image.format != "PNG":
+        return
+    expected = _stream_bytes(data)
+    found, stream = 0, zlib.decompressobj()
+    try:
+        for body in _image_data(data):
+            rest = body
+            while rest and found < expected and not stream.eof:
+                found += len(stream.decompress(rest, _STEP))
+                rest = stream.unconsumed_tail
+        while found < expected and not stream.eof:
+            more = len(stream.decompress(b"", _STEP))
+            if not more:
+                break
+            found += more
+    except zlib.error as error:
+        raise PictureError(f"the picture is damaged ({error})") from None
+    if found < expected:
+        raise PictureError(f"the picture is cut short: {found} of {expected} bytes of its rows are there")
+
+
+def _stream_bytes(data: bytes) -> int:
+    width, height, depth, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", data, 16)
+    bits = depth * _CHANNELS.get(colour, 1)
+    passes = _ADAM7 if interlace else ((0, 0, 1, 1),)
+    total = 0
+    for left, top, across, down in passes:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            total += rows * (1 + (columns * bits + 7) // 8)
+    return total
+
+
+def _image_data(data: bytes) -> Iterator[bytes]:
+    at, view = 8, memoryview(data)
+    while at + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"IDAT":
+            yield bytes(view[at + 8 : at + 8 + size])
+        at += 12 + size
