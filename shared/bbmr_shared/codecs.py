@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
+from .avif import probe_avif
 from .errors import LimitExceededError, PlaneError, UnsupportedContainerError, UsageError, one_line
-from .jpeg import probe_jpeg
+from .jpeg import bare_jpeg, probe_jpeg
 from .limits import AVIF_MAX_SIDE, JPEG_MAX_SIDE, PNG_MAX_SIDE, WEBP_MAX_SIDE
-from .probe import Facts, check_png_stream, probe_avif, probe_png, probe_webp
+from .probe import Facts, bare_png, check_png_stream, probe_png, probe_webp
 
 Samples = NDArray[np.uint8]
 KNOWN_BUT_ABSENT = frozenset({"jxl"})
@@ -63,6 +64,8 @@ class PlaneCodec:
     write: Callable[[Image.Image, EncodeOptions], bytes] | None
     facts: Callable[[bytes], Facts]
     open: Callable[[io.BytesIO], ImageFile.ImageFile]
+    bare: Callable[[bytes], bytes] = bytes
+    """Takes off what decoding does not need, where reading it could cost more than the picture."""
 
 
 def get_codec(name: str) -> PlaneCodec:
@@ -181,7 +184,7 @@ def _load(data: bytes, codec: str, size: tuple[int, int]) -> Image.Image:
     if row.name == "png":
         check_png_stream(data, facts)
     try:
-        image = row.open(io.BytesIO(data))
+        image = row.open(io.BytesIO(row.bare(data)))
         image.load()
     except Image.DecompressionBombError as error:
         raise LimitExceededError(f"a {codec} plane is too large ({one_line(error)})") from None
@@ -219,11 +222,15 @@ CODECS: dict[str, PlaneCodec] = {
         PlaneCodec(
             "webp", "WEBP", True, WEBP_MAX_SIDE, _write_webp, probe_webp, WebPImagePlugin.WebPImageFile
         ),
-        PlaneCodec("png", "PNG", True, PNG_MAX_SIDE, _write_png, probe_png, PngImagePlugin.PngImageFile),
+        PlaneCodec(
+            "png", "PNG", True, PNG_MAX_SIDE, _write_png, probe_png, PngImagePlugin.PngImageFile, bare_png
+        ),
         PlaneCodec(
             "avif", "AVIF", False, AVIF_MAX_SIDE, _write_avif, probe_avif, AvifImagePlugin.AvifImageFile
         ),
-        PlaneCodec("jpeg", "JPEG", False, JPEG_MAX_SIDE, None, probe_jpeg, JpegImagePlugin.JpegImageFile),
+        PlaneCodec(
+            "jpeg", "JPEG", False, JPEG_MAX_SIDE, None, probe_jpeg, JpegImagePlugin.JpegImageFile, bare_jpeg
+        ),
     )
 }
 """Every plane codec by name. "jxl" is a reserved name that is not built in."""

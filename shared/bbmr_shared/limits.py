@@ -40,6 +40,16 @@ JPEG_MAX_DPI = 65_535
 """Most pixels per inch that a JPEG can name: 16 bits."""
 JPEG_MAX_SCANS = 100
 """Scans of a progressive JPEG, each of which goes over the whole picture; encoders write about 10."""
+AVIF_MAX_ITEMS = 1024
+"""Items of an AVIF file, and pieces of one: libavif takes time by their square. A grid of tiles has a few hundred."""
+AVIF_MAX_BOXES = 4096
+"""Boxes in one place of an AVIF file, and OBUs of its AV1 data."""
+AVIF_MAX_REFERENCES = 64 * KIB
+"""Bytes of the references between the items of an AVIF file."""
+AVIF_MAX_FRAMES = 8
+"""AV1 frames of one item, which are all decoded to show one: layers, normally one."""
+AVIF_SPARE_SAMPLES = 1 << 20
+"""Coded samples of all items beyond four times the picture: tiles at the borders, alpha, a small picture beside it."""
 MAX_CHUNKS = 1 << 16
 """Chunks of a PNG or WebP, or segments of a JPEG."""
 INFLATE_STEP = MIB

@@ -1,24 +1,22 @@
 """What a coded picture says it is, read from its headers alone, without decoding or allocating it.
 
-In: the bytes of a PNG, WebP or AVIF file. Out: `Facts`, or `PlaneError` where the file is not whole or not
+In: the bytes of a PNG or WebP file. Out: `Facts`, or `PlaneError` where the file is not whole or not
 of that format. PNG and WebP are walked chunk by chunk here, because Pillow allocates WebP's canvas when it
 opens a file, and takes a PNG whose deflate stream ends early for a whole one.
 """
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from PIL import AvifImagePlugin, Image
-
-from .errors import LimitExceededError, PlaneError, one_line
+from .errors import PlaneError
 from .limits import INFLATE_STEP, MAX_CHUNKS
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_NEEDED = (b"IHDR", b"IDAT", b"IEND")
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,16 @@ def check_png_stream(data: bytes, facts: Facts) -> None:
         raise PlaneError(f"a png plane does not hold exactly {facts.width}×{facts.height} samples")
 
 
+def bare_png(data: bytes) -> bytes:
+    """The same picture without what decoding does not need: Pillow inflates profiles and texts, each on its own."""
+    parts, at = [PNG_SIGNATURE], len(PNG_SIGNATURE)
+    for kind, body in _png_chunks(data):
+        start, at = at, at + 12 + len(body)
+        if kind in PNG_NEEDED:
+            parts.append(data[start:at])
+    return b"".join(parts)
+
+
 def probe_webp(data: bytes) -> Facts:
     """A WebP file, simple or extended, that is as long as its RIFF header says."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
@@ -102,18 +110,6 @@ def probe_webp(data: bytes) -> Facts:
     if frame is None or (canvas and (canvas.width, canvas.height) != (frame.width, frame.height)):
         raise PlaneError("a webp plane does not hold exactly one picture of its own size")
     return Facts(frame.width, frame.height, "RGBA" if alpha else frame.mode)
-
-
-def probe_avif(data: bytes) -> Facts:
-    """An AVIF file that libavif can parse; its boxes are read, no picture is decoded."""
-    try:
-        image = AvifImagePlugin.AvifImageFile(io.BytesIO(data))
-        frames = int(getattr(image, "n_frames", 1))
-        return Facts(image.width, image.height, image.mode, frames)
-    except Image.DecompressionBombError as error:
-        raise LimitExceededError(f"an avif plane is too large ({error})") from None
-    except Exception as error:
-        raise PlaneError(f"an avif plane cannot be read ({one_line(error)})") from None
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:

@@ -1,0 +1,306 @@
+"""What an AVIF file says it is, read box by box before libavif sees it.
+
+In: the bytes of an AVIF file. Out: `Facts`, or `PlaneError`. libavif searches its list of items once for every
+item (60,000 of them take seconds), decodes whatever size the AV1 data has and scales it to the size that the boxes
+declare, and decodes every frame of an item to show one. So the boxes and the AV1 headers are walked here first.
+
+Sources: ISO/IEC 14496-12 (boxes), 23008-12 (items), AV1 specification 5.3 to 5.9 (OBUs), AVIF specification 1.1.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from PIL import AvifImagePlugin
+
+from .errors import PlaneError, one_line
+from .limits import AVIF_MAX_BOXES, AVIF_MAX_FRAMES, AVIF_MAX_ITEMS, AVIF_MAX_REFERENCES, AVIF_SPARE_SAMPLES
+from .probe import Facts
+
+SEQUENCE_HEADER, FRAME_HEADER, FRAME = 1, 3, 6
+LONGEST_SEQUENCE = 512
+"""More bytes than the part of a sequence header before its frame size can have."""
+CODED = b"av01"
+DAMAGED = "an avif plane is damaged"
+
+Size = tuple[int, int]
+
+
+@dataclass
+class _Meta:
+    """The boxes of "meta" that say which items there are, where they lie and how large they are."""
+
+    primary: int = -1
+    kinds: dict[int, bytes] = field(default_factory=dict)
+    extents: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
+    """Item → (construction method, offset, length) of its pieces; length 0: to the end."""
+    sizes: list[Size | None] = field(default_factory=list)
+    """The size that each property declares, or None for one of another kind."""
+    properties: dict[int, list[int]] = field(default_factory=dict)
+    data: memoryview = field(default_factory=lambda: memoryview(b""))
+
+    def size(self, item: int) -> Size:
+        """The size that the boxes declare for an item."""
+        found = [self.sizes[at - 1] for at in self.properties.get(item, ()) if 0 < at <= len(self.sizes)]
+        sizes = [size for size in found if size is not None]
+        if len(sizes) != 1:
+            raise PlaneError(f"{DAMAGED} (a picture in it has no size of its own)")
+        return sizes[0]
+
+
+def probe_avif(data: bytes) -> Facts:
+    """An AVIF file that libavif can parse, and whose coded pictures are bounded by its own size.
+
+    The boxes are few; every coded picture in it has at most the size that its box declares, and few frames; all of
+    them together are at most four times the picture.
+    """
+    try:
+        width, height, frames = _check_boxes(data)
+    except IndexError:
+        raise PlaneError(f"{DAMAGED} (a box ends early)") from None
+    if frames != 1:
+        return Facts(width, height, "RGB", frames)
+    try:
+        image = AvifImagePlugin.AvifImageFile(io.BytesIO(data))
+        return Facts(image.width, image.height, image.mode, int(getattr(image, "n_frames", 1)))
+    except Exception as error:
+        raise PlaneError(f"an avif plane cannot be read ({one_line(error)})") from None
+
+
+def _check_boxes(data: bytes) -> tuple[int, int, int]:
+    """Width, height and frames; raises `IndexError` where a box or an OBU ends early."""
+    view = memoryview(data)
+    boxes = list(_boxes(view))
+    kinds = [kind for kind, _ in boxes]
+    if not boxes or kinds[0] != b"ftyp":
+        raise PlaneError("an avif plane does not start as AVIF does")
+    if kinds.count(b"meta") != 1:
+        raise PlaneError(f"{DAMAGED} (it holds no picture, or more than one)")
+    meta = _meta(boxes[kinds.index(b"meta")][1])
+    width, height = meta.size(meta.primary)
+    if b"moov" in kinds:
+        return width, height, 2
+    spare = 4 * width * height + AVIF_SPARE_SAMPLES
+    for item, kind in meta.kinds.items():
+        if kind == CODED:
+            size = meta.size(item)
+            spare -= size[0] * size[1]
+            if spare < 0:
+                raise PlaneError("an avif plane holds more coded pictures than its size needs")
+            _check_av1(_payload(view, meta, item), size)
+    return width, height, 1
+
+
+def _boxes(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    at = 0
+    for _ in range(AVIF_MAX_BOXES):
+        if at == len(view):
+            return
+        size, start = _number(view, at, 4), at + 8
+        if size == 1:
+            size, start = _number(view, at + 8, 8), at + 16
+        end = at + size if size else len(view)
+        if end < start or end > len(view):
+            raise PlaneError(f"{DAMAGED} (a box is longer than what holds it)")
+        yield bytes(view[at + 4 : at + 8]), view[start:end]
+        at = end
+    raise PlaneError(f"an avif plane has more than {AVIF_MAX_BOXES} boxes in one place")
+
+
+def _meta(body: memoryview) -> _Meta:
+    meta = _Meta()
+    seen: set[bytes] = set()
+    for kind, box in _boxes(body[4:]):
+        if kind in seen:
+            raise PlaneError(f"{DAMAGED} (a box comes twice)")
+        seen.add(kind)
+        if kind == b"pitm":
+            meta.primary = _number(box, 4, 4 if box[0] else 2)
+        elif kind == b"iinf":
+            wide = 4 if box[0] else 2
+            _few(_number(box, 4, wide))
+            for _, entry in _boxes(box[4 + wide :]):
+                size = 4 if entry[0] > 2 else 2
+                item = _number(entry, 4, size)
+                if item in meta.kinds:
+                    raise PlaneError(f"{DAMAGED} (an item comes twice)")
+                meta.kinds[item] = bytes(entry[6 + size : 10 + size])
+        elif kind == b"iloc":
+            _locations(box, meta)
+        elif kind == b"iprp":
+            _properties(box, meta)
+        elif kind == b"iref" and len(box) > AVIF_MAX_REFERENCES:
+            raise PlaneError(f"an avif plane has more than {AVIF_MAX_REFERENCES} bytes of references")
+        elif kind == b"idat":
+            meta.data = box
+    _few(len(meta.kinds))
+    return meta
+
+
+def _locations(box: memoryview, meta: _Meta) -> None:
+    version = box[0]
+    offset_size, length_size = box[4] >> 4, box[4] & 15
+    base_size, index_size = box[5] >> 4, box[5] & 15 if version else 0
+    wide = 4 if version == 2 else 2
+    count, at = _number(box, 6, wide), 6 + wide
+    for _ in range(_few(count)):
+        item, at = _number(box, at, wide), at + wide
+        method = 0
+        if version:
+            method, at = _number(box, at, 2) & 15, at + 2
+        base, at = _number(box, at + 2, base_size), at + 2 + base_size
+        pieces, at = _number(box, at, 2), at + 2
+        extents = []
+        for _ in range(_few(pieces)):
+            at += index_size
+            offset, at = _number(box, at, offset_size), at + offset_size
+            length, at = _number(box, at, length_size), at + length_size
+            extents.append((method, base + offset, length))
+        if item in meta.extents:
+            raise PlaneError(f"{DAMAGED} (an item lies in two places)")
+        meta.extents[item] = extents
+
+
+def _properties(body: memoryview, meta: _Meta) -> None:
+    boxes = list(_boxes(body))
+    if not boxes or boxes[0][0] != b"ipco" or any(kind != b"ipma" for kind, _ in boxes[1:]):
+        raise PlaneError(f"{DAMAGED} (its properties are out of order)")
+    for kind, box in _boxes(boxes[0][1]):
+        meta.sizes.append((_number(box, 4, 4), _number(box, 8, 4)) if kind == b"ispe" else None)
+    for _, box in boxes[1:]:
+        _associations(box, meta)
+
+
+def _associations(box: memoryview, meta: _Meta) -> None:
+    wide, long = 4 if box[0] else 2, box[3] & 1
+    at = 8
+    for _ in range(_few(_number(box, 4, 4))):
+        item, at = _number(box, at, wide), at + wide
+        count, at = box[at], at + 1
+        if item in meta.properties:
+            raise PlaneError(f"{DAMAGED} (an item has its properties twice)")
+        step = 2 if long else 1
+        mask = 0x7FFF if long else 0x7F
+        meta.properties[item] = [_number(box, at + step * i, step) & mask for i in range(count)]
+        at += step * count
+
+
+def _payload(view: memoryview, meta: _Meta, item: int) -> memoryview:
+    pieces = []
+    for method, offset, length in meta.extents.get(item, []):
+        if method > 1:
+            raise PlaneError(f"{DAMAGED} (an item is made of others)")
+        source = meta.data if method else view
+        end = offset + length if length else len(source)
+        if offset > len(source) or end > len(source):
+            raise PlaneError("an avif plane is truncated")
+        pieces.append(source[offset:end])
+    if sum(map(len, pieces)) > len(view):
+        raise PlaneError(f"{DAMAGED} (the pieces of an item overlap)")
+    return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+
+
+def _check_av1(data: memoryview, size: Size) -> None:
+    """Every sequence header is for pictures of at most `size`, and there are few frames."""
+    at = frames = sequences = 0
+    for _ in range(AVIF_MAX_BOXES):
+        if at >= len(data):
+            break
+        head = data[at]
+        kind, at = head >> 3 & 15, at + (2 if head & 4 else 1)
+        length = len(data) - at
+        if head & 2:
+            length, at = _leb128(data, at)
+        if at + length > len(data):
+            raise PlaneError(f"{DAMAGED} (its AV1 data ends early)")
+        if kind == SEQUENCE_HEADER:
+            sequences += 1
+            _check_sequence(bytes(data[at : at + min(length, LONGEST_SEQUENCE)]), size)
+        frames += kind in (FRAME_HEADER, FRAME)
+        at += length
+    else:
+        raise PlaneError(f"an avif plane has more than {AVIF_MAX_BOXES} OBUs")
+    if not sequences or frames > AVIF_MAX_FRAMES:
+        raise PlaneError(f"{DAMAGED} (its AV1 data holds no picture, or more than {AVIF_MAX_FRAMES} frames)")
+
+
+def _check_sequence(data: bytes, size: Size) -> None:
+    """The largest frame that this sequence header allows: a frame may say any number of as many bits."""
+    bits = _Bits(data)
+    bits.take(3 + 1)
+    if bits.take(1):  # reduced_still_picture_header
+        bits.take(5)
+    else:
+        _skip_operating_points(bits)
+    wide, high = bits.take(4) + 1, bits.take(4) + 1
+    declared = bits.take(wide) + 1, bits.take(high) + 1
+    if declared[0] > size[0] or declared[1] > size[1]:
+        raise PlaneError(
+            f"an avif plane is coded as {declared[0]}×{declared[1]} where {size[0]}×{size[1]} is declared"
+        )
+    if 1 << wide > 2 * declared[0] or 1 << high > 2 * declared[1]:
+        raise PlaneError("an avif plane leaves room for frames above its size")
+
+
+def _skip_operating_points(bits: _Bits) -> None:
+    """AV1 5.5.1, up to frame_width_bits_minus_1."""
+    decoder_model = 0
+    delay_bits = 0
+    if bits.take(1):  # timing_info
+        bits.take(64)
+        if bits.take(1):  # equal_picture_interval: uvlc
+            zeros = 0
+            while not bits.take(1):
+                zeros += 1
+            bits.take(zeros)
+        decoder_model = bits.take(1)
+        if decoder_model:
+            delay_bits = bits.take(5) + 1
+            bits.take(32 + 5 + 5)
+    initial_display = bits.take(1)
+    for _ in range(bits.take(5) + 1):
+        bits.take(12)
+        if bits.take(5) > 7:
+            bits.take(1)
+        if decoder_model and bits.take(1):
+            bits.take(2 * delay_bits + 1)
+        if initial_display and bits.take(1):
+            bits.take(4)
+
+
+class _Bits:
+    """Bits of a short header, most significant first. Raises `IndexError` at its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._value = int.from_bytes(data, "big")
+        self._left = 8 * len(data)
+
+    def take(self, count: int) -> int:
+        self._left -= count
+        if self._left < 0:
+            raise IndexError
+        return self._value >> self._left & ((1 << count) - 1)
+
+
+def _leb128(data: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for place in range(8):
+        byte = data[at + place]
+        value |= (byte & 127) << 7 * place
+        if byte < 128:
+            return value, at + place + 1
+    raise PlaneError(f"{DAMAGED} (a length has no end)")
+
+
+def _number(data: memoryview, at: int, size: int) -> int:
+    if at + size > len(data):
+        raise IndexError
+    return int.from_bytes(data[at : at + size], "big")
+
+
+def _few(count: int) -> int:
+    if count > AVIF_MAX_ITEMS:
+        raise PlaneError(f"an avif plane has more than {AVIF_MAX_ITEMS} items")
+    return count

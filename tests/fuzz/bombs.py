@@ -1,0 +1,80 @@
+"""Pictures that cost more than they show: each is a way to make a decoder work for hours on a small file.
+
+In: a good picture file. Out: the same with something in it that must be refused, or must cost nothing. The times are
+those of Pillow 12 before the reader walked these files itself.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+
+
+def avif_with_size(data: bytes, width: int, height: int) -> bytes:
+    """An AVIF whose box declares another size than its AV1 data has: libavif decodes first, then scales."""
+    at = data.index(b"ispe") + 8
+    return data[:at] + struct.pack(">II", width, height) + data[at + 8 :]
+
+
+def avif_with_items(data: bytes, count: int) -> bytes:
+    """An AVIF with more items, all empty: libavif's time goes with their square (60,000, 1.5 MB: 6 s)."""
+    return _inside(data, b"meta", 4, lambda meta: _inside(meta, b"iinf", 0, lambda iinf: _items(iinf, count)))
+
+
+def jpeg_with_filling(data: bytes, size: int) -> bytes:
+    """A JPEG with `size` bytes of FF before its first marker: Pillow reads them one by one (4 MB: 3.4 s)."""
+    return data[:2] + b"\xff" * size + data[2:]
+
+
+def jpeg_with_segments(data: bytes, count: int) -> bytes:
+    """A JPEG with empty segments: Pillow keeps each of them (a million, 4 MB: 3.3 s and 137 MB)."""
+    return data[:2] + b"\xff\xe1\0\2" * count + data[2:]
+
+
+def jpeg_with_scans(progressive: bytes, count: int) -> bytes:
+    """A progressive JPEG whose last scan comes again and again: each goes over the whole picture."""
+    scan = progressive[progressive.rindex(b"\xff\xda") : -2]
+    return progressive[:-2] + scan * count + progressive[-2:]
+
+
+def png_with_chunks(data: bytes, kind: bytes, body: bytes, count: int = 1) -> bytes:
+    """A PNG with chunks after its IHDR."""
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return data[:33] + chunk * count + data[33:]
+
+
+def png_profile(size: int) -> bytes:
+    """The body of an iCCP chunk that inflates to `size` bytes (a thousand of a MiB in 1 MB of PNG: 2 s)."""
+    return b"a\0\0" + zlib.compress(bytes(size), 9)
+
+
+def png_text(size: int) -> bytes:
+    """The body of an iTXt chunk that inflates to `size` bytes."""
+    return b"a\0\1\0\0\0" + zlib.compress(bytes(size), 9)
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    while at < len(data):
+        (size,) = struct.unpack_from(">I", data, at)
+        yield data[at + 4 : at + 8], data[at + 8 : at + size]
+        at += size
+
+
+def _inside(data: bytes, kind: bytes, head: int, change: Callable[[bytes], bytes]) -> bytes:
+    """The boxes of `data` with the body of one of them changed; `head` bytes of it are left as they are."""
+    made = b""
+    for name, body in _boxes(data):
+        changed = body[:head] + change(body[head:]) if name == kind else body
+        made += struct.pack(">I4s", len(changed) + 8, name) + changed
+    return made
+
+
+def _items(iinf: bytes, count: int) -> bytes:
+    (old,) = struct.unpack_from(">H", iinf, 4)
+    entries = b"".join(
+        struct.pack(">I4sIHH4s", 21 + 4, b"infe", 2 << 24, 1000 + number, 0, b"mime") + b"\0a/b\0"
+        for number in range(count)
+    )
+    return iinf[:4] + struct.pack(">H", old + count) + iinf[6:] + entries
