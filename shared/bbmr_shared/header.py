@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -24,7 +24,7 @@ from .wire import check_value
 
 VERSION = 1
 CRITICAL = "!"
-ORIGINAL: Literal["!original"] = "!original"
+ORIGINAL = "!original"
 """The only plane is the source file itself: a reader that does not know that would look for a padded plane."""
 DIGEST_BYTES = 16
 NAME_PATTERN = f"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}"
@@ -87,9 +87,9 @@ class Header(_Open):
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
-    channels: Literal[1, 3] | None = None
+    channels: int | None = Field(default=None, ge=1, le=3)
     dpi: list[Density] | None = Field(default=None, min_length=2, max_length=2)
-    original: Literal[True] | None = Field(default=None, alias="!original")
+    original: bool | None = Field(default=None, alias=ORIGINAL)
 
     @property
     def mode(self) -> str:
@@ -126,6 +126,8 @@ def parse_header(raw: Mapping[str, Any], limits: Limits) -> Header:
         header = Header.model_validate(raw)
     except ValidationError as error:
         raise MalformedContainerError(_first_complaint(error)) from None
+    if header.original is False:
+        raise MalformedContainerError(f"the header field {ORIGINAL}: it is true, or not there")
     _check_limits(header, limits)
     check_together(header)
     return header
