@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from bbmr_shared.errors import BbmrError, LimitExceededError, UsageError
-from bbmr_shared.limits import DEFAULT_LIMITS
+from bbmr_shared.limits import DEFAULT_LIMITS, MAX_DPI
 from bbmr_shared.media import EXTENSION, MEDIA_TYPE, SIGNATURE
 
 if TYPE_CHECKING:
@@ -144,7 +144,10 @@ def _accept(prefix: bytes) -> bool:
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    from dataclasses import replace
+
     from bbmr_client.encoder import encode
+    from bbmr_client.photo import load_photo
 
     options = dict(image.encoderinfo)
     unknown = sorted(set(options) - set(save_options()))
@@ -153,7 +156,11 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         raise TypeError(f"a .bbmr file is not saved with {', '.join(unknown)}; the options are {known}")
     metadata = {key: options.pop(key) for key in METADATA if key in options}
     try:
-        container = encode(_with(image, metadata) if metadata else image, **options)
+        photo = load_photo(_with(image, metadata), options.get("limits", DEFAULT_LIMITS))
+        if "dpi" in metadata:
+            turned = (photo.width, photo.height) != image.size
+            photo = replace(photo, dpi=_density(metadata["dpi"], turned))
+        container = encode(photo, **options)
     except UsageError as error:
         raise ValueError(str(error)) from error
     except BbmrError as error:
@@ -169,27 +176,35 @@ def _save_all(image: Image.Image, file: IO[bytes], filename: str | bytes) -> Non
 
 
 def _with(image: Image.Image, metadata: dict[str, Any]) -> Image.Image:
-    """The same pixels, not copied, with other metadata; what is None or empty there is taken off."""
-    from bbmr_client.exif import TIFF_LAYOUT_TAGS
-
-    other = image._new(image.im)
-    if "exif" not in other.info and "exif" not in metadata:
-        tags = image.getexif()  # of a TIFF file, which has its tags elsewhere
-        for tag in TIFF_LAYOUT_TAGS & set(tags):
-            del tags[tag]
-        metadata = {**metadata, "exif": tags if len(tags) else None}
+    """The same picture, its pixels not copied, with other metadata; what is None or empty there is taken off."""
+    other: Image.Image = object.__new__(type(image))
+    other.__dict__.update(image.__dict__)
+    other.info = dict(image.info)
     for key, value in metadata.items():
         if isinstance(value, Image.Exif):
             value = value.tobytes()
-        elif key == "xmp" and isinstance(value, str):
+        elif isinstance(value, str):
             value = value.encode()
-        elif key == "dpi" and isinstance(value, int | float):
-            value = (value, value)
-        if value:
-            other.info[key] = value
-        else:
-            other.info.pop(key, None)
+        other.info[key] = value or None
+    if "exif" in metadata:  # and neither the tags that were read before nor those of a TIFF file
+        other._exif = Image.Exif()
+        other._exif.load(other.info["exif"] or b"")
+        other._exif._loaded = True
     return other
+
+
+def _density(given: object, turned: bool) -> tuple[float, float] | None:
+    """Pixels per inch across and down the upright picture."""
+    if not given:
+        return None
+    pair = (given, given) if isinstance(given, int | float) else given
+    try:
+        x, y = (float(value) for value in pair)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise ValueError(f"dpi is two numbers, not {given!r}") from None
+    if not all(0 < value <= MAX_DPI for value in (x, y)):
+        raise ValueError(f"dpi is above 0 and at most {MAX_DPI:g}, not {given!r}")
+    return (y, x) if turned else (x, y)
 
 
 Image.register_open(FORMAT, BbmrImageFile, _accept)

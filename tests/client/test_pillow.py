@@ -358,6 +358,26 @@ class TestSaving:
         assert opened(made).getexif()[315] == "someone"
         assert 256 not in opened(made).getexif(), "no tag says how the pixels of the TIFF file lay"
 
+    def test_pixels_per_inch(self, rgb: Rgb, tmp_path: Path) -> None:
+        Image.fromarray(rgb(64, 48)).save(tmp_path / "x.jpg", dpi=(300, 150))
+        with Image.open(tmp_path / "x.jpg") as picture:
+            assert opened(saved(picture)).info["dpi"] == (300, 150)
+            assert opened(saved(picture, dpi=72)).info["dpi"] == (72, 72)
+            assert opened(saved(picture, dpi=(300, 150), exif=exif(6))).info["dpi"] == (150, 300)
+            assert "dpi" not in opened(saved(picture, dpi=None)).info
+            assert "dpi" not in opened(saved(picture, metadata="icc")).info
+            for wrong in ((0, 1), (1,), "much", (float("nan"), 1), (1e9, 1)):
+                with pytest.raises(ValueError, match="dpi"):
+                    saved(picture, dpi=wrong)
+
+    def test_grey_stays_grey(self, rgb: Rgb) -> None:
+        grey = Image.fromarray(rgb(64, 48)).convert("L")
+        again = opened(saved(grey, rate=1))
+        assert again.mode == "L"
+        assert np.array_equal(np.asarray(again), np.asarray(grey))
+        grey.putalpha(Image.linear_gradient("L").resize(grey.size))
+        assert opened(saved(grey, alpha_quality=90)).mode == "LA"
+
     def test_over_the_file_it_came_from(self, rgb: Rgb, tmp_path: Path) -> None:
         path = tmp_path / "x.bbmr"
         Image.fromarray(rgb(64, 48)).save(path, rate=1)
