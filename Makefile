@@ -60,7 +60,8 @@ format: $(STAMP) ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-fuzz: $(STAMP) ## MINUTES=5 of damaged and random containers against the reader
+fuzz: $(STAMP) ## MINUTES=5 of coverage-guided fuzzing: the container reader, and decoding to the preview
+	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip install -q -c requirements.lock -e '.[fuzz]'
 	$(PY) -m tests.fuzz.run --minutes $(MINUTES)
 
 lock: $(STAMP) ## write what is installed in .venv to requirements.lock

@@ -1,87 +1,133 @@
-"""Fuzzes the container reader for a while: `python -m tests.fuzz.run --minutes 5 [--seed 1]`.
+"""Fuzzes both targets for a while, side by side: `python -m tests.fuzz.run --minutes 5 [--result docs/benchmarks]`.
 
-In: minutes and a seed. Out: counts of the outcomes on standard output; exit status 1 and the input in
-`fuzz-findings/` where anything but a declared error came out, or a step took too long or too much memory.
-`--only N` repeats one step.
+In: minutes; needs the extra `fuzz` (`make fuzz` installs it). Out: executions, coverage and findings on standard
+output; exit status 1, and the inputs in `fuzz-findings/`, where anything but a declared error came out or a step
+took too long or too much memory. With `--result` also `fuzz.json` and `fuzz.md` in that folder.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import json
+import os
+import re
+import shutil
+import subprocess
 import sys
-import time
-import traceback
-from collections import Counter
 from pathlib import Path
+from typing import Any
 
-from tests.fuzz.reader import case, check, seeds
+from benchmarks.common import machine, table
 
 FINDINGS = Path("fuzz-findings")
-SLOW_SECONDS = 5.0
-MAX_GROWTH_KIB = 1 << 20
-REPORT_SECONDS = 30.0
+STATISTICS = "statistics.json"
+TARGETS = {
+    "reader": "a container is read, and written again as it was",
+    "preview": "a container is read, decoded and composited",
+}
+GRACE_SECONDS = 60.0
+PROGRESS = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)")
 
 
-def fuzz(seconds: float, seed: int, report: bool = False) -> tuple[Counter[str], list[str]]:
-    """Run for `seconds`; returns the count of every outcome and one line for each finding."""
-    corpus = seeds()
-    outcomes: Counter[str] = Counter()
-    findings: list[str] = []
-    start_memory = _peak_kib()
-    start = reported = time.monotonic()
-    number = 0
-    while time.monotonic() - start < seconds and len(findings) < 10:
-        data = case(seed, number, corpus)
-        began = time.monotonic()
+def fuzz(seconds: float, folder: Path = FINDINGS) -> list[dict[str, Any]]:
+    """Run both targets for `seconds`; returns a row for each: executions, outcomes, coverage, findings."""
+    started = {}
+    for name in TARGETS:
+        place = folder / name
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        log = (place / "log").open("w")
+        command = [sys.executable, "-m", f"tests.fuzz.fuzz_{name}", str(place)]
+        command += [f"-max_total_time={max(round(seconds), 1)}", "-print_final_stats=1"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        started[name] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    rows = []
+    for name, process in started.items():
         try:
-            outcomes[check(data, verify=number % 4 != 0)] += 1
-        except Exception as error:
-            findings.append(_keep(data, seed, number, f"{type(error).__name__}: {error}"))
-            traceback.print_exc()
-        now = time.monotonic()
-        if now - began > SLOW_SECONDS:
-            findings.append(_keep(data, seed, number, f"took {now - began:.1f} s"))
-        if _peak_kib() - start_memory > MAX_GROWTH_KIB:
-            findings.append(_keep(data, seed, number, "memory grew by more than 1 GiB"))
-            break
-        number += 1
-        if report and now - reported > REPORT_SECONDS:
-            reported = now
-            print(f"{now - start:5.0f} s  {number} steps, {len(findings)} findings", file=sys.stderr)
-    return outcomes, findings
+            status = process.wait(seconds + GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = process.wait()
+        rows.append({"target": name, "seconds": round(seconds), **_read(folder / name, status)})
+    return rows
 
 
 def main() -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description="Fuzz the container reader.")
+    parser = argparse.ArgumentParser(description="Fuzz the container reader and the preview.")
     parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--seed", type=int, default=None, help="default: the time")
-    parser.add_argument("--only", type=int, default=None, help="repeat this one step of --seed")
+    parser.add_argument("--result", type=Path, help="Folder for fuzz.json and fuzz.md.")
     arguments = parser.parse_args()
-    seed = int(time.time()) if arguments.seed is None else arguments.seed
-    if arguments.only is not None:
-        print(check(case(seed, arguments.only, seeds()), verify=arguments.only % 4 != 0))
-        return 0
-    print(f"seed {seed}, {arguments.minutes:g} minutes", file=sys.stderr)
-    outcomes, findings = fuzz(arguments.minutes * 60, seed, report=True)
-    for outcome, count in outcomes.most_common():
-        print(f"{count:9d}  {outcome}")
-    print(f"{outcomes.total():9d}  steps, seed {seed}, {len(findings)} findings")
-    for finding in findings:
-        print(finding)
+    rows = fuzz(arguments.minutes * 60)
+    print(_table(rows))
+    findings = [f"{FINDINGS / row['target']}/{finding}" for row in rows for finding in row["findings"]]
+    print("\n".join(findings) or "no findings")
+    if arguments.result:
+        _write(arguments.result, f"make fuzz MINUTES={arguments.minutes:g}", rows)
     return 1 if findings else 0
 
 
-def _keep(data: bytes, seed: int, number: int, what: str) -> str:
-    FINDINGS.mkdir(exist_ok=True)
-    path = FINDINGS / f"{seed}-{number}.bbmr"
-    path.write_bytes(data)
-    return f"{path}: {what} (repeat with --seed {seed} --only {number})"
+def _read(place: Path, status: int) -> dict[str, Any]:
+    log = (place / "log").read_text(errors="replace")
+    held = json.loads((place / STATISTICS).read_text()) if (place / STATISTICS).is_file() else {}
+    progress = PROGRESS.findall(log)
+    edges, features, corpus = map(int, progress[-1]) if progress else (0, 0, 0)
+    executed = re.search(r"number_of_executed_units: (\d+)", log)
+    findings = held.get("findings", [])
+    findings += [f"{path.name}: ended the run" for path in sorted(place.glob("libfuzzer-*"))]
+    if status and not findings:
+        findings = [f"log: the target ended with status {status}"]
+    return {
+        "executions": int(executed[1]) if executed else held.get("executions", 0),
+        "edges": edges,
+        "features": features,
+        "corpus": corpus,
+        "slowest_seconds": held.get("slowest_seconds"),
+        "largest_growth_mib": held.get("largest_growth_mib"),
+        "outcomes": held.get("outcomes", {}),
+        "findings": findings,
+    }
 
 
-def _peak_kib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def _table(rows: list[dict[str, Any]]) -> str:
+    head = [
+        "target",
+        "executions",
+        "a second",
+        "edges",
+        "features",
+        "slowest",
+        "memory of a step",
+        "findings",
+    ]
+    body = [
+        [
+            f"`{row['target']}`: {TARGETS[row['target']]}",
+            f"{row['executions']:,}",
+            f"{row['executions'] / max(row['seconds'], 1):,.0f}",
+            f"{row['edges']:,}",
+            f"{row['features']:,}",
+            f"{1000 * (row['slowest_seconds'] or 0):.0f} ms",
+            f"{row['largest_growth_mib'] or 0:.1f} MiB",
+            str(len(row["findings"])),
+        ]
+        for row in rows
+    ]
+    return table([head, *body])
+
+
+def _write(folder: Path, command: str, rows: list[dict[str, Any]]) -> None:
+    where = machine()
+    held = {"command": command, "machine": where, "targets": rows}
+    (folder / "fuzz.json").write_text(json.dumps(held, indent=1) + "\n")
+    note = (
+        f"`{command}` · {where['date']} · {where['cpu']}, {where['cores']} cores · Python {where['python']}"
+    )
+    text = (
+        "Coverage-guided fuzzing (atheris) of both targets. *Edges* and *features* are libFuzzer's, of the Python code "
+        "of `bbmr_shared`; times are of one step on one core. Only declared errors came out where there are no findings."
+    )
+    (folder / "fuzz.md").write_text(f"{text}\n\n{_table(rows)}\n\n{note}\n")
 
 
 if __name__ == "__main__":

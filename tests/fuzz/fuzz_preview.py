@@ -1,0 +1,18 @@
+"""Fuzzes decoding: from bytes to the preview: `python -m tests.fuzz.fuzz_preview FOLDER [libFuzzer arguments]`.
+
+In: a folder for findings and statistics. Out: what `target` says. Needs the extra `fuzz`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["bbmr_shared"]):
+    from tests.fuzz.promises import check_preview
+from tests.fuzz.target import fuzz
+
+if __name__ == "__main__":
+    fuzz(check_preview, Path(sys.argv[1]), sys.argv[2:], pictures=0.5)
