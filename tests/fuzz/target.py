@@ -44,7 +44,7 @@ def fuzz(promise: Callable[[bytes], str], folder: Path, arguments: list[str], pi
         (places / f"{number:03d}").write_bytes(data)
 
     def mutate(data: bytes, max_size: int, seed: int) -> bytes:
-        return _mutate(bytes(data), max_size, random.Random(seed), corpus, pictures)
+        return _mutate(bytes(data), max_size, random.Random(seed), corpus, pictures)[:max_size]
 
     command = [sys.argv[0], f"-max_len={LONGEST}", "-rss_limit_mb=4096", "-timeout=20", *arguments]
     (folder / "found").mkdir(exist_ok=True)
@@ -73,7 +73,7 @@ def _mutate(data: bytes, max_size: int, rng: random.Random, corpus: list[bytes],
         changed = atheris.Mutate(pictures[at] or b"\0", len(pictures[at]) + 64)
         return with_picture(fields, pictures, at, changed)
     if choice < 0.5 + share / 2:
-        return rng.choice(MUTATIONS)(rng, data, corpus)[:max_size]
+        return rng.choice(MUTATIONS)(rng, data, corpus)
     if taken is None:
         return parts.sealed(atheris.Mutate(data[len(SIGNATURE) : -16] or b"\x80", max_size))
     fields, pictures = taken
