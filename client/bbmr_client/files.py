@@ -51,7 +51,7 @@ def read_file(name: str | Path, *, limit: int, error: type[BbmrError] = FileAcce
     except PermissionError:
         raise error(f"{shown} may not be read: permission denied") from None
     except (OSError, ValueError) as problem:  # ValueError: a name with a zero byte
-        raise error(f"{shown} cannot be read: {_reason(problem)}") from problem
+        raise error(f"{shown} cannot be read: {reason(problem)}") from problem
     if not data:
         raise error(f"{shown} is empty: 0 bytes")
     return data
@@ -90,7 +90,7 @@ def write_file(name: str | Path, data: bytes) -> None:
         if name == STDIO:
             check_output(STDIO)
             _write_all(sys.stdout.buffer, data)
-        elif _is_special(Path(name)):
+        elif is_special(Path(name)):
             with open(name, "wb") as file:
                 _write_all(file, data)
         else:
@@ -99,7 +99,7 @@ def write_file(name: str | Path, data: bytes) -> None:
         raise
     except (OSError, ValueError) as problem:
         shown = "standard output" if name == STDIO else name
-        raise FileAccessError(f"{shown} cannot be written: {_reason(problem)}") from problem
+        raise FileAccessError(f"{shown} cannot be written: {reason(problem)}") from problem
 
 
 @contextlib.contextmanager
@@ -110,9 +110,7 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f".bbmr-{secrets.token_hex(8)}.part")
     try:
-        # Opened by hand and not with tempfile, whose files only their owner may read: here the umask decides.
-        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        with open(handle, "w+b") as file:
+        with new_file(temporary) as file:
             yield file
         if path.exists():
             shutil.copymode(path, temporary)
@@ -121,6 +119,15 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def new_file(path: str | Path) -> BinaryIO:
+    """A file, to be written and read, that must not be there yet.
+
+    Opened by hand and not with tempfile, whose files only their owner may read: here the umask decides.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    return open(os.open(path, flags, 0o666), "w+b")
 
 
 def print_out(text: str) -> None:
@@ -136,7 +143,7 @@ def print_out(text: str) -> None:
     except BrokenPipeError:
         raise
     except (OSError, ValueError) as problem:
-        raise FileAccessError(f"standard output cannot be written: {_reason(problem)}") from problem
+        raise FileAccessError(f"standard output cannot be written: {reason(problem)}") from problem
 
 
 def print_message(text: str) -> None:
@@ -144,6 +151,20 @@ def print_message(text: str) -> None:
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
             print(text, file=sys.stderr, flush=True)
+
+
+def is_special(path: Path) -> bool:
+    """Whether `path` is there and no regular file: a pipe, a device, a folder."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def reason(problem: BaseException) -> str:
+    """What a foreign exception says, as the end of a line of ours."""
+    text = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+    return " ".join(text.split()).lower() if isinstance(problem, OSError) else " ".join(text.split())
 
 
 def _check_name(name: str | Path) -> None:
@@ -163,18 +184,6 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
     file.flush()
 
 
-def _is_special(path: Path) -> bool:
-    try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False
-
-
 def _replace(path: Path, data: bytes) -> None:
     with replacement(path) as file:
         _write_all(file, data)
-
-
-def _reason(problem: BaseException) -> str:
-    text = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
-    return " ".join(text.split()).lower() if isinstance(problem, OSError) else " ".join(text.split())

@@ -73,17 +73,13 @@ class TestPhotos:
         path.touch()
         assert "0 bytes" in refused(path)
 
-    def test_a_folder(self, refused: Callable[[Path], str], tmp_path: Path) -> None:
-        path = tmp_path / "photos"
-        path.mkdir()
-        assert "is a folder" in refused(path)
-
     def test_a_path_that_is_not_there(self, refused: Callable[[Path], str], tmp_path: Path) -> None:
         assert "does not exist" in refused(tmp_path / "none.jpg")
 
     @pytest.mark.parametrize("name", [".", "..", "/", "/..", "./"])
-    def test_a_folder_without_a_name(self, fails: Fails, name: str) -> None:
-        assert fails("encode", name) == f"bbmr-client: {name} is a folder: name one file"
+    def test_a_folder_without_one_for_the_results(self, fails: Fails, name: str) -> None:
+        line = f"bbmr-client: {name} is a folder: name the folder for the results with -o DIR"
+        assert fails("encode", name, code=2) == line
 
     @pytest.mark.parametrize(
         "case", ["through a file", "a dangling link", "a link to itself", "a name too long"]

@@ -148,7 +148,6 @@ class TestWrongUsage:
     def test_options(self, fails: Fails, packed: Path, options: tuple[object, ...], words: str) -> None:
         assert words in fails("reconstruct", packed, *options, code=2)
 
-    def test_several_containers(self, fails: Fails, packed: Path) -> None:
-        assert "one container at a time" in fails(
-            "reconstruct", packed, packed, "-o", "out.png", "--local", code=2
-        )
+    def test_several_containers_into_a_file(self, fails: Fails, packed: Path, photo: Path) -> None:
+        options = ("-o", photo, "--local")
+        assert f"{photo} is no folder" in fails("reconstruct", packed, packed, *options)

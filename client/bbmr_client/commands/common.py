@@ -6,7 +6,8 @@ Messages go to standard error. A report goes to standard output, or to standard 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,17 +51,34 @@ def one_input(names: Sequence[str], what: str) -> str:
     return names[0]
 
 
+def no_report(report_file: str | None) -> None:
+    """Raise `UsageError` where a report is asked for that only a run over many files has."""
+    if report_file is not None:
+        raise UsageError("--report is for many files: name the folder for the results with -o DIR/")
+
+
 def read_container(name: str) -> tuple[Container, int]:
     """(the container in file `name`, checked and not decoded; the size of the file in bytes)."""
     from bbmr_shared.container import Container
     from bbmr_shared.limits import DEFAULT_LIMITS
 
     data = read_file(name, limit=DEFAULT_LIMITS.max_container_bytes, error=ContainerError)
-    try:
+    with named(name):
         return Container.from_bytes(data), len(data)
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Let what goes wrong with the container of that name say so."""
+    try:
+        yield
     except ContainerError as error:
-        shown = "standard input" if name == STDIO else name
-        raise type(error)(f"{shown}: {error}") from error
+        raise type(error)(f"{shown(name, 'input')}: {error}") from error
+
+
+def shown(name: str, stream: str = "output") -> str:
+    """A file as messages call it: its name, or the standard stream that "-" stands for."""
+    return f"standard {stream}" if name == STDIO else name
 
 
 def picture_format(output: str, format: str | None) -> str:

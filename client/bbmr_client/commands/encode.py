@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import time
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bbmr_client.commands.common import one_input, report, say
+from bbmr_client.batch.inputs import PICTURES, expand, is_batch
+from bbmr_client.commands.common import no_report, report, say
+from bbmr_client.commands.many import Jobs, Overwrite, Quiet, ReportFile
 from bbmr_client.files import STDIO, check_output, write_file
-from bbmr_shared.errors import PictureError, UsageError
+from bbmr_shared.errors import UsageError
+
+if TYPE_CHECKING:
+    from bbmr_client.report import EncodeReport
 
 DEFAULT_EFFORT = 4
 
@@ -25,6 +30,14 @@ class Codec(StrEnum):
     JXL = "jxl"
 
 
+class Metadata(StrEnum):
+    """What of a photo's metadata is kept."""
+
+    ALL = "all"
+    ICC = "icc"
+    NONE = "none"
+
+
 class Downscaler(StrEnum):
     """What makes the planes."""
 
@@ -33,14 +46,19 @@ class Downscaler(StrEnum):
 
 
 def encode(
-    photo: Annotated[list[str], typer.Argument(metavar="PHOTO", help="The photo; - is standard input.")],
+    photo: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PHOTO…", help="The photo, or several, folders, patterns; - is standard input."
+        ),
+    ],
     output: Annotated[
         str | None,
         typer.Option(
             "--output",
             "-o",
             metavar="OUT",
-            help="Where to write; default: beside the photo, .bbmr. - is stdout.",
+            help="Where to write; default: beside the photo, .bbmr. For many: the folder. - is stdout.",
         ),
     ] = None,
     rate: Annotated[
@@ -74,47 +92,104 @@ def encode(
     effort: Annotated[
         int, typer.Option(min=0, max=9, metavar="0..9", help="Codec effort, 0 fastest, 9 smallest.")
     ] = DEFAULT_EFFORT,
+    metadata: Annotated[
+        Metadata,
+        typer.Option(help="What is kept: all, only the colour profile, or none (colours become sRGB)."),
+    ] = Metadata.ALL,
+    alpha_quality: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=100, metavar="0..100", help="Lossy alpha of this quality; default: lossless."
+        ),
+    ] = None,
+    keep_smaller: Annotated[
+        bool, typer.Option("--keep-smaller", help="A photo file that is smaller goes in as it is.")
+    ] = False,
+    jobs: Jobs = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    report_file: ReportFile = None,
     json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
-    """Cut a photo into blocks of different rates and pack them into a container."""
-    name = one_input(photo, "photo")
+    """Cut photos into blocks of different rates and pack each into a container."""
+    names = expand(photo)
+    many = is_batch(names, output)
     _check_budget(
         {"--quality": quality, "--bpp": bpp, "--max-bytes": max_bytes, "--target-psnr": target_psnr}, rate
     )
     _check_codec(codec, rate)
     if downscaler is not Downscaler.BICUBIC:
         raise UsageError("the learned downscaler is not available yet: use --downscaler bicubic")
-    palette = _palette(rates)
-    target = output if output is not None else _beside(name)
-    _check_target(name, target)
+    # The keyword arguments of `bbmr_client.encode`, here the only place that knows which options they are.
+    options: dict[str, Any] = {
+        "rates": _palette(rates),
+        "uniform": uniform,
+        "codec": codec.value,
+        "effort": effort,
+        "metadata": metadata.value,
+        "alpha_quality": alpha_quality,
+        "keep_smaller": keep_smaller,
+    }
+    if rate is not None:
+        options["rate"] = rate
+    if many:
+        assert output is not None
+        _many(names, output, options, jobs, overwrite, quiet, report_file, json)
+        return
+    no_report(report_file)
+    target = output if output is not None else _beside(names[0])
+    _check_target(names[0], target)
+    _one(names[0], target, options, quiet, json)
 
-    from bbmr_client.encoder import DEFAULT_RATE
+
+def _one(name: str, target: str, options: dict[str, Any], quiet: bool, json: bool) -> None:
+    from bbmr_client.batch.encoding import warnings_of
     from bbmr_client.encoder import encode as encode_photo
     from bbmr_client.photo import load_photo
     from bbmr_client.report import encode_report
 
     picture = load_photo(name)
     started = time.perf_counter()
-    container = encode_photo(
-        picture,
-        rate=DEFAULT_RATE if rate is None else rate,
-        effort=effort,
-        rates=palette,
-        uniform=uniform,
-        codec=codec.value,
-    )
+    container = encode_photo(picture, **options)
     data = container.to_bytes()
-    result = encode_report(container, len(data), time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    warnings = warnings_of(picture, container, len(data), options)
+    result = encode_report(container, len(data), seconds, warnings=warnings)
     write_file(target, data)
     if json:
         report(result.model_dump_json(indent=2), target)
-    else:
-        blocks = ", ".join(f"{count} at {rate}" for rate, count in result.rates.items() if count)
-        say(
-            f"{'standard output' if target == STDIO else target}: {result.width}×{result.height}, "
-            f"{result.bytes} bytes, {result.bpp:.3f} bpp, overall rate {result.overall_rate:.3f} "
-            f"(blocks: {blocks}), {result.seconds:.2f} s"
-        )
+    elif not quiet:
+        for warning in warnings:
+            say(f"{'standard input' if name == STDIO else name}: warning: {warning}")
+        say(_line("standard output" if target == STDIO else target, result))
+
+
+def _line(shown: str, result: EncodeReport) -> str:
+    blocks = ", ".join(f"{count} at {rate}" for rate, count in result.rates.items() if count)
+    what = f"overall rate {result.overall_rate:.3f} (blocks: {blocks})"
+    if result.original:
+        what = "the photo's file as it is"
+    return (
+        f"{shown}: {result.width}×{result.height}, {result.bytes} bytes, {result.bpp:.3f} bpp, "
+        f"{what}, {result.seconds:.2f} s"
+    )
+
+
+def _many(
+    names: list[str],
+    output: str,
+    options: dict[str, Any],
+    jobs: int | None,
+    overwrite: bool,
+    quiet: bool,
+    report_file: str | None,
+    json: bool,
+) -> None:
+    from bbmr_client.batch.run import Batch, run
+    from bbmr_client.commands.many import hire_encoders
+
+    batch = Batch(names, output, PICTURES, ".bbmr", "photo", overwrite, quiet, report_file, json)
+    run(batch, hire_encoders(options, jobs))
 
 
 def _check_budget(others: dict[str, float | str | None], rate: float | None) -> None:
@@ -155,8 +230,6 @@ def _palette(text: str) -> tuple[int, ...]:
 def _beside(name: str) -> str:
     if name == STDIO:
         return STDIO
-    if os.path.isdir(name):  # before it gives its name to a file: "." and "/" have none to give
-        raise PictureError(f"{name} is a folder: name one file")
     return os.path.splitext(name)[0] + ".bbmr"
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bbmr_client.commands.common import as_json, one_input, picture_format, read_container, report, say
+from bbmr_client.batch.inputs import CONTAINERS, expand, is_batch
+from bbmr_client.commands.common import as_json, no_report, picture_format, read_container, report, say
 from bbmr_client.commands.connection import (
     ApiKey,
     CaFile,
     ClientCert,
     ClientKey,
+    Connection,
     ConnectTimeout,
     Insecure,
     RetryCount,
@@ -21,11 +24,13 @@ from bbmr_client.commands.connection import (
     Timeout,
     connect,
 )
+from bbmr_client.commands.many import Jobs, Overwrite, Quiet, ReportFile
 from bbmr_client.files import STDIO, check_output, write_file
 from bbmr_shared.errors import UsageError
-from bbmr_shared.region import Region, check_region, parse_region
+from bbmr_shared.region import Region, parse_region
 
 if TYPE_CHECKING:
+    from bbmr_client.batch.reconstructing import Wish
     from bbmr_shared.container import Container
 
 
@@ -39,9 +44,17 @@ class Format(StrEnum):
 
 
 def reconstruct(
-    container: Annotated[list[str], typer.Argument(metavar="IN", help="The container; - is standard input.")],
+    container: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IN…", help="The container, or several, folders, patterns; - is standard input."
+        ),
+    ],
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="OUT", help="The picture to write; - is standard output.")
+        str,
+        typer.Option(
+            "--output", "-o", metavar="OUT", help="The picture to write, or the folder for many; - is stdout."
+        ),
     ],
     server: Servers = None,
     local: Annotated[
@@ -62,44 +75,97 @@ def reconstruct(
     client_cert: ClientCert = None,
     client_key: ClientKey = None,
     insecure: Insecure = None,
+    jobs: Jobs = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    report_file: ReportFile = None,
     json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
 ) -> None:
-    """Reconstruct the picture of a container, on a server or on this machine."""
-    name = one_input(container, "container")
-    connection = connect(
-        server,
-        local=local,
-        api_key=api_key,
-        timeout=timeout,
-        connect_timeout=connect_timeout,
-        retries=retries,
-        ca_file=ca_file,
-        client_cert=client_cert,
-        client_key=client_key,
-        insecure=insecure,
-    )
-    written_as = picture_format(output, format)
+    """Reconstruct the picture of a container, or of a folder of them, on a server or on this machine."""
+    names = expand(container)
+    many = is_batch(names, output)
+
+    def ask_for_connection() -> Connection | None:
+        return connect(
+            server,
+            local=local,
+            api_key=api_key,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            retries=retries,
+            ca_file=ca_file,
+            client_cert=client_cert,
+            client_key=client_key,
+            insecure=insecure,
+        )
+
+    from bbmr_client.batch.reconstructing import Wish
+
     wanted = None if region is None else _region(region)
+    if many:
+        wish = Wish("png" if format is None else format.value, wanted, model)
+        _many(names, output, wish, ask_for_connection(), jobs, overwrite, quiet, report_file, json)
+        return
+    no_report(report_file)
+    wish = Wish(picture_format(output, format), wanted, model)
     check_output(output)
+    _one(names[0], output, wish, ask_for_connection, quiet, json)
+
+
+def _one(
+    name: str,
+    output: str,
+    wish: Wish,
+    ask_for_connection: Callable[[], Connection | None],
+    quiet: bool,
+    json: bool,
+) -> None:
     source, _ = read_container(name)
-    if wanted is not None:
-        _check_region(wanted, source)
+    width, height = wish.size(source)
     started = time.perf_counter()
-    if connection is None:
-        data = _on_this_machine(source, written_as, wanted, model)
-    else:
-        with connection.client() as client:
-            data = client.reconstruct_bytes(source, written_as, region=wanted, model=model).data
+    connection = None
+    data = wish.verbatim(source)  # then there is nothing to ask anybody for
+    original = data is not None
+    if data is None:
+        connection = ask_for_connection()
+        data = _on_this_machine(source, wish) if connection is None else _by_server(source, wish, connection)
     seconds = time.perf_counter() - started
     write_file(output, data)
-    width, height = wanted[2:] if wanted else (source.width, source.height)
     if json:
-        facts = {"width": width, "height": height, "bytes": len(data), "format": written_as}
         address = None if connection is None else connection.servers[0]
-        report(as_json({**facts, "server": address, "seconds": round(seconds, 3)}), output)
-    else:
+        facts = {"width": width, "height": height, "bytes": len(data), "format": wish.format}
+        facts |= {"original": original, "server": address, "seconds": round(seconds, 3)}
+        report(as_json(facts), output)
+    elif not quiet:
         shown = "standard output" if output == STDIO else output
-        say(f"{shown}: {width}×{height} {written_as}, {len(data)} bytes, {seconds:.2f} s")
+        how = ", the source file itself" if original else ""
+        say(f"{shown}: {width}×{height} {wish.format}, {len(data)} bytes, {seconds:.2f} s{how}")
+
+
+def _many(
+    names: list[str],
+    output: str,
+    wish: Wish,
+    connection: Connection | None,
+    jobs: int | None,
+    overwrite: bool,
+    quiet: bool,
+    report_file: str | None,
+    json: bool,
+) -> None:
+    from bbmr_client.batch.reconstructing import ENDINGS
+    from bbmr_client.batch.run import Batch, run
+    from bbmr_client.commands.many import hire_network, hire_requests
+
+    if connection is None and jobs not in (None, 1):
+        raise UsageError("--local works on one container at a time, with every core: leave out --jobs")
+    batch = Batch(
+        names, output, CONTAINERS, ENDINGS[wish.format], "container", overwrite, quiet, report_file, json
+    )
+    if connection is None:
+        run(batch, hire_network(lambda container: _on_this_machine(container, wish), wish))
+    else:
+        run(batch, hire_requests(connection.async_client, wish, jobs))
 
 
 def _region(text: str) -> Region:
@@ -109,15 +175,13 @@ def _region(text: str) -> Region:
         raise UsageError(f"--region: {error}") from None
 
 
-def _check_region(region: Region, container: Container) -> None:
-    try:
-        check_region(region, container.width, container.height)
-    except ValueError as error:
-        raise UsageError(f"--region: {error}") from None
+def _by_server(container: Container, wish: Wish, connection: Connection) -> bytes:
+    with connection.client() as client:
+        return client.reconstruct_bytes(container, wish.format, region=wish.region, model=wish.model).data
 
 
-def _on_this_machine(container: Container, format: str, region: Region | None, model: str | None) -> bytes:
+def _on_this_machine(container: Container, wish: Wish) -> bytes:
     from bbmr_client.local import reconstruct_local
     from bbmr_shared.output import encode_picture
 
-    return encode_picture(reconstruct_local(container, model=model, region=region), format)
+    return encode_picture(reconstruct_local(container, model=wish.model, region=wish.region), wish.format)

@@ -1,0 +1,139 @@
+"""Showing how a run goes on, on standard error: a live line on a terminal, now and then a plain line elsewhere.
+
+In: the figures of a run, failures and warnings. Out: text on standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from bbmr_client.batch.summary import Tally
+from bbmr_client.files import print_message
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+EVERY_S = 5.0
+"""Between two plain lines."""
+
+_WINDOW = 24
+"""Plain lines that the remaining time is estimated over: what was done before goes by faster."""
+
+_MOST = 4000
+
+
+class Display(Protocol):
+    """What a run tells. `say`: a line that stays; `update`: figures that pass."""
+
+    def say(self, line: str) -> None: ...
+
+    def update(self, tally: Tally) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def make_display(quiet: bool) -> Display:
+    """The display for this standard error."""
+    if quiet:
+        return Quiet()
+    return Live() if _is_terminal() else Plain()
+
+
+class Quiet:
+    """Nothing."""
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+    def update(self, tally: Tally) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Plain:
+    """A line every few seconds."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._seen: deque[tuple[float, int]] = deque([(self._last, 0)], maxlen=_WINDOW)
+
+    def say(self, line: str) -> None:
+        print_message(_clean(line))
+
+    def update(self, tally: Tally) -> None:
+        now = time.monotonic()
+        if now - self._last < EVERY_S:
+            return
+        self._last = now
+        began, before = self._seen[0]
+        self._seen.append((now, tally.finished))
+        speed = (tally.finished - before) / (now - began)
+        rest = f", about {_duration(tally.left / speed)} left" if speed > 0 and tally.left else ""
+        failed = f", {tally.failed} failed" if tally.failed else ""
+        self.say(f"{tally.finished} of {tally.total} {tally.noun}s{failed}, {tally.sizes()}{rest}")
+
+    def close(self) -> None:
+        """Nothing is left to be taken away."""
+
+
+class Live:
+    """One line at the bottom of the terminal: a bar, counts, bytes, the time that is left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = Console(stderr=True)
+        self._progress: Progress = Progress(
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[noun]}{task.fields[failed]}"),
+            TextColumn("{task.fields[sizes]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=self._console,
+            transient=True,
+            refresh_per_second=4,
+        )
+        self._task = self._progress.add_task("", total=None, visible=False, noun="", failed="", sizes="")
+        self._progress.start()
+
+    def say(self, line: str) -> None:
+        self._console.print(_clean(line), markup=False, highlight=False, soft_wrap=True)
+
+    def update(self, tally: Tally) -> None:
+        self._progress.update(
+            self._task,
+            total=tally.total,
+            completed=tally.finished,
+            visible=True,
+            noun=tally.noun + "s",
+            failed=f", [red]{tally.failed} failed[/red]" if tally.failed else "",
+            sizes=tally.sizes(),
+        )
+
+    def close(self) -> None:
+        self._progress.stop()
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    except ValueError:  # closed
+        return False
+
+
+def _clean(line: str) -> str:
+    """`line` without what could steer the terminal; unlike `printable` it leaves columns as they are."""
+    return "".join(sign if sign.isprintable() else " " for sign in line[:_MOST])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,52 @@
+"""How a photo is encoded by a command: the file's bytes out, with what there is to say about them.
+
+In: a photo and the keyword arguments of `encode`. Out: a `Product`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bbmr_client import original
+from bbmr_client.batch.work import Product
+from bbmr_client.encoder import encode
+from bbmr_client.photo import Photo, load_photo
+from bbmr_shared.container import Container
+
+_COMPRESSED = ("jpeg", "avif", "webp")
+
+
+def encode_file(data: bytes, name: str, options: Mapping[str, Any]) -> Product:
+    """Encode one photo. Raises as `load_photo` and `encode` do."""
+    photo = load_photo(data, name=name)
+    container = encode(photo, **options)
+    packed = container.to_bytes()
+    return Product(
+        packed, container.width, container.height, warnings_of(photo, container, len(packed), options)
+    )
+
+
+def warnings_of(photo: Photo, container: Container, size: int, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """One line each: what of the photo is not kept, and whether its own file is smaller than the `size` bytes."""
+    if options.get("keep_smaller"):
+        return photo.notes + original.notes(photo, container, size, options.get("metadata", "all"))
+    source = photo.source
+    if source is None or source.codec not in _COMPRESSED or len(source.data) >= size:
+        return photo.notes
+    return (
+        *photo.notes,
+        f"its own file has only {len(source.data)} bytes, the container {size}: "
+        "--keep-smaller keeps such a file as it is",
+    )
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Encode a picture of few pixels, which also has everything loaded for the first photo.
+
+    Raises:
+        UsageError: the options make no sense.
+    """
+    encode(np.zeros((16, 16, 3), np.uint8), **options).to_bytes()

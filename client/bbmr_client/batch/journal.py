@@ -1,0 +1,193 @@
+"""What is done in an output folder: an SQLite file in it, so that a run goes on where the one before it stopped.
+
+In: output names and digests. Out: what is known of an output. The file is locked for as long as it is open, so two
+runs never work in one folder; a lock of a killed run is gone with it. A row is written *before* the output takes its
+place: a kill in between leaves a row without its file, which counts as not done, and never the reverse.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Self
+
+from bbmr_client.batch.result import Facts, Known
+from bbmr_client.files import FileAccessError, reason
+from bbmr_shared.errors import BbmrError
+
+NAME = ".bbmr-done.sqlite"
+
+_APPLICATION = 0x62626D72  # "bbmr"
+_VERSION = 1
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS folder (id TEXT NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS done (
+        output BLOB PRIMARY KEY, recipe BLOB NOT NULL, digest BLOB NOT NULL, facts TEXT NOT NULL
+    ) WITHOUT ROWID""",
+)
+_DAMAGED = {"SQLITE_CORRUPT", "SQLITE_NOTADB"}
+
+
+class JournalError(BbmrError):
+    """The journal of an output folder cannot be used."""
+
+    slug = "journal"
+
+
+class _DamagedError(Exception):
+    """It is no journal of ours, or a broken one."""
+
+
+class Journal:
+    """Of the output folder `folder`, which exists.
+
+    A damaged journal is set aside under another name, `warn` is told, and a new one begun: outputs that are there
+    then count as not ours, so they are kept, and nothing wrong is taken for done.
+
+    Raises:
+        JournalError: another run has it open, or it was written by a later release.
+        FileAccessError: it cannot be written.
+    """
+
+    def __init__(self, folder: str, warn: Callable[[str], None]) -> None:
+        self.path = os.path.join(folder, NAME)
+        self._folder = folder
+        self.is_new = not os.path.lexists(self.path)
+        try:
+            self._rows = self._open()
+        except _DamagedError:
+            aside = self._set_aside()
+            warn(f"{self.path} is damaged: kept as {aside}, and what is done is not known any more")
+            self._rows = self._open()
+        self._id = self._rows.execute("SELECT id FROM folder").fetchone()[0]
+
+    def known(self, output: str) -> Known | None:
+        """What was recorded for `output` (a path in the folder), or None."""
+        with _told(self.path):
+            row = self._rows.execute(
+                "SELECT recipe, digest, facts FROM done WHERE output = ?", (os.fsencode(output),)
+            ).fetchone()
+        if row is None or not isinstance(row[0], bytes) or not isinstance(row[1], bytes):
+            return None
+        try:
+            return Known(row[0], row[1], Facts.from_json(row[2]))
+        except (ValueError, TypeError):
+            return None
+
+    def record(self, output: str, known: Known) -> None:
+        """Write down that `output` is about to take its place."""
+        with _told(self.path):
+            self._rows.execute(
+                "INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)",
+                (os.fsencode(output), known.recipe, known.digest, known.facts.to_json()),
+            )
+
+    def temporary(self, index: int) -> str:
+        """A name in the folder for the result of job `index`; no other folder's run has such names."""
+        return os.path.join(self._folder, f"{self._prefix}{index}-{secrets.token_hex(4)}.part")
+
+    def sweep(self) -> None:
+        """Remove what a killed run left; safe, as nobody else has this journal open and these names are its own."""
+        with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(self._prefix) and entry.name.endswith(".part"):
+                    with contextlib.suppress(OSError):
+                        os.unlink(entry.path)
+
+    def close(self) -> None:
+        """Let others work in the folder. A journal that was begun and holds nothing is removed."""
+        try:
+            empty = self.is_new and not self._rows.execute("SELECT 1 FROM done LIMIT 1").fetchone()
+            self._rows.close()
+            if empty:
+                os.unlink(self.path)
+        except (sqlite3.Error, OSError):
+            self._rows.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    @property
+    def _prefix(self) -> str:
+        return f".bbmr-{self._id}-"
+
+    def _open(self) -> sqlite3.Connection:
+        rows = None
+        try:
+            # No statement waits, each is its own transaction unless BEGIN says otherwise.
+            rows = sqlite3.connect(self.path, timeout=0, isolation_level=None)
+            # Held until it is closed, and without shared memory, which network file systems have none of.
+            rows.execute("PRAGMA locking_mode = EXCLUSIVE")
+            rows.execute("PRAGMA journal_mode = WAL")
+            # A power cut may lose the last rows, which is safe: their outputs are then not known.
+            rows.execute("PRAGMA synchronous = NORMAL")
+            rows.execute("BEGIN IMMEDIATE")
+            self._check(rows)
+            for table in _TABLES:
+                rows.execute(table)
+            if rows.execute("SELECT count(*) FROM folder").fetchone() == (0,):
+                rows.execute("INSERT INTO folder VALUES (?)", (secrets.token_hex(6),))
+            rows.execute(f"PRAGMA application_id = {_APPLICATION}")
+            rows.execute(f"PRAGMA user_version = {_VERSION}")
+            rows.execute("COMMIT")
+            return rows
+        except BaseException as error:
+            if rows is not None:
+                rows.close()
+            if not isinstance(error, sqlite3.Error):
+                raise
+            code = getattr(error, "sqlite_errorname", "") or ""
+            if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                raise JournalError(
+                    f"another run is working in {self._folder}: wait for its end, or name another folder with -o"
+                ) from None
+            if code.partition("_VTAB")[0] in _DAMAGED or type(error) is sqlite3.DatabaseError:
+                raise _DamagedError from error
+            raise FileAccessError(f"{self.path} cannot be used: {reason(error)}") from error
+
+    def _check(self, rows: sqlite3.Connection) -> None:
+        (application,) = rows.execute("PRAGMA application_id").fetchone()
+        (version,) = rows.execute("PRAGMA user_version").fetchone()
+        (tables,) = rows.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if application == _APPLICATION and version > _VERSION:
+            raise JournalError(
+                f"{self.path} was written by a later release: use that, or another folder with -o"
+            )
+        if tables == 0:
+            return
+        if application != _APPLICATION or rows.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise _DamagedError
+        names = {row[0] for row in rows.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        ids = rows.execute("SELECT id FROM folder").fetchall() if {"folder", "done"} <= names else []
+        if len(ids) != 1 or not (isinstance(ids[0][0], str) and ids[0][0].isalnum()):
+            raise _DamagedError
+
+    def _set_aside(self) -> str:
+        aside, number = f"{self.path}.damaged", 1
+        while os.path.lexists(aside):
+            number += 1
+            aside = f"{self.path}.damaged-{number}"
+        try:
+            os.rename(self.path, aside)
+            for ending in ("-wal", "-shm", "-journal"):
+                if os.path.lexists(self.path + ending):
+                    os.rename(self.path + ending, aside + ending)
+        except OSError as problem:
+            raise FileAccessError(
+                f"{self.path} is damaged and cannot be moved: {reason(problem)}"
+            ) from problem
+        return aside
+
+
+@contextlib.contextmanager
+def _told(path: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise JournalError(f"{path} cannot be used: {reason(error)}") from error

@@ -1,0 +1,120 @@
+"""How one container of many becomes a picture: by a server, on this machine, or without either.
+
+In: a container's file, and what is wished for. Out: a `Product`. Requests of all threads go through one asynchronous
+client in a thread of its own, so that they share its connections and can be given up at any moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bbmr_client.batch.result import Job, Result
+from bbmr_client.batch.work import Product, carry_out
+from bbmr_shared.container import Container
+from bbmr_shared.errors import BbmrError, UsageError
+from bbmr_shared.limits import DEFAULT_LIMITS
+from bbmr_shared.region import Region, check_region
+
+if TYPE_CHECKING:
+    from bbmr_client.http import AsyncClient
+
+ENDINGS = {"png": ".png", "webp": ".webp", "avif": ".avif", "jpeg": ".jpg"}
+"""Of the pictures that are written into a folder."""
+
+Ask = Callable[[Container], bytes]
+"""The picture of a container as a file in the format that is wished for."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for of every container."""
+
+    format: str
+    region: Region | None = None
+    model: str | None = None
+
+    def size(self, container: Container) -> tuple[int, int]:
+        """(width, height) of the picture.
+
+        Raises:
+            UsageError: the region lies outside of it.
+        """
+        if self.region is None:
+            return container.width, container.height
+        try:
+            check_region(self.region, container.width, container.height)
+        except ValueError as error:
+            raise UsageError(f"--region: {error}") from None
+        return self.region[2], self.region[3]
+
+    def verbatim(self, container: Container) -> bytes | None:
+        """The source file itself, where the container holds it in the format wished for and all of it is wanted."""
+        plane = container.planes[0]
+        return plane.data if container.original and not self.region and plane.codec == self.format else None
+
+
+def make_picture(data: bytes, name: str, wish: Wish, ask: Ask) -> Product:
+    """The picture of the container `data`; `ask` is called unless the container holds the file that is wished for."""
+    try:
+        container = Container.from_bytes(data)
+    except BbmrError as error:
+        raise type(error)(f"{name}: {error}") from error
+    width, height = wish.size(container)
+    return Product(wish.verbatim(container) or ask(container), width, height)
+
+
+class Requests:
+    """An asynchronous client in a thread of its own. Any thread may `ask`, also several at once."""
+
+    def __init__(self, make_client: Callable[[], AsyncClient], wish: Wish) -> None:
+        self._client, self._wish = make_client(), wish
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def ask(self, container: Container) -> bytes:
+        """Send a container and wait for its picture. Raises as `AsyncClient.reconstruct_bytes` does."""
+        wish = self._wish
+        request = self._client.reconstruct_bytes(container, wish.format, region=wish.region, model=wish.model)
+        return asyncio.run_coroutine_threadsafe(request, self._loop).result().data
+
+    def close(self) -> None:
+        """Give up what is under way, and the connections."""
+        if not self._loop.is_running():
+            return
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        self._thread.join(timeout=2)
+
+    async def _end(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._client.close()
+        self._loop.stop()
+
+
+class RequestHand:
+    """One request in flight at a time."""
+
+    def __init__(self, requests: Requests, wish: Wish, key: bytes) -> None:
+        self._requests, self._wish, self._key = requests, wish, key
+
+    def __call__(self, job: Job) -> Result:
+        return reconstruct_job(job, self._key, self._wish, self._requests.ask)
+
+    def stop(self) -> None:
+        """`Requests.close` ends what is in flight."""
+
+
+def reconstruct_job(job: Job, key: bytes, wish: Wish, ask: Ask) -> Result:
+    """Do one job of a run."""
+
+    def make(data: bytes, job: Job) -> Product:
+        return make_picture(data, job.source, wish, ask)
+
+    return carry_out(job, key, DEFAULT_LIMITS.max_container_bytes, make)

@@ -1,0 +1,92 @@
+"""The options that `encode` and `reconstruct` have for many files, and who does the work of each.
+
+In: options as given. Out: a finished run. What is needed for it is imported when it begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from bbmr_client.batch.crew import Workers
+    from bbmr_client.batch.reconstructing import Wish
+    from bbmr_client.http import AsyncClient
+
+MAX_JOBS = 256
+REQUESTS = 4
+"""Requests in flight unless --jobs says otherwise: enough to keep a server's queue filled while answers travel."""
+
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        metavar="N",
+        help="Many files: worked on at a time. Default: encode, a process per core; reconstruct, 4 requests.",
+        show_default=False,
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Many files: replace outputs that are there and differ.")
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress, no summary; one line if anything failed.")
+]
+ReportFile = Annotated[
+    str | None,
+    typer.Option("--report", metavar="FILE", help="Many files: a row for each, as .csv or .json."),
+]
+
+
+def hire_encoders(options: Mapping[str, Any], jobs: int | None) -> Callable[[int], Workers]:
+    """Processes that encode with `options`, the keyword arguments of `bbmr_client.encode`."""
+    from bbmr_client.batch.crew import Crew
+    from bbmr_client.batch.processes import EncodeProcess
+    from bbmr_client.batch.run import default_jobs
+    from bbmr_client.batch.work import recipe_key
+
+    most = default_jobs("processes", jobs, MAX_JOBS)
+
+    def hire(inputs: int) -> Workers:
+        key = recipe_key("encode", options)
+        hands = [EncodeProcess(options, key) for _ in range(min(most, inputs))]
+        hands[0].start()  # now, so that options that make no sense end the run before anything is written
+        return Crew(hands)
+
+    return hire
+
+
+def hire_requests(
+    make_client: Callable[[], AsyncClient], wish: Wish, jobs: int | None
+) -> Callable[[int], Workers]:
+    """Threads that each keep one request in flight."""
+    from bbmr_client.batch.crew import Crew
+    from bbmr_client.batch.reconstructing import RequestHand, Requests
+    from bbmr_client.batch.run import default_jobs
+
+    most = default_jobs("requests", REQUESTS if jobs is None else jobs, MAX_JOBS)
+
+    def hire(inputs: int) -> Workers:
+        requests = Requests(make_client, wish)
+        hands = [RequestHand(requests, wish, _reconstruct_key(wish)) for _ in range(min(most, inputs))]
+        return Crew(hands, requests.close)
+
+    return hire
+
+
+def hire_network(ask: Callable[[Any], bytes], wish: Wish) -> Callable[[int], Workers]:
+    """The network on this machine, for one container at a time."""
+    from bbmr_client.batch.crew import Alone
+    from bbmr_client.batch.reconstructing import reconstruct_job
+
+    key = _reconstruct_key(wish)
+    return lambda inputs: Alone(lambda job: reconstruct_job(job, key, wish, ask))
+
+
+def _reconstruct_key(wish: Wish) -> bytes:
+    from bbmr_client.batch.work import recipe_key
+
+    return recipe_key("reconstruct", {"format": wish.format, "region": wish.region, "model": wish.model})
