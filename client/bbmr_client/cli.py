@@ -20,9 +20,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from bbmr_client.commands.compare import compare
 from bbmr_client.commands.demo import demo
 from bbmr_client.commands.encode import encode
-from bbmr_client.commands.inspect import compare, info, preview, ratemap, verify
+from bbmr_client.commands.inspect import info, preview, ratemap, verify
 from bbmr_client.commands.reconstruct import reconstruct
 from bbmr_client.files import print_message, print_out
 from bbmr_client.text import printable

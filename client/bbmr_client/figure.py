@@ -40,7 +40,7 @@ def comparison_figure(panels: Sequence[Panel], details: Sequence[Box]) -> Image.
     scale = min(COLUMN / width, COLUMN / height)
     small = max(1, round(width * scale)), max(1, round(height * scale))
     zoomed = [(ZOOM * (box[2] - box[0]), ZOOM * (box[3] - box[1])) for box in details]
-    column = max(small[0], *(size[0] for size in zoomed))
+    column = max([small[0], *(size[0] for size in zoomed)])
     caption = _TITLE + 14 + _STEP * max(len(panel.lines) + bool(panel.keys) for panel in panels)
     tall = 2 * _GAP + caption + small[1] + sum(_GAP + size[1] for size in zoomed)
     sheet = Image.new("RGB", (len(panels) * (column + _GAP) + _GAP, tall), BACKGROUND)

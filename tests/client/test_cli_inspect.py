@@ -1,7 +1,8 @@
-"""`bbmr-client preview`, `info`, `verify`, `ratemap` and `compare`."""
+"""`bbmr-client preview`, `info`, `verify` and `ratemap`."""
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from bbmr_client.encoder import encode
 from bbmr_client.view import RATE_COLOURS
 from bbmr_shared.composite import preview
 from bbmr_shared.container import Container
-from bbmr_shared.metrics import psnr_rgb
+from bbmr_shared.thumbnail import thumbnail
+from tests.shared import parts
 
 Run = Callable[..., Any]
 Fails = Callable[..., str]
@@ -28,6 +30,23 @@ def test_preview_is_the_composite(run: Run, packed: Path, container: Container) 
     out = packed.with_name("out.png")
     assert run("preview", packed, "-o", out).code == 0
     assert np.array_equal(np.asarray(Image.open(out)), np.asarray(preview(container)))
+
+
+@pytest.mark.parametrize("side", [1, 40, 300, 5000])
+def test_preview_of_a_size(run: Run, packed: Path, container: Container, side: int) -> None:
+    out = packed.with_name("out.png")
+    told = json.loads(run("preview", packed, "-o", out, "--max-side", side, "--json").out)
+    small = Image.open(out)
+    assert max(small.size) == min(side, 300)
+    assert (told["width"], told["height"]) == small.size
+    assert np.array_equal(np.asarray(small), np.asarray(thumbnail(container, side)))
+
+
+@pytest.mark.parametrize("side", ["0", "-1", "x", "65536"])
+def test_preview_of_no_size(run: Run, packed: Path, side: str) -> None:
+    outcome = run("preview", packed, "-o", packed.with_name("out.png"), "--max-side", side)
+    assert outcome.code == 2
+    assert "--max-side" in outcome.err
 
 
 def test_preview_through_pipes(packed: Path, container: Container, tmp_path: Path) -> None:
@@ -70,6 +89,28 @@ def test_info_counts_the_network_strength_of_blocks(run: Run, packed: Path, cont
     assert "strength 0 in 1 blocks, 0.5 in 1 blocks, 1 in 4 blocks" in run("info", packed).out
     packed.write_bytes(replace(container, strength_map=None).to_bytes())
     assert "light, strength 1\n" in run("info", packed).out
+
+
+def test_info_shows_what_the_photo_carried(run: Run, packed: Path) -> None:
+    made = parts.container(101, 67, channels=1, alpha=True, dpi=(300.0, 150.5), exif=bytes(8), xmp=bytes(9))
+    packed.write_bytes(made.to_bytes())
+    text = run("info", packed).out
+    assert "101×67, grey, with alpha\n" in text
+    assert "resolution    300×150.5 pixels per inch\n" in text
+    assert "metadata      EXIF 8 bytes, XMP 9 bytes\n" in text
+    told = json.loads(run("info", packed, "--json").out)
+    assert (told["channels"], told["alpha"], told["dpi"], told["original"]) == (1, True, [300, 150.5], False)
+
+
+def test_info_of_a_source_file_kept_as_it_is(run: Run, packed: Path, rgb: Callable[..., np.ndarray]) -> None:
+    flat = packed.with_name("flat.jpg")
+    Image.fromarray(rgb(64, 48)).save(flat, quality=5)
+    made = encode(str(flat), rate=1, keep_smaller=True)
+    assert made.original
+    packed.write_bytes(made.to_bytes())
+    text = run("info", packed).out
+    assert f"jpeg, {flat.stat().st_size} bytes, the source file itself\n" in text
+    assert "weights" not in text
 
 
 def test_info_shows_fields_of_the_future(run: Run, packed: Path, container: Container) -> None:
@@ -141,6 +182,88 @@ def test_verify_decodes(fails: Fails, packed: Path, container: Container) -> Non
     assert "decode" in fails("verify", packed)
 
 
+class TestVerifyMany:
+    @pytest.fixture
+    def folder(self, packed: Path) -> Path:
+        """a.bbmr and sub/c.bbmr are whole, b.bbmr is cut."""
+        folder = packed.parent / "many"
+        (folder / "sub").mkdir(parents=True)
+        whole = packed.read_bytes()
+        (folder / "a.bbmr").write_bytes(whole)
+        (folder / "b.bbmr").write_bytes(whole[:-9])
+        (folder / "sub" / "c.bbmr").write_bytes(whole)
+        (folder / "notes.txt").write_text("none of ours")
+        return folder
+
+    def test_one_that_is_damaged_does_not_stop_the_rest(self, run: Run, folder: Path) -> None:
+        outcome = run("verify", folder)
+        assert outcome.code == 1
+        assert [line.partition(":")[0] for line in outcome.out.splitlines()] == [
+            str(folder / "a.bbmr"),
+            str(folder / "sub" / "c.bbmr"),
+        ]
+        damaged, summary = outcome.err.splitlines()
+        assert damaged.startswith(f"{folder / 'b.bbmr'}: the file is truncated")
+        assert summary == "3 files, 1 of them damaged"
+
+    def test_all_whole(self, run: Run, folder: Path) -> None:
+        outcome = run("verify", folder / "a.bbmr", folder / "sub")
+        assert (outcome.code, outcome.out.count(": ok, ")) == (0, 2)
+        assert outcome.err.strip() == "2 files, all whole"
+
+    def test_as_json(self, run: Run, folder: Path) -> None:
+        outcome = run("verify", folder, folder / "none.bbmr", "--json")
+        told = json.loads(outcome.out)
+        assert outcome.code == 1
+        assert (told["ok"], told["files"], told["failed"]) == (False, 4, 2)
+        by_name = {Path(row["file"]).name: row for row in told["results"]}
+        assert by_name["a.bbmr"]["ok"] is True
+        assert by_name["b.bbmr"]["type"] == "urn:bbmr:problem:unreadable-container"
+        assert "does not exist" in by_name["none.bbmr"]["error"]
+
+    def test_patterns(self, run: Run, folder: Path) -> None:
+        assert run("verify", folder / "[ac].bbmr").out.count(": ok, ") == 1
+        assert run("verify", folder / "**" / "[ac].bbmr").out.count(": ok, ") == 2
+
+    def test_a_folder_without_containers(self, run: Run, tmp_path: Path) -> None:
+        outcome = run("verify", tmp_path)
+        assert outcome.code == 2
+        assert "no .bbmr file" in outcome.err
+
+
+@pytest.mark.parametrize("command", ["verify", "preview", "ratemap"])
+def test_a_plane_that_does_not_decode_is_told_with_its_file(
+    run: Run, packed: Path, container: Container, command: str
+) -> None:
+    plane = container.planes[0]
+    broken = replace(plane, data=plane.data[:-8] + bytes(8))
+    packed.write_bytes(replace(container, planes=(broken, *container.planes[1:])).to_bytes())
+    options = [] if command == "verify" else ["-o", packed.with_name("x.png")]
+    assert run(command, packed, *options).err.startswith(f"bbmr-client: {packed}: ")
+
+
+@pytest.mark.parametrize("command", ["info", "verify"])
+def test_reports_of_what_comes_through_a_pipe(packed: Path, command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bbmr_client", command, "-", "--json"],
+        input=packed.read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["bytes"] == packed.stat().st_size
+
+
+def test_ratemap_through_pipes(packed: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bbmr_client", "ratemap", "-", "-o", "-", "--json"],
+        input=packed.read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert Image.open(io.BytesIO(done.stdout)).width >= 300
+    assert json.loads(done.stderr)["format"] == "png"
+
+
 def test_ratemap_shows_each_block_in_the_colour_of_its_rate(run: Run, tmp_path: Path) -> None:
     flat = np.full((256, 384, 3), 128, np.uint8)
     container = encode(flat, rate=16)
@@ -166,32 +289,3 @@ def test_ratemap_of_odd_sizes(run: Run, tmp_path: Path, size: tuple[int, int]) -
     (tmp_path / "m.bbmr").write_bytes(encode(np.zeros((size[1], size[0], 3), np.uint8)).to_bytes())
     assert run("ratemap", tmp_path / "m.bbmr", "-o", tmp_path / "m.png").code == 0
     assert Image.open(tmp_path / "m.png").size >= size
-
-
-class TestCompare:
-    def test_figures(self, run: Run, photo: Path, rgb: Callable[..., np.ndarray], tmp_path: Path) -> None:
-        other = rgb(300, 200).copy()
-        other[::2] ^= 4
-        Image.fromarray(other).save(tmp_path / "other.png")
-        told = json.loads(run("compare", photo, tmp_path / "other.png", "--json").out)
-        assert told["psnr_rgb"] == pytest.approx(psnr_rgb(rgb(300, 200), other))
-        assert {"psnr_y", "ssim"} <= set(told)
-        assert told["max_difference"] == 4
-        text = run("compare", photo, tmp_path / "other.png").out
-        assert "PSNR-Y" in text
-        assert f"{told['psnr_rgb']:.6g}" in text
-
-    def test_equal_pictures(self, run: Run, photo: Path) -> None:
-        told = json.loads(run("compare", photo, photo, "--json").out)
-        assert told["psnr_rgb"] is None
-        assert told["ssim"] == 1
-        assert "PSNR-RGB dB         equal" in run("compare", photo, photo).out
-
-    def test_sizes_that_differ(self, fails: Fails, photo: Path, tmp_path: Path) -> None:
-        Image.new("RGB", (300, 199)).save(tmp_path / "b.png")
-        line = fails("compare", photo, tmp_path / "b.png")
-        assert "300×200" in line
-        assert "300×199" in line
-
-    def test_what_is_no_picture(self, fails: Fails, photo: Path, tmp_path: Path) -> None:
-        assert "does not exist" in fails("compare", photo, tmp_path / "none.png")

@@ -1,16 +1,28 @@
-"""Commands that look into a container or at pictures, without a network: preview, info, verify, ratemap, compare."""
+"""Commands that look into a container, without a network: preview, info, verify, ratemap."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bbmr_client.commands.common import as_json, one_input, picture_format, read_container, report, say
+from bbmr_client.commands.common import (
+    as_json,
+    named,
+    one_input,
+    picture_format,
+    read_container,
+    report,
+    say,
+    shown,
+)
 from bbmr_client.commands.reconstruct import Format
-from bbmr_client.files import STDIO, check_output, write_file
+from bbmr_client.files import FileAccessError, check_output, write_file
 from bbmr_client.text import printable
-from bbmr_shared.errors import BbmrError, PictureError
+from bbmr_shared.errors import BbmrError, UsageError
+from bbmr_shared.limits import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
     from bbmr_client.report import InfoReport
@@ -22,30 +34,44 @@ Output = Annotated[
 PictureFormat = Annotated[Format | None, typer.Option(help="Default: what OUT's ending says, else png.")]
 Json = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
 
-_UNITS = {
-    "psnr_rgb": "PSNR-RGB dB",
-    "psnr_y": "PSNR-Y dB",
-    "ssim": "SSIM",
-    "max_difference": "largest difference",
-}
+
+MAX_SIDE = DEFAULT_LIMITS.max_side
 
 
-def preview(container: Input, output: Output, format: PictureFormat = None, json: Json = False) -> None:
+def preview(
+    container: Input,
+    output: Output,
+    max_side: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MAX_SIDE,
+            metavar="N",
+            help="Scale down to at most N pixels a side.",
+            show_default=False,
+        ),
+    ] = None,
+    format: PictureFormat = None,
+    json: Json = False,
+) -> None:
     """Write the composite: the picture as it is without the network."""
     written_as = picture_format(output, format)
     check_output(output)
-    source, _ = read_container(one_input(container, "container"))
+    name = one_input(container, "container")
+    source, _ = read_container(name)
 
-    from bbmr_shared.composite import preview as composite
     from bbmr_shared.output import encode_picture
+    from bbmr_shared.thumbnail import thumbnail
 
-    data = encode_picture(composite(source), written_as)
+    with named(name):
+        picture = thumbnail(source, MAX_SIDE if max_side is None else max_side)
+    data = encode_picture(picture, written_as)
     write_file(output, data)
-    facts = {"width": source.width, "height": source.height, "bytes": len(data), "format": written_as}
+    facts = {"width": picture.width, "height": picture.height, "bytes": len(data), "format": written_as}
     if json:
         report(as_json(facts), output)
     else:
-        say(f"{_shown(output)}: {source.width}×{source.height} {written_as}")
+        say(f"{shown(output)}: {picture.width}×{picture.height} {written_as}")
 
 
 def info(container: Input, json: Json = False) -> None:
@@ -58,71 +84,111 @@ def info(container: Input, json: Json = False) -> None:
     report(facts.model_dump_json(indent=2) if json else "\n".join(_lines(facts)))
 
 
-def verify(container: Input, json: Json = False) -> None:
-    """Check digests and structure, and that every plane decodes."""
-    name = one_input(container, "container")
-    try:
-        source, size = read_container(name)
-        source.decode_planes()
-        source.decode_alpha()
-    except BbmrError as error:
-        if json:
-            report(as_json({"ok": False, "error": str(error), "type": error.problem_type}))
-        raise
+def verify(
+    container: Annotated[
+        list[str],
+        typer.Argument(metavar="IN...", help="Containers, folders of them, patterns; - is standard input."),
+    ],
+    json: Json = False,
+) -> None:
+    """Check digests and structure, and that every plane decodes. Of several files each is checked."""
+    from bbmr_client.batch.inputs import expand
+
+    names = expand(container)
+    if len(names) == 1 and not os.path.isdir(names[0]):
+        _verify_one(names[0], json)
+        return
+    results = []
+    for name in _files(names):
+        try:
+            planes, size = _verified(name)
+        except BbmrError as error:
+            results.append({"file": name, "ok": False, "error": str(error), "type": error.problem_type})
+            if not json:
+                say(str(error))
+        else:
+            results.append({"file": name, "ok": True, "bytes": size, "planes": planes})
+            if not json:
+                report(_fine(name, planes, size))
+    failed = sum(not result["ok"] for result in results)
     if json:
-        report(as_json({"ok": True, "bytes": size, "planes": len(source.planes)}))
+        report(as_json({"ok": not failed, "files": len(results), "failed": failed, "results": results}))
     else:
-        shown = "standard input" if name == STDIO else printable(name, 4000)
-        report(f"{shown}: ok, {len(source.planes)} planes, {size} bytes")
+        say(
+            f"{len(results)} files, {failed} of them damaged"
+            if failed
+            else f"{len(results)} files, all whole"
+        )
+    if failed:
+        raise typer.Exit(1)
 
 
 def ratemap(container: Input, output: Output, format: PictureFormat = None, json: Json = False) -> None:
     """Draw the rate map over the preview, with a legend."""
     written_as = picture_format(output, format)
     check_output(output)
-    source, _ = read_container(one_input(container, "container"))
+    name = one_input(container, "container")
+    source, _ = read_container(name)
 
     from bbmr_client.report import rate_counts
     from bbmr_client.view import rate_map_picture
     from bbmr_shared.composite import preview as composite
     from bbmr_shared.output import encode_picture
 
-    drawn = rate_map_picture(composite(source), source)
+    with named(name):
+        drawn = rate_map_picture(composite(source), source)
     data = encode_picture(drawn, written_as)
     write_file(output, data)
     facts = {"width": drawn.width, "height": drawn.height, "bytes": len(data), "format": written_as}
     if json:
         report(as_json({**facts, "rates": rate_counts(source)}), output)
     else:
-        say(f"{_shown(output)}: rate map of {source.width}×{source.height}")
+        say(f"{shown(output)}: rate map of {source.width}×{source.height}")
 
 
-def compare(
-    reference: Annotated[str, typer.Argument(metavar="REF", help="The picture to measure against.")],
-    test: Annotated[str, typer.Argument(metavar="TEST", help="The picture to measure.")],
-    json: Json = False,
-) -> None:
-    """Measure a picture against another of the same size: PSNR-RGB, PSNR-Y, SSIM. Alpha is left out."""
-    from bbmr_client.photo import load_photo
-    from bbmr_shared.metrics import compare as measure
+def _files(names: list[str]) -> Iterator[str]:
+    """Every file that is meant, in the order of the names, that of folders sorted.
 
-    first, second = load_photo(reference), load_photo(test)
-    if first.rgb.shape != second.rgb.shape:
-        raise PictureError(
-            f"the sizes differ: {reference} is {first.width}×{first.height}, "
-            f"{test} is {second.width}×{second.height}"
-        )
-    figures = measure(first.rgb, second.rgb)
-    lines = [f"{_UNITS.get(key, key):<20}{_figure(value)}" for key, value in figures.items()]
-    report(as_json(figures) if json else "\n".join(lines))
+    Raises:
+        UsageError: there is none.
+        FileAccessError: a folder cannot be listed.
+    """
+    from bbmr_client.batch.inputs import CONTAINERS, Passed, Unlisted, find
 
-
-def _shown(output: str) -> str:
-    return "standard output" if output == STDIO else output
+    count = 0
+    for name in names:
+        found = []
+        for one in find([name], CONTAINERS, "", Passed()):
+            if isinstance(one, Unlisted):
+                raise FileAccessError(f"{one.source} {one.reason}")
+            found.append(one.source)
+        count += len(found)
+        yield from sorted(found)
+    if not count:
+        raise UsageError(f"there is no .bbmr file in {', '.join(names)}")
 
 
-def _figure(value: float | None) -> str:
-    return "equal" if value is None else f"{value:.6g}"
+def _verify_one(name: str, json: bool) -> None:
+    try:
+        planes, size = _verified(name)
+    except BbmrError as error:
+        if json:
+            report(as_json({"ok": False, "error": str(error), "type": error.problem_type}))
+        raise
+    report(as_json({"ok": True, "bytes": size, "planes": planes}) if json else _fine(name, planes, size))
+
+
+def _verified(name: str) -> tuple[int, int]:
+    """(planes, bytes) of a container that is whole; otherwise the `BbmrError` that says why not."""
+    source, size = read_container(name)
+    with named(name):
+        source.decode_planes()
+        source.decode_alpha()
+    return len(source.planes), size
+
+
+def _fine(name: str, planes: int, size: int) -> str:
+    return f"{printable(shown(name, 'input'), 4000)}: ok, {planes} planes, {size} bytes"
 
 
 def _strengths(facts: InfoReport) -> str:
@@ -134,8 +200,9 @@ def _strengths(facts: InfoReport) -> str:
 
 def _lines(facts: InfoReport) -> list[str]:
     rows, cols = facts.grid
+    picture = f"{facts.width}×{facts.height}, {'grey' if facts.channels == 1 else 'colour'}"
     lines = [
-        f"picture       {facts.width}×{facts.height}{', with alpha' if facts.alpha else ''}",
+        f"picture       {picture}{', with alpha' if facts.alpha else ''}",
         f"file          {facts.bytes} bytes, {facts.bpp:.3f} bpp",
         f"samples       {facts.pixels}, overall rate {facts.overall_rate:.3f}",
         f"blocks        {cols}×{rows} of {facts.block} pixels",
@@ -143,17 +210,22 @@ def _lines(facts: InfoReport) -> list[str]:
     for plane in facts.planes:
         error = facts.coding_errors[str(plane.rate)]
         exact = "lossless" if error == 0 else f"coding error {error}"
+        if facts.original:
+            exact = "the source file itself"
         blocks = facts.rates[str(plane.rate)]
         lines.append(
             f"plane 1/{plane.rate:<5} {blocks} blocks, {printable(plane.codec)}, {plane.bytes} bytes, {exact}"
         )
-    lines += [
-        f"downscaler    {printable(facts.downscaler)} {facts.downscaler_version}",
-        f"weights       {printable(facts.model or 'none')}, strength {_strengths(facts)}",
-    ]
+    if not facts.original:
+        lines += [
+            f"downscaler    {printable(facts.downscaler)} {facts.downscaler_version}",
+            f"weights       {printable(facts.model or 'none')}, strength {_strengths(facts)}",
+        ]
     metadata = {"ICC": facts.icc_bytes, "EXIF": facts.exif_bytes, "XMP": facts.xmp_bytes}
     kept = [f"{name} {size} bytes" for name, size in metadata.items() if size]
     lines.append(f"metadata      {', '.join(kept) or 'none'}")
+    if facts.dpi is not None:
+        lines.append(f"resolution    {facts.dpi[0]:g}×{facts.dpi[1]:g} pixels per inch")
     if facts.unknown_fields:
         lines.append(f"unknown       {', '.join(printable(name) for name in facts.unknown_fields)}")
     return lines
