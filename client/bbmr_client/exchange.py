@@ -1,128 +1,214 @@
-"""One exchange over httpx: how it is set up, and what each way to fail means.
+"""One request to one server over httpx: bytes out, bytes in, and what each way to fail means.
 
-In: a `Service` and a `Request`. Out: the arguments for httpx, and the `Answer` or the error that came of it. Moves no
-bytes itself.
+In: a `Server`, a `Request`, what is sent, and a `Sink` for the answer. Out: a `Reply`; the errors are `ServiceError`s.
+This module and `connector` are the only ones that know httpx.
 """
 
 from __future__ import annotations
 
-import time
-from typing import Any, TypeVar
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 import httpx
 
-from bbmr_client.answer import Answer, Collector
-from bbmr_client.service import Request, Service
+from bbmr_client.answer import Collector
+from bbmr_client.download import Sink
+from bbmr_client.retries import BUSY_STATUS, parse_retry_after
+from bbmr_client.service import Request, Server
 from bbmr_client.text import printable
+from bbmr_client.timeouts import Timeouts
+from bbmr_client.upload import Upload
 from bbmr_shared.errors import (
     BadAnswerError,
+    ServerRefusedError,
     ServerTimeoutError,
     ServerUnreachableError,
     ServiceError,
     UsageError,
 )
 
-FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
+Progress = Callable[[Literal["up", "down"], int, int | None], None]
+"""Told how far an exchange is: the direction, bytes so far, and bytes in all where they are known. The bytes never
+become fewer: what a further try repeats is not told again."""
+
+_FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
 """What an exchange can end with; UnicodeError: a host name that no name server could be asked for."""
 
-_Made = TypeVar("_Made", httpx.Client, httpx.AsyncClient)
+_HUNG_UP = re.compile("closed connection|disconnected")
+"""How httpx's protocol errors tell a connection that ended too early from words that are no HTTP."""
 
 
-class Exchange:
-    """One request, and the judgement of its answer while it comes in."""
+class PassingError(Exception):
+    """A failure that may be over soon, or that another server may not have: nobody there, or no time.
 
-    def __init__(self, service: Service, request: Request) -> None:
-        self.arguments: dict[str, Any] = {
-            "method": request.method,
-            "url": request.url,
-            "headers": dict(request.headers),
-            "params": dict(request.params),
-            "content": request.content,
-        }
-        self._service, self._request = service, request
-        self._deadline = time.monotonic() + service.timeouts.total
-        self._collector: Collector | None = None
+    `error` is what to tell when nothing helped; `retry_after` the seconds that the server asked for.
+    """
 
-    def begin(self, response: httpx.Response) -> None:
-        """Judge the status line and the headers."""
-        status, headers = response.status_code, response.headers
-        wanted = self._request
-        self._collector = Collector(self._service.shown, status, headers, wanted.accept, wanted.most)
+    def __init__(self, error: ServiceError, retry_after: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error, self.retry_after = error, retry_after
 
-    def feed(self, piece: bytes) -> None:
-        """Take a piece of the body; raises once it is too much or too late."""
-        assert self._collector is not None
-        if time.monotonic() > self._deadline:
-            raise self.too_late()
-        self._collector.feed(piece)
 
-    def finish(self) -> Answer:
-        assert self._collector is not None
-        return self._collector.finish()
+@dataclass(frozen=True)
+class Reply:
+    """A whole answer of the right type, whose body is in the sink."""
+
+    server: Server
+    mime: str
+    headers: Mapping[str, str]
+
+
+@dataclass
+class Course:
+    """How far a request is, over all its tries."""
+
+    timeouts: Timeouts
+    progress: Progress | None = None
+    server: Server | None = None
+    answering: bool = False
+    _told: dict[str, int] = field(default_factory=dict)
+
+    def tell(self, direction: Literal["up", "down"], done: int, total: int | None) -> None:
+        if self.progress is not None and done > self._told.get(direction, -1):
+            self._told[direction] = done
+            self.progress(direction, done, total)
 
     def too_late(self) -> ServerTimeoutError:
-        """The whole exchange took longer than it may."""
-        total = self._service.timeouts.total
-        failed = "did not answer" if self._collector is None else "did not finish its answer"
+        """The whole took longer than it may."""
+        failed = "did not finish its answer" if self.answering else "did not answer"
+        shown = self.server.shown if self.server else "the server"
         return ServerTimeoutError(
-            f"{self._service.shown} {failed} within {total:g} s: wait longer with --timeout"
+            f"{shown} {failed} within {self.timeouts.total:g} s: wait longer with --timeout"
         )
 
-    def failure(self, error: Exception) -> ServiceError | UsageError:
-        """What a failure on the way means."""
-        server, times = self._service.shown, self._service.timeouts
-        why = printable(str(error)) or type(error).__name__
-        match error:
-            case httpx.ConnectTimeout():
-                return ServerTimeoutError(f"{server} did not accept a connection within {times.connect:g} s")
-            case httpx.ReadTimeout():
-                return ServerTimeoutError(
-                    f"{server} did not answer within {times.read:g} s: wait longer with --timeout"
-                )
-            case httpx.TimeoutException():
-                return ServerTimeoutError(
-                    f"{server} did not take the container in time: wait longer with --timeout"
-                )
-            case httpx.ConnectError() | httpx.ProxyError():
-                return ServerUnreachableError(
-                    f"no server at {server} ({why}): start one with bbmr-server, or name another with --server"
-                )
-            case httpx.NetworkError():
-                return ServerUnreachableError(f"the connection to {server} broke ({why}): try again")
-            case httpx.UnsupportedProtocol() | httpx.InvalidURL() | UnicodeError():
-                return UsageError(f"{server} is not an address of a server: {why}")
-            case _:
-                return BadAnswerError(f"{server} did not answer as HTTP asks ({why})")
 
-
-def connector(kind: type[_Made], service: Service, transport: object | None) -> _Made:
-    """The client of httpx for one server.
-
-    A proxy from the environment is for the world outside; a server on this machine is asked directly.
+async def exchange(
+    http: httpx.AsyncClient,
+    server: Server,
+    request: Request,
+    upload: Upload | None,
+    sink: Sink,
+    course: Course,
+) -> Reply:
+    """Send `request` with `upload` to `server`, and fill `sink` from its start with the answer.
 
     Raises:
-        UsageError: the environment names a proxy or certificates that cannot be used.
+        PassingError: it may be tried again, there or elsewhere.
+        ServiceError: it is of no use to try again. UsageError: the address cannot be one.
     """
-    times = service.timeouts
-    arguments: dict[str, Any] = {
-        "timeout": httpx.Timeout(connect=times.connect, read=times.read, write=times.write, pool=times.pool),
-        # Each exchange has a connection of its own, which its deadline may shut down.
-        "limits": httpx.Limits(max_keepalive_connections=0),
-        "follow_redirects": False,
-    }
-    if transport is not None:
-        arguments["transport"] = transport
+    course.server, course.answering = server, False
+    sink.restart()
+    headers = server.headers_for(request)
+    if upload is not None:
+        headers["Content-Length"] = str(upload.total)
     try:
-        if service.on_this_machine:
-            arguments["trust_env"] = False
-            if service.url.startswith("https:"):
-                arguments["verify"] = (
-                    httpx.create_ssl_context()
-                )  # SSL_CERT_FILE of the environment holds here, too
-        return kind(**arguments)
-    except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
-        raise UsageError(
-            "the environment names a proxy or certificates that cannot be used "
-            f"({printable(str(error)) or type(error).__name__}): "
-            "see HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
-        ) from error
+        async with http.stream(
+            request.method,
+            server.url + request.path,
+            headers=headers,
+            params=dict(request.params),
+            content=None if upload is None else _sent(upload, course),
+        ) as response:
+            course.answering = True
+            return await _take(response, server, request, sink, course)
+    except _FAILURES as error:
+        raise _meaning(error, server, course.timeouts) from error
+
+
+async def _sent(upload: Upload, course: Course) -> AsyncIterator[bytes]:
+    done = 0
+    course.tell("up", done, upload.total)
+    async for piece in upload.pieces():
+        yield piece
+        done += len(piece)
+        course.tell("up", done, upload.total)
+
+
+async def _take(
+    response: httpx.Response, server: Server, request: Request, sink: Sink, course: Course
+) -> Reply:
+    answer = Collector(server.shown, response.status_code, response.headers, request.accept, request.most)
+    try:
+        answer.check_headers()
+        async for piece in response.aiter_bytes():
+            answer.take(piece)
+            if answer.good:
+                await sink.write(piece)
+                course.tell("down", answer.taken, answer.announced)
+        answer.finish()
+    except (BadAnswerError, ServerRefusedError) as error:
+        if answer.status in BUSY_STATUS:
+            raise PassingError(error, parse_retry_after(answer.headers.get("retry-after", ""))) from error
+        raise
+    await sink.flush()
+    return Reply(server, answer.mime, answer.headers)
+
+
+def _meaning(error: Exception, server: Server, times: Timeouts) -> Exception:
+    """What a failure on the way means: a `PassingError`, or a `BbmrError` that no further try would change."""
+    shown, why = server.shown, _reason(error)
+    match error:
+        case httpx.ConnectTimeout():
+            return PassingError(
+                ServerTimeoutError(f"{shown} did not accept a connection within {times.connect:g} s")
+            )
+        case httpx.ReadTimeout():
+            return ServerTimeoutError(
+                f"{shown} did not answer within {times.read:g} s: wait longer with --timeout"
+            )
+        case httpx.PoolTimeout():
+            return ServerTimeoutError(
+                f"{shown} was not asked: more requests at once than connections, for {times.pool:g} s"
+            )
+        case httpx.TimeoutException():
+            return ServerTimeoutError(
+                f"{shown} did not take the container in time: wait longer with --timeout"
+            )
+        case httpx.ConnectError() if any(
+            isinstance(one, ssl.SSLCertVerificationError) for one in _chain(error)
+        ):
+            return ServerUnreachableError(
+                f"the certificate of {shown} is not trusted ({why}): name who signed it with --ca-file"
+            )
+        case httpx.ConnectError() | httpx.ProxyError():
+            return PassingError(
+                ServerUnreachableError(
+                    f"no server at {shown} ({why}): start one with bbmr-server, or name another with --server"
+                )
+            )
+        case httpx.NetworkError():
+            return PassingError(ServerUnreachableError(f"the connection to {shown} broke ({why}): try again"))
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL() | UnicodeError():
+            return UsageError(f"{shown} is not an address of a server: {why}")
+        case _:
+            strange = BadAnswerError(f"{shown} did not answer as HTTP asks ({why})")
+            return PassingError(strange) if _HUNG_UP.search(str(error)) else strange
+
+
+def _reason(error: Exception) -> str:
+    """The shortest true reason: of a failed connection the system's word, which httpx hides behind its own."""
+    text = printable(str(error)) or type(error).__name__
+    for one in _chain(error):
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return printable(one.verify_message) or text
+        if isinstance(one, OSError) and not isinstance(one, ssl.SSLError) and one.strerror:
+            text = (
+                printable(one.strerror).lower()
+                if not isinstance(one, socket.gaierror)
+                else printable(one.strerror)
+            )
+    return text
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception and, one after the other, what it came from."""
+    seen: set[int] = set()
+    now: BaseException | None = error
+    while now is not None and id(now) not in seen:
+        seen.add(id(now))
+        yield now
+        now = now.exceptions[0] if isinstance(now, BaseExceptionGroup) else now.__cause__ or now.__context__

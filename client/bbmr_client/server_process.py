@@ -73,7 +73,7 @@ def free_port() -> int:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: IO[bytes], deadline: float) -> None:
-    with Client(url, timeout=5.0) as client:
+    with Client(url, timeout=5.0, retries=0) as client:
         while True:
             if process.poll() is not None:
                 raise ServerUnreachableError(

@@ -1,27 +1,24 @@
-"""One server as the client sees it: its address, and how each request to it is written. Sends nothing itself.
+"""Servers as the client sees them, and how each request to them is written. Sends nothing itself.
 
-In: a container and options. Out: a `Request`, and the check of the picture that answers it.
+In: an address; a format, a region and a model. Out: a `Server`, a `Request`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from PIL import Image
-
-from bbmr_client.answer import JSON, Answer, open_picture
-from bbmr_client.timeouts import Timeouts
-from bbmr_shared.container import MEDIA_TYPE, Container
+from bbmr_client.answer import JSON
+from bbmr_shared.container import MEDIA_TYPE
 from bbmr_shared.errors import UsageError
 from bbmr_shared.limits import Limits
 from bbmr_shared.output import get_format
 from bbmr_shared.region import Region
 
-Packed = bytes | bytearray | memoryview
-"""A container as the bytes of its file."""
+MOST_SERVERS = 64
 
 _BYTES_PER_PIXEL = 6  # an uncompressed RGBA picture has 4
 _SPARE_BYTES = 8 << 20  # metadata and file structure
@@ -29,70 +26,85 @@ _SPARE_BYTES = 8 << 20  # metadata and file structure
 
 @dataclass(frozen=True)
 class Request:
-    """One request. `accept`: the only media type that may answer it; `most`: bytes the answer may have."""
+    """One request, to whichever server. `accept`: the only media type that may answer it; `most`: bytes the answer may
+    have."""
 
     method: str
-    url: str
+    path: str
     accept: str
     most: int
-    headers: Mapping[str, str]
     params: Mapping[str, str] = field(default_factory=dict)
-    content: bytes | None = None
 
 
-class Service:
-    """What is the same for every exchange with one server. `shown` is its address as messages may show it;
-    `on_this_machine`: it is a loopback address.
+@dataclass(frozen=True)
+class Server:
+    """One server. `url`: its address, without user and password; `on_this_machine`: it is a loopback address.
+    `headers`: what every request to it carries; the key and the password are there, and in no message."""
+
+    url: str
+    on_this_machine: bool
+    headers: Mapping[str, str] = field(repr=False, compare=False, hash=False)
+
+    @property
+    def shown(self) -> str:
+        """How messages call it."""
+        return self.url
+
+    @property
+    def is_open(self) -> bool:
+        """Whether what is sent there can be read on the way."""
+        return self.url.startswith("http:") and not self.on_this_machine
+
+    def headers_for(self, request: Request) -> dict[str, str]:
+        content = {"Content-Type": MEDIA_TYPE} if request.method == "POST" else {}
+        return {**self.headers, "Accept": request.accept, **content}
+
+
+def make_servers(base_url: str | Sequence[str], api_key: str | None) -> list[Server]:
+    """The servers at these addresses, in their order, each of them once.
 
     Raises:
-        UsageError: the address, the timeout or the key makes no sense.
+        UsageError: an address or the key makes no sense.
     """
-
-    def __init__(
-        self, base_url: str, timeout: float | Timeouts | None, api_key: str | None, limits: Limits
-    ) -> None:
-        self.url, self.shown = _checked_url(base_url)
-        self.on_this_machine = _is_loopback(urlsplit(self.url).hostname or "")
-        self.timeouts = Timeouts.of(timeout)
-        self.limits = limits
-        self._headers = {"User-Agent": "bbmr-client", "Accept-Encoding": "identity"}
-        if api_key:
-            if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
-                raise UsageError("an API key has printable ASCII characters and no spaces")
-            self._headers["Authorization"] = f"Bearer {api_key}"
-
-    def reconstruct(
-        self, container: Container | Packed, format: str, region: Region | None, model: str | None
-    ) -> Request:
-        """Ask for the picture of a container."""
-        accept = get_format(format).mime
-        params = {} if region is None else {"region": ",".join(map(str, region))}
-        if model is not None:
-            params["model"] = model
-        size = _answer_size(container, region)
-        pixels = size[0] * size[1] if size else self.limits.max_pixels
-        return Request(
-            "POST",
-            f"{self.url}/reconstruct",
-            accept,
-            _BYTES_PER_PIXEL * pixels + _SPARE_BYTES,
-            {**self._headers, "Accept": accept, "Content-Type": MEDIA_TYPE},
-            params,
-            container.to_bytes() if isinstance(container, Container) else bytes(container),
-        )
-
-    def get(self, path: str) -> Request:
-        """Ask for a JSON document."""
-        return Request("GET", self.url + path, JSON, _SPARE_BYTES, {**self._headers, "Accept": JSON})
-
-    def check(self, answer: Answer, container: Container | Packed, region: Region | None) -> Image.Image:
-        """The picture in the answer, not decoded, once its header is what was asked for."""
-        return open_picture(self.shown, answer, _answer_size(container, region), self.limits)
+    urls = [base_url] if isinstance(base_url, str) else list(base_url)
+    if not 1 <= len(urls) <= MOST_SERVERS:
+        raise UsageError(f"there is at least one server, and at most {MOST_SERVERS}, not {len(urls)}")
+    if api_key and (not (api_key.isascii() and api_key.isprintable()) or " " in api_key):
+        raise UsageError("an API key has printable ASCII characters and no spaces")
+    return list(
+        {server.url: server for server in (_server(url, api_key) for url in reversed(urls))}.values()
+    )[::-1]
 
 
-def _checked_url(base_url: str) -> tuple[str, str]:
-    """(the address without a trailing slash, the same without user and password for messages)."""
-    wrong = UsageError(f"{base_url!r} is not the address of a server: write http://host:port")
+def caution(servers: Sequence[Server]) -> str | None:
+    """One line where a key or a password would travel so that anybody on the way can read it; None: nowhere."""
+    for server in servers:
+        if server.is_open and {"Authorization", "X-API-Key"} & set(server.headers):
+            return f"the key for {server.shown} travels unencrypted: use https"
+    return None
+
+
+def picture_request(
+    size: tuple[int, int] | None, format: str, region: Region | None, model: str | None, limits: Limits
+) -> Request:
+    """Ask for a picture. size: of the answer; None where only the server can know."""
+    accept = get_format(format).mime
+    params = {} if region is None else {"region": ",".join(map(str, region))}
+    if model is not None:
+        params["model"] = model
+    pixels = size[0] * size[1] if size else limits.max_pixels
+    return Request("POST", "/reconstruct", accept, _BYTES_PER_PIXEL * pixels + _SPARE_BYTES, params)
+
+
+def json_request(path: str) -> Request:
+    """Ask for a JSON document."""
+    return Request("GET", path, JSON, _SPARE_BYTES)
+
+
+def _server(base_url: str, api_key: str | None) -> Server:
+    wrong = UsageError(
+        f"{_without_password(base_url)!r} is not the address of a server: write http://host:port"
+    )
     try:
         parts = urlsplit(base_url)
         port = parts.port  # parsed only when asked for
@@ -100,9 +112,39 @@ def _checked_url(base_url: str) -> tuple[str, str]:
         raise wrong from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise wrong
+    if not _can_be_asked_for(parts.hostname):
+        raise UsageError(
+            f"{_without_password(base_url)} is not an address of a server: no host has such a name"
+        )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    shown = f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{parts.path}"
-    return base_url.rstrip("/"), shown.rstrip("/")
+    url = f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{parts.path}".rstrip("/")
+    headers = {"User-Agent": "bbmr-client", "Accept-Encoding": "identity"}
+    if parts.username is not None or parts.password is not None:
+        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        headers["Authorization"] = "Basic " + b64encode(login.encode()).decode()
+        if api_key:
+            headers["X-API-Key"] = api_key
+    elif api_key:
+        headers["Authorization"] = f"Bearer {api_key}"
+    return Server(url, _is_loopback(parts.hostname), headers)
+
+
+def _without_password(url: object) -> str:
+    """An address that may be none, fit for a message."""
+    text = str(url)
+    before, at, host = text.rpartition("@")
+    return text if not at else f"{before.partition('//')[0]}//…@{host}"
+
+
+def _can_be_asked_for(host: str) -> bool:
+    """Whether a name server could be asked for this host: every label has 1 to 63 characters."""
+    if ":" in host:
+        return True
+    try:
+        name = host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return False
+    return all(0 < len(label) < 64 for label in name.removesuffix(".").split("."))
 
 
 def _is_loopback(host: str) -> bool:
@@ -110,10 +152,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _answer_size(container: Container | Packed, region: Region | None) -> tuple[int, int] | None:
-    """(width, height) that the picture must have; None where only the server can know."""
-    if region is not None:
-        return region[2], region[3]
-    return (container.width, container.height) if isinstance(container, Container) else None

@@ -49,7 +49,13 @@ class Tls:
             except (OSError, ssl.SSLError) as error:
                 raise UsageError(f"the CA file {self.ca_file} cannot be used: {_reason(error)}") from error
         else:
-            context = httpx.create_ssl_context(verify=not self.insecure)
+            try:
+                context = httpx.create_ssl_context(verify=not self.insecure)
+            except (OSError, ssl.SSLError) as error:
+                raise UsageError(
+                    "the environment names certificates that cannot be used "
+                    f"({_reason(error)}): see SSL_CERT_FILE and SSL_CERT_DIR"
+                ) from error
         if self.client_cert:
             try:
                 context.load_cert_chain(self.client_cert, self.client_key, password=_no_password)

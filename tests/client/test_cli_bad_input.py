@@ -202,7 +202,9 @@ class TestServers:
     @pytest.fixture
     def refused(self, fails: Fails, packed: Path, tmp_path: Path) -> Callable[..., str]:
         def call(url: str, *options: object) -> str:
-            return fails("reconstruct", packed, "-o", tmp_path / "out.png", "--server", url, *options)
+            return fails(
+                "reconstruct", packed, "-o", tmp_path / "out.png", "--server", url, "--retries", 0, *options
+            )
 
         return call
 

@@ -39,16 +39,16 @@ def call(
     method: str,
     *arguments: Any,
     timeout: Any = 10,
-    api_key: str | None = None,
+    retries: Any = 0,
     **options: Any,
 ) -> Any:
     """One method call of the sync or the async client."""
     if kind == "sync":
-        with Client(url, timeout, api_key=api_key) as client:
+        with Client(url, timeout, retries=retries) as client:
             return getattr(client, method)(*arguments, **options)
 
     async def run() -> Any:
-        async with AsyncClient(url, timeout, api_key=api_key) as client:
+        async with AsyncClient(url, timeout, retries=retries) as client:
             return await getattr(client, method)(*arguments, **options)
 
     return asyncio.run(run())
@@ -101,12 +101,12 @@ class TestSent:
             return httpx.Response(200, content=png(5, 6), headers={"Content-Type": "image/png"})
 
         with Client(
-            "http://host:1/base/", api_key="secret", transport=httpx.MockTransport(respond)
+            "https://host:1/base/", api_key="secret", transport=httpx.MockTransport(respond)
         ) as client:
             client.reconstruct(container, region=(1, 2, 5, 6), model="light")
         (request,) = seen
         assert request.method == "POST"
-        assert request.url.copy_with(query=None) == "http://host:1/base/reconstruct"
+        assert request.url.copy_with(query=None) == "https://host:1/base/reconstruct"
         assert dict(request.url.params) == {"region": "1,2,5,6", "model": "light"}
         assert request.headers["Content-Type"] == "application/vnd.bbmr"
         assert request.headers["Accept"] == "image/png"
@@ -160,7 +160,7 @@ class TestSent:
 
     def test_a_password_in_the_address_is_not_shown(self, container: Container) -> None:
         with (
-            Client("http://me:hidden@127.0.0.1:9", 5) as client,
+            Client("http://me:hidden@127.0.0.1:9", 5, retries=0) as client,
             pytest.raises(ServerUnreachableError) as caught,
         ):
             client.reconstruct(container)

@@ -93,13 +93,15 @@ class Connection:
         """A client of these servers, to be closed by the caller. Loads httpx."""
         from bbmr_client.http import Client
 
-        return Client(self.servers[0], self.timeouts, api_key=self.api_key)
+        return Client(self.servers, self.timeouts, api_key=self.api_key, retries=self.retries, tls=self.tls)
 
     def async_client(self) -> AsyncClient:
         """The same for asyncio."""
         from bbmr_client.http import AsyncClient
 
-        return AsyncClient(self.servers[0], self.timeouts, api_key=self.api_key)
+        return AsyncClient(
+            self.servers, self.timeouts, api_key=self.api_key, retries=self.retries, tls=self.tls
+        )
 
 
 def connect(

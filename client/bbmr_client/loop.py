@@ -1,0 +1,83 @@
+"""Asynchronous work for callers that wait. In: a coroutine function. Out: its result, in the thread that asked.
+
+The event loop runs in a thread of its own, so it can be asked by several threads at once, and by one in which another
+event loop runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, suppress
+from typing import TypeVar
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+T = TypeVar("T")
+
+CLEANUP_S = 5.0
+"""Work that was given up may take so long to remove its temporary files."""
+
+# A lock is not woken by Ctrl-C on Windows; there the wait is cut into pieces.
+_POLL_S = 0.2 if sys.platform == "win32" else None
+
+
+class Loop:
+    """An event loop in a daemon thread, started when it is first needed and stopped by `close`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: tuple[BlockingPortal, ExitStack] | None = None
+        self._process = os.getpid()
+
+    @property
+    def is_running(self) -> bool:
+        return self._running is not None and self._process == os.getpid()
+
+    def run(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work` gives, or raises. Ctrl-C cancels it, and is raised once it has cleaned up."""
+        ended = threading.Event()
+
+        async def whole() -> T:
+            try:
+                return await work()
+            finally:
+                ended.set()
+
+        future = self._portal().start_task_soon(whole)
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    return future.result(_POLL_S)
+                if future.done():  # the work's own
+                    return future.result()
+        except CancelledError:
+            raise RuntimeError("the client was closed while it was at work") from None
+        except BaseException:
+            if not future.done():
+                future.cancel()
+                ended.wait(CLEANUP_S)
+            raise
+
+    def close(self) -> None:
+        """Cancel what is running, and stop. It may be used again afterwards."""
+        with self._lock:
+            running, self._running = self._running, None
+        if running is None or self._process != os.getpid():
+            return
+        portal, opened = running
+        with suppress(RuntimeError):  # called from the loop's own thread: it ends with the process
+            portal.call(portal.stop, True)
+            opened.close()
+
+    def _portal(self) -> BlockingPortal:
+        with self._lock:
+            if self._process != os.getpid():  # a fork has the memory of the thread, and no thread
+                self._running, self._process = None, os.getpid()
+            if self._running is None:
+                opened = ExitStack()
+                self._running = opened.enter_context(start_blocking_portal(name="bbmr-client")), opened
+            return self._running[0]
