@@ -79,6 +79,8 @@ class Limits:
     """Unknown optional fields in the header, and in each plane's entry."""
     max_header_items: int = 4096
     """Maps and arrays in the header together, elements of one array, and fields of one map."""
+    max_header_values: int = 1 << 16
+    """Elements of all arrays and fields of all maps in the header together."""
     max_msgpack_depth: int = 8
     """Maps and arrays inside one another in the header, the header itself being 1."""
 

@@ -26,7 +26,7 @@ def unpack_map(data: memoryview, limits: Limits) -> tuple[dict[str, object], int
         MalformedContainerError: anything else: no map, duplicate or non-string keys, extension types, too
             deep.
     """
-    hooks = _Hooks(limits.max_header_items)
+    hooks = _Hooks(limits)
     size = limits.max_header_bytes
     unpacker = msgpack.Unpacker(
         raw=False,
@@ -109,15 +109,16 @@ def read_bin(data: memoryview, at: int, size: int, what: str) -> tuple[bytes, in
 class _Hooks:
     """Counts maps and arrays, and refuses a key that comes twice in one map."""
 
-    def __init__(self, max_items: int) -> None:
-        self._left = max_items
+    def __init__(self, limits: Limits) -> None:
+        self._left = limits.max_header_items
+        self._values_left = limits.max_header_values
 
     def array(self, items: list[Any]) -> list[Any]:
-        self._count()
+        self._count(len(items))
         return items
 
     def pairs(self, pairs: list[tuple[object, object]]) -> dict[str, object]:
-        self._count()
+        self._count(len(pairs))
         result: dict[str, object] = {}
         for key, value in pairs:
             if not isinstance(key, str):
@@ -127,10 +128,13 @@ class _Hooks:
             result[key] = value
         return result
 
-    def _count(self) -> None:
+    def _count(self, values: int) -> None:
         self._left -= 1
+        self._values_left -= values
         if self._left < 0:
             raise MalformedContainerError("the header holds too many maps and arrays")
+        if self._values_left < 0:
+            raise MalformedContainerError("the header holds too many values")
 
 
 def _refuse_extension(code: int, data: bytes) -> object:
