@@ -72,18 +72,16 @@ class Plan:
 
     def settle(self) -> None:
         """Give every input its number and its output."""
-        for level in range(1, _LEVELS + 1):
-            self._rows.execute(f"CREATE INDEX by_key{level} ON input (key{level})")
         key = "CASE level WHEN 1 THEN key1 WHEN 2 THEN key2 ELSE key3 END"
         while True:
             # Of those that share a name, the ones with the shortest form of theirs take the next longer one.
-            changed = self._rows.execute(
+            self._rows.execute(
                 f"""WITH named AS (SELECT rowid AS id, level, {key} AS name FROM input WHERE level > 0),
                     shared AS (SELECT name, min(level) AS least FROM named GROUP BY name HAVING count(*) > 1)
                     UPDATE input SET level = level + 1 WHERE level < {_LEVELS} AND rowid IN
                     (SELECT named.id FROM named JOIN shared USING (name) WHERE named.level = shared.least)"""
-            ).rowcount
-            if changed <= 0:
+            )
+            if self._rows.execute("SELECT changes()").fetchone() == (0,):
                 break
         output = "CASE level WHEN 0 THEN x'' WHEN 1 THEN name1 WHEN 2 THEN name2 ELSE name3 END"
         self._rows.execute(
