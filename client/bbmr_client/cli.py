@@ -23,6 +23,7 @@ import typer
 from bbmr_client.commands.compare import compare
 from bbmr_client.commands.demo import demo
 from bbmr_client.commands.encode import encode
+from bbmr_client.commands.help import Command, Group
 from bbmr_client.commands.inspect import info, preview, ratemap, verify
 from bbmr_client.commands.reconstruct import reconstruct
 from bbmr_client.files import print_message, print_out
@@ -32,16 +33,24 @@ from bbmr_shared.release import release
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
-# Plain help: rich would cost a third of the start-up time.
 app = typer.Typer(
-    add_completion=False,
+    cls=Group,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (encode, reconstruct, preview, info, verify, ratemap, compare, demo):
-    app.command()(command)
-app.command("decode", help="The same as reconstruct.")(reconstruct)
+for name, command, short_help in (
+    ("encode", encode, "Photos in, containers (.bbmr) out."),
+    ("reconstruct", reconstruct, "Containers in, pictures out: by a server, or here with --local."),
+    ("decode", reconstruct, "The same as reconstruct."),
+    ("preview", preview, "The picture in a container without the network, in any size."),
+    ("info", info, "What is inside a container."),
+    ("verify", verify, "Whether containers are whole."),
+    ("ratemap", ratemap, "The rates of the blocks, drawn over the picture."),
+    ("compare", compare, "How much two pictures differ, and where."),
+    ("demo", demo, "The whole way, on one photo."),
+):
+    app.command(name, cls=Command, short_help=short_help)(command)
 
 _MOST = 4000
 """Characters of a message: room for a path of the greatest length."""

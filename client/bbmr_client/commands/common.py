@@ -6,7 +6,7 @@ Messages go to standard error. A report goes to standard output, or to standard 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,19 +36,6 @@ def as_json(values: Mapping[str, Any]) -> str:
     from bbmr_client.report import finite
 
     return json.dumps({key: finite(value) for key, value in values.items()}, indent=2, allow_nan=False)
-
-
-def one_input(names: Sequence[str], what: str) -> str:
-    """The only name given.
-
-    Raises:
-        UsageError: there are several.
-    """
-    if len(names) != 1:
-        raise UsageError(f"one {what} at a time: {len(names)} were given")
-    if not names[0]:
-        raise UsageError(f"the name of the {what} is empty")
-    return names[0]
 
 
 def no_report(report_file: str | None) -> None:

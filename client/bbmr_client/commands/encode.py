@@ -49,7 +49,7 @@ def encode(
     photo: Annotated[
         list[str],
         typer.Argument(
-            metavar="PHOTO…", help="The photo, or several, folders, patterns; - is standard input."
+            metavar="PHOTO", help="The photo, or several, folders, patterns; - is standard input."
         ),
     ],
     output: Annotated[

@@ -11,7 +11,6 @@ import typer
 from bbmr_client.commands.common import (
     as_json,
     named,
-    one_input,
     picture_format,
     read_container,
     report,
@@ -27,7 +26,7 @@ from bbmr_shared.limits import DEFAULT_LIMITS
 if TYPE_CHECKING:
     from bbmr_client.report import InfoReport
 
-Input = Annotated[list[str], typer.Argument(metavar="IN", help="The container; - is standard input.")]
+Input = Annotated[str, typer.Argument(metavar="IN", help="The container; - is standard input.")]
 Output = Annotated[
     str, typer.Option("--output", "-o", metavar="OUT", help="The picture to write; - is stdout.")
 ]
@@ -57,13 +56,12 @@ def preview(
     """Write the composite: the picture as it is without the network."""
     written_as = picture_format(output, format)
     check_output(output)
-    name = one_input(container, "container")
-    source, _ = read_container(name)
+    source, _ = read_container(container)
 
     from bbmr_shared.output import encode_picture
     from bbmr_shared.thumbnail import thumbnail
 
-    with named(name):
+    with named(container):
         picture = thumbnail(source, MAX_SIDE if max_side is None else max_side)
     data = encode_picture(picture, written_as)
     write_file(output, data)
@@ -76,7 +74,7 @@ def preview(
 
 def info(container: Input, json: Json = False) -> None:
     """Say what is inside a container."""
-    source, size = read_container(one_input(container, "container"))
+    source, size = read_container(container)
 
     from bbmr_client.report import info_report
 
@@ -87,7 +85,7 @@ def info(container: Input, json: Json = False) -> None:
 def verify(
     container: Annotated[
         list[str],
-        typer.Argument(metavar="IN...", help="Containers, folders of them, patterns; - is standard input."),
+        typer.Argument(metavar="IN", help="Containers, folders of them, patterns; - is standard input."),
     ],
     json: Json = False,
 ) -> None:
@@ -127,15 +125,14 @@ def ratemap(container: Input, output: Output, format: PictureFormat = None, json
     """Draw the rate map over the preview, with a legend."""
     written_as = picture_format(output, format)
     check_output(output)
-    name = one_input(container, "container")
-    source, _ = read_container(name)
+    source, _ = read_container(container)
 
     from bbmr_client.report import rate_counts
     from bbmr_client.view import rate_map_picture
     from bbmr_shared.composite import preview as composite
     from bbmr_shared.output import encode_picture
 
-    with named(name):
+    with named(container):
         drawn = rate_map_picture(composite(source), source)
     data = encode_picture(drawn, written_as)
     write_file(output, data)

@@ -47,7 +47,7 @@ def reconstruct(
     container: Annotated[
         list[str],
         typer.Argument(
-            metavar="IN…", help="The container, or several, folders, patterns; - is standard input."
+            metavar="IN", help="The container, or several, folders, patterns; - is standard input."
         ),
     ],
     output: Annotated[

@@ -1,0 +1,94 @@
+"""The examples that `--help` shows and docs/cli.md repeats. A test runs every one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Example:
+    """One line for a shell, and what it does where that is not plain."""
+
+    line: str
+    note: str = ""
+
+
+_SERVER = "http://127.0.0.1:8000"
+
+EXAMPLES: dict[str, tuple[Example, ...]] = {
+    "bbmr-client": (
+        Example("bbmr-client encode photo.jpg", "writes photo.bbmr"),
+        Example("bbmr-client preview photo.bbmr -o preview.png"),
+        Example(f"bbmr-client reconstruct photo.bbmr -o back.png --server {_SERVER}"),
+        Example("bbmr-client compare photo.jpg back.png"),
+    ),
+    "encode": (
+        Example("bbmr-client encode photo.jpg", "writes photo.bbmr, with at most 1/16 of the pixels"),
+        Example("bbmr-client encode photo.jpg -o fine.bbmr --rate 2", "larger and better: at most 1/4"),
+        Example("bbmr-client encode photo.jpg -o bare.bbmr --metadata none", "nothing but what is seen"),
+        Example(
+            "bbmr-client encode photos -o packed --report packed.csv",
+            "a folder; the same command again goes on where it was stopped",
+        ),
+        Example("cat photo.jpg | bbmr-client encode - -o - > photo.bbmr", "through pipes"),
+    ),
+    "reconstruct": (
+        Example(
+            f"bbmr-client reconstruct photo.bbmr -o back.png --server {_SERVER}",
+            "on a server, which BBMR_SERVER or the settings file can name, too",
+        ),
+        Example(
+            "bbmr-client reconstruct photo.bbmr -o back.png --local",
+            "on this machine: pip install 'bbmr[server]'",
+        ),
+        Example(
+            "bbmr-client reconstruct photo.bbmr -o part.avif --region 0,0,640,480 \\\n"
+            f"    --server {_SERVER}",
+            "a part of the picture, as AVIF",
+        ),
+        Example(
+            "bbmr-client reconstruct packed -o back --format webp --jobs 8 \\\n"
+            "    --server http://one:8000 --server http://two:8000",
+            "a folder, eight requests in flight, and a second server to turn to",
+        ),
+        Example(
+            "cat photo.jpg | bbmr-client encode - -o - \\\n"
+            "    | bbmr-client reconstruct - -o - --local > back.png",
+            "through pipes",
+        ),
+    ),
+    "preview": (
+        Example("bbmr-client preview photo.bbmr -o preview.png"),
+        Example(
+            "bbmr-client preview photo.bbmr -o small.webp --max-side 256",
+            "a thumbnail: the smaller, the quicker",
+        ),
+    ),
+    "info": (
+        Example("bbmr-client info photo.bbmr"),
+        Example("bbmr-client info photo.bbmr --json", "for programs"),
+    ),
+    "verify": (
+        Example("bbmr-client verify photo.bbmr"),
+        Example("bbmr-client verify packed", "every .bbmr file below a folder; status 1 if any is damaged"),
+    ),
+    "ratemap": (Example("bbmr-client ratemap photo.bbmr -o rates.png"),),
+    "compare": (
+        Example("bbmr-client compare photo.jpg back.png"),
+        Example(
+            "bbmr-client compare photo.jpg photo.bbmr -o difference.png",
+            "a container counts as its preview; with a picture of where they differ",
+        ),
+        Example(
+            "bbmr-client compare photo.jpg back.png -o map.png --view map",
+            "the difference alone, pixel for pixel",
+        ),
+    ),
+    "demo": (Example("bbmr-client demo"), Example("bbmr-client demo --photo photo.jpg -o out")),
+}
+"""Command → its examples; "bbmr-client" are those of the whole."""
+
+
+def as_text(examples: tuple[Example, ...]) -> str:
+    """The examples as lines for a shell, notes as comments in front of them."""
+    return "\n".join(f"# {one.note}\n{one.line}" if one.note else one.line for one in examples)
