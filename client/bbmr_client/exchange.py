@@ -6,6 +6,8 @@ This module and `connector` are the only ones that know httpx.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import socket
 import ssl
@@ -195,12 +197,12 @@ def _reason(error: Exception) -> str:
     for one in _chain(error):
         if isinstance(one, ssl.SSLCertVerificationError):
             return printable(one.verify_message) or text
-        if isinstance(one, OSError) and not isinstance(one, ssl.SSLError) and one.strerror:
-            text = (
-                printable(one.strerror).lower()
-                if not isinstance(one, socket.gaierror)
-                else printable(one.strerror)
-            )
+        if isinstance(one, socket.gaierror):
+            return printable(one.strerror or text)
+        if (
+            isinstance(one, OSError) and one.errno in errno.errorcode
+        ):  # asyncio writes its own words into strerror
+            text = os.strerror(one.errno).lower()
     return text
 
 

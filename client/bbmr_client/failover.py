@@ -103,7 +103,7 @@ class Failover:
             retry=retry_if_exception_type(_NobodyError),
             wait=wait,
             stop=stop,
-            sleep=policy.sleep or anyio.sleep,
+            sleep=anyio.sleep if policy.sleep is None else policy.sleep,
             reraise=True,
         )
         try:
