@@ -1,0 +1,150 @@
+"""A second reader of bbmr containers, written from docs/container.md alone: `python minimal.py in.bbmr out.png`."""
+
+import io
+import re
+import sys
+import zlib
+from hashlib import blake2b
+
+import msgpack
+import numpy as np
+from PIL import Image
+
+# fmt: off
+MIB, SIDES = 1 << 20, {"webp": 16_383, "avif": 32_768, "jpeg": 65_500, "png": 65_536}
+# Section 3: field: (required, type, least, most): of the value, or of its length
+MAP = {"coding": (1, str, 1, 64), "data": (1, bytes, 0, 4 * MIB)}
+ALPHA = {"codec": (1, str, 1, 64), "bytes": (1, int, 1, 256 * MIB), "digest": (1, bytes, 16, 16)}
+PLANE = {**ALPHA, "rate": (1, int, 1, 16), "error": (1, int, 0, 255)}
+HEADER = {
+    "version": (1, int, 1, 1), "width": (1, int, 1, 65_535), "height": (1, int, 1, 65_535), "block": (1, int, 16, 1024),
+    "rates": (1, list, 1, 5), "map": (1, dict, 2, 2), "planes": (1, list, 1, 5), "strength": (1, int, 0, 2),
+    "downscaler": (1, str, 1, 64), "downscaler_version": (1, int, 0, 2**32 - 1), "strength_map": (0, dict, 2, 2),
+    "alpha": (0, dict, 0, 4096), "model": (0, str, 1, 64), "icc": (0, bytes, 0, MIB), "exif": (0, bytes, 0, MIB),
+    "xmp": (0, bytes, 0, MIB), "channels": (0, int, 1, 3), "dpi": (0, list, 2, 2), "!original": (0, bool, 1, 1),
+}
+
+def need(condition, why):
+    if not condition:
+        raise ValueError(why)
+
+def check(fields, rules):
+    need(isinstance(fields, dict), "an entry is no map")
+    unknown = [field for field in fields if field not in rules]
+    need(len(unknown) <= 64 and not any(field.startswith("!") for field in unknown), f"unknown: {unknown[0:1]}")
+    for field, (required, kind, least, most) in rules.items():
+        value = fields.get(field)
+        need(type(value) is kind or (value is None and not required), f"{field} is missing, or of another type")
+        size = least if value is None else value if kind in (int, bool) else len(value)
+        need(least <= size <= most, f"{field} is out of range")
+        need(type(value) is not str or re.fullmatch("[A-Za-z0-9][A-Za-z0-9._-]*", value), f"{field} is not a name")
+
+def plain(value, depth=0):  # maps come as tuples of pairs, so that a key that comes twice is seen
+    need(value is None or type(value) in (bool, int, float, str, bytes, list, tuple), "an extension type")
+    need(depth < 8 or type(value) not in (list, tuple), "the header is too deep")
+    if type(value) is not tuple:
+        return [plain(item, depth + 1) for item in value] if type(value) is list else value
+    need(all(type(key) is str for key, _ in value) and len(dict(value)) == len(value), "keys are wrong")
+    return {key: plain(item, depth + 1) for key, item in value}
+
+def unpack_header(body):  # → header, the entries of all pictures, the bytes it took
+    unpacker = msgpack.Unpacker(strict_map_key=False, object_pairs_hook=tuple, max_array_len=4096, max_map_len=4096)
+    unpacker.feed(body[: 4 * MIB])
+    header = plain(unpacker.unpack())
+    check(header, HEADER)
+    alpha, original, icc = header.get("alpha"), header.get("!original"), header.get("icc")
+    entries = header["planes"] + [alpha] * (alpha is not None)
+    for entry in entries:
+        check(entry, ALPHA if entry is alpha else PLANE)
+    need(header["width"] * header["height"] <= 1 << 27 and header["block"] % 16 == 0, "size or block")
+    need(header["rates"] == [entry["rate"] for entry in header["planes"]], "the planes are not those of the rates")
+    need(header.get("channels") in (None, 3) or (header["channels"] == 1 and icc is None), "channels, or a profile")
+    need(all(type(d) in (int, float) and 0 < d <= 1_000_000 for d in header.get("dpi") or []), "dpi")
+    lone = header["rates"] == [1] and len(entries) == 1 and header.get("strength_map") is None
+    need(not original or (lone and not entries[0]["error"] and not header["strength"]), "an original is not alone")
+    codecs = ("webp", "png", "avif", "jpeg")[: 4 if original else 3]
+    need(all(entry["codec"] in codecs for entry in entries), "a codec that is not known, or has no place there")
+    return header, entries, unpacker.tell()
+
+def unpack_map(field, rows, cols):  # section 5
+    check(field, MAP)
+    groups, data, stream = -(-rows * cols // 3), field["data"], zlib.decompressobj()
+    if field["coding"] == "zlib":
+        data = stream.decompress(data, groups + 1)
+        need(stream.eof and not stream.unused_data, "a map goes on")
+    need(field["coding"] in ("raw", "zlib") and len(data) == -(-7 * groups // 8), "a map's coding or length")
+    bits = np.unpackbits(np.frombuffer(data, np.uint8))
+    values = bits[: 7 * groups].reshape(groups, 7) @ (1 << np.arange(6, -1, -1))
+    flat = np.stack([values // 25, values // 5 % 5, values % 5], axis=1).reshape(-1)
+    need(values.max() < 125 and not bits[7 * groups :].any() and not flat[rows * cols :].any(), "filling")
+    return flat[: rows * cols].reshape(rows, cols)
+
+def decode(data, codec, size):  # section 6
+    image = Image.open(io.BytesIO(data), formats=[codec])
+    alone = getattr(image, "n_frames", 1) == 1 and max(size) <= SIDES[codec]
+    need(image.size == size and image.mode in ("RGB", "L") and alone, "a plane is another picture than declared")
+    end = {"webp": 8 + int.from_bytes(data[4:8], "little"), "avif": len(data),
+           "jpeg": data.find(b"\xff\xd9", data.rfind(b"\xff\xda")) + 2}
+    if codec == "png":  # a decoder would fill what is missing
+        at, packed, kind = 8, b"", b""
+        while kind != b"IEND" and at < len(data):
+            kind, start, at = data[at + 4 : at + 8], at + 8, at + 12 + int.from_bytes(data[at : at + 4], "big")
+            packed += data[start : at - 4] if kind == b"IDAT" else b""
+        count, stream = size[1] * (1 + size[0] * len(image.mode)), zlib.decompressobj()
+        end["png"] = at if len(stream.decompress(packed, count + 1)) == count and stream.eof else 0
+        need(data[24] == 8 and data[28] == 0, "a PNG that is interlaced, or not of 8 bits")
+    need(end[codec] == len(data), "a plane does not end where its file does")
+    return np.asarray(image.convert("RGB"))
+
+def up(x):  # twice as many rows; then rows and columns change places
+    a, b, c, d, e = (np.pad(x, ((2, 2), (0, 0), (0, 0)), mode="edge")[i : i + len(x)] for i in range(5))
+    pair = np.stack([-3 * a + 29 * b + 111 * c - 9 * d, -9 * b + 111 * c + 29 * d - 3 * e], axis=1)
+    return ((pair.reshape(-1, *x.shape[1:]) + 64) >> 7).transpose(1, 0, 2)
+
+def composite(planes, rates):  # section 10; rates: of every pixel
+    known, k = {}, np.zeros((*rates.shape, 3), np.int32)
+    for r in (1, 2, 4, 8, 16):
+        k = k if r == 1 else (k[::2, ::2] + k[::2, 1::2] + k[1::2, ::2] + k[1::2, 1::2] + 2) >> 2
+        known[r] = k = np.where(rates[::r, ::r, None] == r, planes[r].astype(np.int32) << 5, k) if r in planes else k
+    for r in (8, 4, 2, 1):
+        k = np.where(rates[::r, ::r, None] <= r, known[r], up(up(k)).clip(0, 8160))
+    return ((k + 16) >> 5).astype(np.uint8)
+
+def read(data):
+    """The bytes of a container → header, rate map, base (padded), alpha or None. Raises ValueError: refused."""
+    need(data[:8] == b"\x8bBBM\r\n\x1a\n" and len(data) <= 256 * MIB, "this is no bbmr container")
+    need(blake2b(data[:-16], digest_size=16).digest() == data[-16:], "the file was cut or changed")
+    try:
+        header, entries, at = unpack_header(data[8:-16])
+        size, block, pictures, at = (header["width"], header["height"]), header["block"], [], at + 8
+        wide, high = (-(-side // 16) * 16 for side in size)
+        for entry in entries:
+            n, r = entry["bytes"], 0 if header.get("!original") or entry is header.get("alpha") else entry["rate"]
+            at, start = at + n + (2 if n < 1 << 8 else 3 if n < 1 << 16 else 5), at
+            coded = data[at - n : at]
+            need(data[start:at] == msgpack.packb(coded), "a bin that is not as declared")
+            need(blake2b(coded, digest_size=16).digest() == entry["digest"], "a plane was changed")
+            pictures.append(decode(coded, entry["codec"], (wide // r, high // r) if r else size))
+        need(at == len(data) - 16, "something follows, or is missing")
+        rows, cols = -(-high // block), -(-wide // block)
+        rates = 2 ** unpack_map(header["map"], rows, cols)
+        need(header["rates"] == sorted(set(rates.flat), reverse=True), "the rates are not those of the map")
+        if header.get("strength_map") is not None:
+            need(unpack_map(header["strength_map"], rows, cols).max() <= 2, "a strength above 2")
+        planes = dict(zip(header["rates"], pictures, strict=False))
+        if header.get("!original"):
+            planes[1] = np.pad(pictures[0], ((0, high - size[1]), (0, wide - size[0]), (0, 0)), mode="edge")
+        base = composite(planes, rates.repeat(block, 0).repeat(block, 1)[:high, :wide])
+        return header, rates, base, pictures[-1][..., 1] if len(pictures) > len(planes) else None
+    except Exception as error:  # Pillow's, msgpack's, zlib's
+        raise ValueError(str(error)) from error
+
+def picture(header, rates, base, alpha):
+    image = Image.fromarray(base[: header["height"], : header["width"]])
+    image = image.convert("L" if header.get("channels") == 1 else "RGB")
+    if alpha is not None:
+        image.putalpha(Image.fromarray(alpha))
+    return image
+
+if __name__ == "__main__":
+    picture(*read(np.fromfile(sys.argv[1], np.uint8).tobytes())).save(sys.argv[2])
