@@ -40,6 +40,8 @@ def probe_png(data: bytes) -> Facts:
             if kind != b"IHDR" or len(body) != 13:
                 raise PlaneError("a png plane does not start with its IHDR chunk")
             facts = _png_header(body)
+        elif kind == b"IHDR":
+            raise PlaneError("a png plane has a second header")
         elif kind == b"acTL":
             facts = Facts(facts.width, facts.height, facts.mode, frames=2)
     if facts is None or kind != b"IEND":

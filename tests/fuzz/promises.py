@@ -22,10 +22,10 @@ def check_read(data: bytes) -> str:
     return outcome
 
 
-def check_preview(data: bytes, limits: Limits = LIMITS) -> str:
-    """Read `data`, digests left out, and make the preview of it: the picture that its header declares."""
+def check_preview(data: bytes, limits: Limits = LIMITS, verify: bool = False) -> str:
+    """Read `data`, normally without its digests, and make the preview of it: the picture that its header declares."""
     try:
-        container = Container.from_bytes(data, limits, verify=False)
+        container = Container.from_bytes(data, limits, verify)
     except BbmrError as error:
         check_message(error)
         return type(error).__name__
