@@ -26,6 +26,7 @@ SECTIONS: dict[str, tuple[str, str]] = {
     "backbones": ("", ""),
     "backbones-cuda": ("", ""),
     "speed": ("Speed", "speed.png"),
+    "client": ("", ""),
     "sizes": ("dB against operations and against milliseconds", "sizes.png"),
 }
 """Marker in docs/benchmarks.md and name of the results → what its picture shows and the picture's file."""

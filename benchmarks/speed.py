@@ -1,4 +1,4 @@
-"""Speed and size: encoding beside lossless WebP, reconstruction on the CPU, start-up and installed size.
+"""Speed: encoding beside lossless WebP, and reconstruction on the CPU.
 
 In: one photo of at least 4K size (smaller ones are enlarged by mirroring). Out: `speed.json`, `speed.md`, `speed.png`.
 Every time is the median of several runs; what is compared is measured in the same run.
@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,16 +26,12 @@ from PIL import Image
 from .common import read_rgb, table, write
 
 SIZES = {"1080p": (1920, 1080), "2K": (2048, 1365), "4K": (3840, 2160)}
-CLIENT_REQUIREMENTS = "."
 
 
 def main(
     photo: Annotated[Path, typer.Argument(help="A photo.")],
     output: Annotated[Path, typer.Option(help="Where the results go.")] = Path("docs/benchmarks"),
     runs: Annotated[int, typer.Option(help="Runs per figure.")] = 5,
-    installed_size: Annotated[
-        bool, typer.Option(help="Also install the client into a new environment.")
-    ] = True,
 ) -> None:
     """Measure, print and write."""
     full = read_rgb(photo)
@@ -45,9 +39,6 @@ def main(
     results["reconstruct"] = [
         worker("reconstruct", photo, size, threads, runs) for size in ("1080p", "4K") for threads in (1, 2)
     ]
-    results["start_up"] = start_up(runs)
-    if installed_size:
-        results["installed"] = install_size()
     markdown = _markdown(results)
     write(output, "speed", results, markdown)
     _plot(results, output / "speed.png")
@@ -114,46 +105,6 @@ def worker(kind: str, photo: Path, size: str, threads: int, runs: int) -> dict[s
     return {"size": size, "threads": threads} | result
 
 
-def start_up(runs: int) -> dict[str, float]:
-    """Seconds of `import bbmr_client` (over a bare interpreter) and of `bbmr-client --help`; the fastest run."""
-    bare = _fastest([sys.executable, "-c", "pass"], runs)
-    imported = _fastest([sys.executable, "-c", "import bbmr_client; bbmr_client.encode"], runs)
-    shown = _fastest([sys.executable, "-m", "bbmr_client", "--help"], runs)
-    return {"import_seconds": round(imported - bare, 3), "help_seconds": round(shown, 3)}
-
-
-def install_size() -> dict[str, Any]:
-    """Size of a new environment with the client alone, in MB of 10⁶ bytes; pip itself taken off."""
-    folder = Path(tempfile.mkdtemp(prefix="bbmr-size-"))
-    try:
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        python = folder / "bin" / "python"
-        empty = _megabytes(folder)
-        subprocess.run(
-            [python, "-m", "pip", "install", "-q", CLIENT_REQUIREMENTS], check=True, capture_output=True
-        )
-        check = "import importlib.util as u; print(u.find_spec('torch') is not None)"
-        torch = subprocess.run(
-            [python, "-c", check], check=True, capture_output=True, text=True
-        ).stdout.strip()
-        return {"megabytes": round(_megabytes(folder) - empty, 1), "has_torch": torch == "True"}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _fastest(command: list[str], runs: int) -> float:
-    seconds = []
-    for _ in range(runs):
-        began = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
-
-
-def _megabytes(folder: Path) -> float:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-
-
 def _markdown(results: dict[str, Any]) -> str:
     rows = [["encode, 2K (2.8 MP)", "MP/s", "× lossless WebP", "bytes"]]
     for row in results["encode"]:
@@ -172,14 +123,7 @@ def _markdown(results: dict[str, Any]) -> str:
     for row in results["reconstruct"]:
         cells = [f"{row[key]:,.0f}" for key in ("total_ms", "composite_ms", "network_ms", "peak_mb")]
         again.append([row["size"], str(row["threads"]), *cells])
-    start = results["start_up"]
-    lines = [
-        f"`import bbmr_client`: {start['import_seconds']} s; `bbmr-client --help`: {start['help_seconds']} s."
-    ]
-    if "installed" in results:
-        torch = "with" if results["installed"]["has_torch"] else "without"
-        lines.append(f"Installed client ({torch} torch): {results['installed']['megabytes']} MB.")
-    return "\n\n".join([table(rows), table(again), " ".join(lines)])
+    return "\n\n".join([table(rows), table(again)])
 
 
 def _plot(results: dict[str, Any], path: Path) -> None:
