@@ -1,4 +1,4 @@
-"""The benchmark of the client alone: what it counts, and what its committed result must hold. No time is judged here."""
+"""The benchmark of the client alone: what it counts, and what its committed result holds. No test judges time here."""
 
 from __future__ import annotations
 
