@@ -18,6 +18,7 @@ from bbmr_shared.errors import LimitExceededError, PictureError, one_line
 from bbmr_shared.layout import SIGNATURE
 from bbmr_shared.limits import Limits
 
+from .segments import without_metadata
 from .sizes import jxl_size, webp_size
 
 Opener = Callable[[io.BytesIO, str], ImageFile.ImageFile]
@@ -30,6 +31,9 @@ OPTIONAL = {
     "JXL": ("pillow_jxl.JpegXLImagePlugin", "JXLImageFile"),
 }
 """Format → module and class of the plugin that reads it; the extra `formats` installs both."""
+
+LEFT_OUT = "bbmr: metadata left out"
+"""Key in `info` of an image that could only be opened without its metadata."""
 
 HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs heif mif1 msf1 mif2".split())
 JXL_STARTS = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
@@ -65,15 +69,15 @@ def open_picture(data: bytes, limits: Limits, name: str) -> ImageFile.ImageFile:
     for format in FORMATS[:-1]:
         if _accepts(format, data[:16]):
             try:
-                return _checked(_opener(format), data, limits, name, format)
+                return _spared(_opener(format), data, limits, name, format)
             except _UnreadableError as error:
-                first_problem = first_problem or f"{name} is a damaged {format} file: {error}"
+                first_problem = first_problem or f"{name} is a damaged {_shown(format)} file: {error}"
     plugin = _plugin_format(data)
     if plugin is not None:
         try:
             return _checked(_plugin(plugin, name), data, limits, name, plugin)
         except _UnreadableError as error:
-            raise PictureError(f"{name} is a damaged {plugin} file: {error}") from error
+            raise PictureError(f"{name} is a damaged {_shown(plugin)} file: {error}") from error
     if first_problem is not None:
         raise PictureError(first_problem)
     _refuse_what_is_known(data, name)
@@ -89,6 +93,19 @@ def open_picture(data: bytes, limits: Limits, name: str) -> ImageFile.ImageFile:
 
 class _UnreadableError(Exception):
     """A decoder refused the file; the message is one line."""
+
+
+def _spared(opener: Opener, data: bytes, limits: Limits, name: str, format: str) -> ImageFile.ImageFile:
+    """As `_checked`; where metadata keeps the decoder from opening the file, it is opened without them."""
+    try:
+        return _checked(opener, data, limits, name, format)
+    except _UnreadableError:
+        spared = without_metadata(data, format)
+        if len(spared) == len(data):
+            raise
+        image = _checked(opener, spared, limits, name, format)
+        image.info[LEFT_OUT] = True
+        return image
 
 
 def _checked(opener: Opener, data: bytes, limits: Limits, name: str, format: str) -> ImageFile.ImageFile:
@@ -137,8 +154,7 @@ def _plugin(format: str, name: str) -> Opener:
     try:
         opener: Opener = getattr(import_module(module), attribute)
     except ImportError:
-        shown = {"JXL": "JPEG XL"}.get(format, format)
-        raise PictureError(f"{name} is {shown}: pip install 'bbmr[formats]'") from None
+        raise PictureError(f"{name} is {_shown(format)}: pip install 'bbmr[formats]'") from None
     return opener
 
 
@@ -149,7 +165,11 @@ def _check_tiff(image: ImageFile.ImageFile, limits: Limits) -> None:
         raise PictureError(
             "starts with a thumbnail, as camera raw files do: develop it to JPEG or TIFF first"
         )
-    limits.check_dimensions(_number(tags.get(_TILE_WIDTH, 1)), _number(tags.get(_TILE_HEIGHT, 1)))
+    width, height = _number(tags.get(_TILE_WIDTH, 1)), _number(tags.get(_TILE_HEIGHT, 1))
+    if width * height > limits.max_pixels:
+        raise LimitExceededError(
+            f"its tiles have {width}×{height} pixels; at most {limits.max_pixels} are allowed"
+        )
 
 
 def _number(value: object) -> int:
@@ -170,7 +190,14 @@ def _refuse_what_is_known(data: bytes, name: str) -> None:
         raise PictureError(f"{name} is {kind}, not a picture that can be read")
 
 
+def _shown(format: str) -> str:
+    return {"WEBP": "WebP", "JPEG2000": "JPEG 2000", "JXL": "JPEG XL"}.get(format, format)
+
+
 def _reason(error: BaseException) -> str:
-    if isinstance(error, struct.error | IndexError | KeyError | TypeError | AssertionError):
+    """What a decoder says, where it says it to people."""
+    if isinstance(error, SyntaxError) and error.args and isinstance(error.args[0], Exception):
+        error = error.args[0]  # Pillow wraps what its own parsing stumbled over
+    if isinstance(error, struct.error | IndexError | KeyError | TypeError | AssertionError | AttributeError):
         return "its header is broken"
-    return one_line(error).split(". Please build")[0].split(" Please build")[0] or "its header is broken"
+    return one_line(error).split(" Please build")[0].rstrip(".") or "its header is broken"

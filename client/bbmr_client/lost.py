@@ -9,6 +9,8 @@ import re
 
 from PIL import Image
 
+from .formats import LEFT_OUT
+
 _GAIN_MAPS = (b"hdrgm:", b"urn:iso:std:iso:ts:21496", b":hdrgainmap", b"HDRGainMap")
 _HEAD = 1 << 18
 """Bytes in which a file names its gain map and its depth: they are in its head."""
@@ -20,7 +22,13 @@ _PIXI = re.compile(rb"pixi\0\0\0\0[\1-\4]([\1-\x20])", re.DOTALL)
 
 def what_is_lost(image: Image.Image, data: bytes) -> tuple[str, ...]:
     """Notes on what of this file is not kept; empty for an ordinary photo."""
-    notes = [_depth(image, data), _further_pictures(image), _gain_map(image, data[:_HEAD]), _gamma(image)]
+    notes = [
+        _metadata(image),
+        _depth(image, data),
+        _further_pictures(image),
+        _gain_map(image, data[:_HEAD]),
+        _gamma(image),
+    ]
     return tuple(note for note in notes if note)
 
 
@@ -32,6 +40,10 @@ def raw_mode(image: Image.Image) -> str:
     arguments = tiles[0][3]
     first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return first if isinstance(first, str) else ""
+
+
+def _metadata(image: Image.Image) -> str | None:
+    return "its metadata are damaged and are left out" if LEFT_OUT in image.info else None
 
 
 def _depth(image: Image.Image, data: bytes) -> str | None:

@@ -113,7 +113,7 @@ def _density(image: Image.Image) -> tuple[float, float] | None:
     Not always `info["dpi"]`: Pillow makes 72 of a JPEG whose EXIF names no resolution, and 1 of such a TIFF.
     """
     info = image.info
-    if image.format in {"JPEG", "MPO"}:
+    if image.format in {"JPEG", "MPO"} or getattr(image, "jpeg", False):
         unit, density = info.get("jfif_unit", 0), info.get("jfif_density")
         if unit in (1, 2) and density is not None:
             return _sane(density, CENTIMETRES_PER_INCH if unit == 2 else 1.0)

@@ -6,18 +6,20 @@ why there is none.
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bbmr_shared.codecs import check_plane
+from bbmr_shared.codecs import check_plane, decode
 from bbmr_shared.container import Container, Plane
-from bbmr_shared.errors import ContainerError
+from bbmr_shared.errors import BbmrError
 from bbmr_shared.limits import DEFAULT_LIMITS
+
+from .segments import END_OF_JPEG, avif_items, jpeg_segments, png_chunks, webp_chunks
 
 if TYPE_CHECKING:
     from .photo import Photo
@@ -59,7 +61,9 @@ def smaller(photo: Photo, container: Container, metadata: str = "all") -> Contai
         model=None,
         original=True,
     )
-    return kept if len(kept.to_bytes()) < len(container.to_bytes()) else container
+    if len(kept.to_bytes()) >= len(container.to_bytes()) or not _shows(plane, photo.rgb):
+        return container
+    return kept
 
 
 def notes(photo: Photo, container: Container, size: int, metadata: str = "all") -> tuple[str, ...]:
@@ -93,7 +97,7 @@ def original_plane(source: SourceFile | None, size: tuple[int, int], metadata: s
         return "it is too large for a plane"
     try:
         check_plane(source.data, source.codec, size)
-    except ContainerError as error:
+    except BbmrError as error:
         return str(error)
     if metadata != "all" and not _is_bare(source.data, source.codec, icc and metadata == "icc"):
         return f"it carries more than metadata={metadata} allows"
@@ -102,66 +106,31 @@ def original_plane(source: SourceFile | None, size: tuple[int, int], metadata: s
     return Plane(1, source.codec, source.data)
 
 
+def _shows(plane: Plane, rgb: NDArray[np.uint8]) -> bool:
+    """Whether readers of the container will see the photo: they open less than `load_photo` does."""
+    try:
+        return np.array_equal(decode(plane.data, plane.codec, (rgb.shape[1], rgb.shape[0])), rgb)
+    except BbmrError:
+        return False
+
+
 def _is_bare(data: bytes, codec: str, icc: bool) -> bool:
     """Whether a file consists of a picture alone, and of a profile where that is allowed."""
     allowed = set(_BARE[codec])
     if icc and codec in _ICC:
         allowed.add(_ICC[codec])
-    walk = {"jpeg": _jpeg_segments, "png": _png_chunks, "webp": _webp_chunks, "avif": _avif_items}[codec]
     try:
-        return all(part in allowed for part in walk(data))
+        return all(part in allowed for part in _parts(data, codec))
     except struct.error:
         return False
 
 
-def _jpeg_segments(data: bytes) -> Iterator[int | bytes]:
-    """The markers of a JPEG file but those without a body; whatever follows its end counts as one of its own."""
-    at = 2
-    while True:
-        marker_start, marker = struct.unpack_from(">BB", data, at)
-        if marker_start != 0xFF:
-            yield b"?"
-            return
-        if marker == 0xD9:
-            if at + 2 != len(data):
-                yield b"behind the end"
-            return
-        if marker == 0xFF:
-            at += 1
-            continue
-        (size,) = struct.unpack_from(">H", data, at + 2)
-        yield marker
-        at += 2 + size
-        if marker == 0xDA:
-            following = _JPEG_NEXT.search(data, at)
-            if following is None:
-                yield b"without an end"
-                return
-            at = following.start()
-
-
-_JPEG_NEXT = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-"""The next marker behind entropy-coded data: stuffed zeros and restart markers belong to it (T.81, B.1.1.5)."""
-
-
-def _png_chunks(data: bytes) -> Iterator[int | bytes]:
-    at = 8
-    while at < len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
-        yield kind
-        at += 12 + size
-
-
-def _webp_chunks(data: bytes) -> Iterator[int | bytes]:
-    at = 12
-    while at < len(data):
-        kind, size = struct.unpack_from("<4sI", data, at)
-        yield kind
-        at += 8 + size + (size & 1)
-
-
-def _avif_items(data: bytes) -> Iterator[int | bytes]:
-    """The types of all items (ISO/IEC 14496-12, 8.11.6): EXIF and XMP are items."""
-    for found in re.finditer(rb"infe(.)...", data, re.DOTALL):
-        at = found.end() + (2 if found.group(1) == b"\2" else 4) + 2
-        yield data[at : at + 4]
+def _parts(data: bytes, codec: str) -> Iterator[int | bytes]:
+    if codec == "jpeg":
+        for marker, where in jpeg_segments(data):
+            last = marker == END_OF_JPEG and where.stop - where.start == 2
+            if not last:
+                yield marker
+    else:
+        walk = {"png": png_chunks, "webp": webp_chunks, "avif": avif_items}[codec]
+        yield from (kind for kind, _ in walk(data))

@@ -20,7 +20,7 @@ from bbmr_shared.errors import BbmrError, LimitExceededError, PictureError, one_
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
 from . import profiles
-from .formats import open_picture
+from .formats import LEFT_OUT, open_picture
 from .lost import raw_mode, what_is_lost
 from .metadata import check_metadata, read_metadata, read_orientation
 from .original import CODECS, SourceFile
@@ -127,11 +127,11 @@ def _from_image(image: Image.Image, limits: Limits, name: str, data: bytes | Non
     photo = Photo(
         pixels.rgb, pixels.alpha, pixels.icc, rest.exif, rest.xmp, rest.dpi, pixels.grey, tuple(notes)
     )
-    if data is not None:
-        photo = replace(photo, source=_source(image, photo, data, turn))
     if photo.icc is not None and len(photo.icc) > limits.max_icc_bytes:
         note = f"its ICC profile has {len(photo.icc)} bytes, at most {limits.max_icc_bytes} are kept: it is applied"
         photo = replace(_in_srgb(photo), notes=(*photo.notes, note))
+    if data is not None:
+        photo = replace(photo, source=_source(image, photo, data, turn))
     return photo
 
 
@@ -142,7 +142,11 @@ def _source(image: Image.Image, photo: Photo, data: bytes, turn: int) -> SourceF
     elif photo.alpha is not None:
         obstacle = "it has an alpha channel"
     elif image.info.get("icc_profile") and photo.icc is None:
-        obstacle = "its colours are brought to sRGB"
+        obstacle = "its profile is not kept"
+    elif LEFT_OUT in image.info:
+        obstacle = "its metadata are damaged"
+    elif image.mode not in {"RGB", "L"}:
+        obstacle = "its samples are not 8-bit RGB or grey"
     return SourceFile(data, CODECS.get(image.format or ""), obstacle)
 
 

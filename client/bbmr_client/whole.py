@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 
 from PIL import Image
 
 from bbmr_shared.errors import PictureError
+
+from .segments import png_chunks
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Colour type → samples a pixel (PNG, third edition, 11.2.1)."""
@@ -29,8 +30,8 @@ def check_whole(data: bytes, image: Image.Image) -> None:
     expected = _stream_bytes(data)
     found, stream = 0, zlib.decompressobj()
     try:
-        for body in _image_data(data):
-            rest = body
+        for kind, where in png_chunks(data):
+            rest = data[where.start + 8 : where.stop - 4] if kind == b"IDAT" else b""
             while rest and found < expected and not stream.eof:
                 found += len(stream.decompress(rest, _STEP))
                 rest = stream.unconsumed_tail
@@ -39,8 +40,8 @@ def check_whole(data: bytes, image: Image.Image) -> None:
             if not more:
                 break
             found += more
-    except zlib.error as error:
-        raise PictureError(f"the picture is damaged ({error})") from None
+    except zlib.error:
+        raise PictureError("the picture is damaged: its rows cannot be unpacked") from None
     if found < expected:
         raise PictureError(f"the picture is cut short: {found} of {expected} bytes of its rows are there")
 
@@ -55,12 +56,3 @@ def _stream_bytes(data: bytes) -> int:
         if columns > 0 and rows > 0:
             total += rows * (1 + (columns * bits + 7) // 8)
     return total
-
-
-def _image_data(data: bytes) -> Iterator[bytes]:
-    at, view = 8, memoryview(data)
-    while at + 8 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, at)
-        if kind == b"IDAT":
-            yield bytes(view[at + 8 : at + 8 + size])
-        at += 12 + size
