@@ -1,4 +1,4 @@
-"""How a photo is encoded by a command: the file's bytes out, with what there is to say about them.
+"""How a photo is encoded by a command: the container into a file, and what there is to say about it.
 
 In: a photo and the keyword arguments of `encode`. Out: a `Product`.
 """
@@ -6,7 +6,7 @@ In: a photo and the keyword arguments of `encode`. Out: a `Product`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -19,14 +19,13 @@ from bbmr_shared.container import Container
 _COMPRESSED = ("jpeg", "avif", "webp")
 
 
-def encode_file(data: bytes, name: str, options: Mapping[str, Any]) -> Product:
+def encode_file(data: bytes, name: str, options: Mapping[str, Any], file: BinaryIO) -> Product:
     """Encode one photo. Raises as `load_photo` and `encode` do."""
     photo = load_photo(data, name=name)
     container = encode(photo, **options)
     packed = container.to_bytes()
-    return Product(
-        packed, container.width, container.height, warnings_of(photo, container, len(packed), options)
-    )
+    file.write(packed)
+    return Product(container.width, container.height, warnings_of(photo, container, len(packed), options))
 
 
 def warnings_of(photo: Photo, container: Container, size: int, options: Mapping[str, Any]) -> tuple[str, ...]:

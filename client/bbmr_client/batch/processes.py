@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import Any
+from typing import Any, BinaryIO
 
 from bbmr_client.batch.result import Failed, Job, Result
 from bbmr_client.batch.work import Product, carry_out
@@ -122,8 +122,8 @@ def serve(line: Connection[Any, Any], options: Mapping[str, Any], key: bytes) ->
         return
     line.send(None)
 
-    def make(data: bytes, job: Job) -> Product:
-        return encode_file(data, job.source, options)
+    def make(data: bytes, job: Job, file: BinaryIO) -> Product:
+        return encode_file(data, job.source, options, file)
 
     with contextlib.suppress(EOFError, OSError):  # the parent has gone
         while True:

@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from bbmr_client.batch.result import Job, Result
 from bbmr_client.batch.work import Product, carry_out
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 ENDINGS = {"png": ".png", "webp": ".webp", "avif": ".avif", "jpeg": ".jpg"}
 """Of the pictures that are written into a folder."""
 
-Ask = Callable[[Container], bytes]
-"""The picture of a container as a file in the format that is wished for."""
+Ask = Callable[[Container, BinaryIO], object]
+"""Writes the picture of a container to a file, in the format that is wished for."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,19 @@ class Wish:
         return plane.data if container.original and not self.region and plane.codec == self.format else None
 
 
-def make_picture(data: bytes, name: str, wish: Wish, ask: Ask) -> Product:
+def make_picture(data: bytes, name: str, wish: Wish, ask: Ask, file: BinaryIO) -> Product:
     """The picture of the container `data`; `ask` is called unless the container holds the file that is wished for."""
     try:
         container = Container.from_bytes(data)
     except BbmrError as error:
         raise type(error)(f"{name}: {error}") from error
     width, height = wish.size(container)
-    return Product(wish.verbatim(container) or ask(container), width, height)
+    original = wish.verbatim(container)
+    if original is None:
+        ask(container, file)
+    else:
+        file.write(original)
+    return Product(width, height)
 
 
 class Requests:
@@ -76,11 +81,13 @@ class Requests:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
-    def ask(self, container: Container) -> bytes:
-        """Send a container and wait for its picture. Raises as `AsyncClient.reconstruct_bytes` does."""
+    def ask(self, container: Container, file: BinaryIO) -> None:
+        """Send a container and wait for its picture. Raises as `AsyncClient.reconstruct_to` does."""
         wish = self._wish
-        request = self._client.reconstruct_bytes(container, wish.format, region=wish.region, model=wish.model)
-        return asyncio.run_coroutine_threadsafe(request, self._loop).result().data
+        request = self._client.reconstruct_to(
+            container, file, wish.format, region=wish.region, model=wish.model
+        )
+        asyncio.run_coroutine_threadsafe(request, self._loop).result()
 
     def close(self) -> None:
         """Give up what is under way, and the connections."""
@@ -114,7 +121,7 @@ class RequestHand:
 def reconstruct_job(job: Job, key: bytes, wish: Wish, ask: Ask) -> Result:
     """Do one job of a run."""
 
-    def make(data: bytes, job: Job) -> Product:
-        return make_picture(data, job.source, wish, ask)
+    def make(data: bytes, job: Job, file: BinaryIO) -> Product:
+        return make_picture(data, job.source, wish, ask, file)
 
     return carry_out(job, key, DEFAULT_LIMITS.max_container_bytes, make)

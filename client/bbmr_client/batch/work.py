@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from bbmr_client.batch.result import Facts, Failed, Job, Made, Result
 from bbmr_client.files import FileAccessError, new_file, read_file, reason
@@ -22,6 +22,7 @@ from bbmr_shared.errors import BbmrError, ServerRefusedError, ServerUnreachableE
 from bbmr_shared.release import release
 
 _BITS = 256
+_PIECE = 1 << 20
 
 
 class ExistsError(BbmrError):
@@ -32,15 +33,15 @@ class ExistsError(BbmrError):
 
 @dataclass(frozen=True)
 class Product:
-    """What was made: the file's bytes, the picture's size, and warnings."""
+    """What was written: the picture's size, and warnings."""
 
-    data: bytes
     width: int
     height: int
     warnings: tuple[str, ...] = ()
 
 
-Make = Callable[[bytes, Job], Product]
+Make = Callable[[bytes, Job, BinaryIO], Product]
+"""From the source's bytes, writes the result to a file."""
 
 
 def recipe_key(command: str, options: Mapping[str, Any]) -> bytes:
@@ -84,19 +85,28 @@ def _carry_out(job: Job, key: bytes, limit: int, make: Make) -> Result:
             why = "is of another state of the file or of other options" if whole else "was changed or damaged"
             raise ExistsError(f"{job.target} exists and {why}: --overwrite replaces it")
     began = time.perf_counter()
-    product = make(data, job)
-    seconds = round(time.perf_counter() - began, 3)
     with new_file(job.temporary) as file:
-        file.write(product.data)
-    facts = Facts(product.width, product.height, len(data), len(product.data), seconds, product.warnings)
-    return Made(job.index, recipe, hashlib.blake2b(product.data, digest_size=_BITS // 8).digest(), facts)
+        product = make(data, job, file)
+        seconds = round(time.perf_counter() - began, 3)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        digest = _digest_of(file)
+    facts = Facts(product.width, product.height, len(data), size, seconds, product.warnings)
+    return Made(job.index, recipe, digest, facts)
+
+
+def _digest_of(file: BinaryIO) -> bytes:
+    digest = hashlib.blake2b(digest_size=_BITS // 8)
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    return digest.digest()
 
 
 def _digest(path: str) -> bytes | None:
     """Of a file as it is on the disk; None where it is no file."""
     try:
         with open(path, "rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_BITS // 8)).digest()
+            return _digest_of(file)
     except IsADirectoryError:
         return None
     except OSError as problem:

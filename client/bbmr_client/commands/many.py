@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from bbmr_client.batch.crew import Workers
-    from bbmr_client.batch.reconstructing import Wish
+    from bbmr_client.batch.reconstructing import Ask, Wish
     from bbmr_client.http import AsyncClient
 
 MAX_JOBS = 256
@@ -77,7 +77,7 @@ def hire_requests(
     return hire
 
 
-def hire_network(ask: Callable[[Any], bytes], wish: Wish) -> Callable[[int], Workers]:
+def hire_network(ask: Ask, wish: Wish) -> Callable[[int], Workers]:
     """The network on this machine, for one container at a time."""
     from bbmr_client.batch.crew import Alone
     from bbmr_client.batch.reconstructing import reconstruct_job

@@ -163,7 +163,7 @@ def _many(
         names, output, CONTAINERS, ENDINGS[wish.format], "container", overwrite, quiet, report_file, json
     )
     if connection is None:
-        run(batch, hire_network(lambda container: _on_this_machine(container, wish), wish))
+        run(batch, hire_network(lambda source, file: file.write(_on_this_machine(source, wish)), wish))
     else:
         run(batch, hire_requests(connection.async_client, wish, jobs))
 
