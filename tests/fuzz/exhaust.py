@@ -129,6 +129,21 @@ def run(name: str, data: bytes, kind: str, count: int, every: int = 1) -> tuple[
     return name, kind, len(data), tally
 
 
+def measured(file: bytes, decode: bool = True) -> tuple[str, float, float]:
+    """Outcome ("decoded" or an error), seconds of processor time, and megabytes above what was held before."""
+    before = _forget_peak()
+    began = time.process_time()
+    try:
+        container = Container.from_bytes(file)
+        outcome = "decoded"
+        if decode:
+            preview(container)
+    except BbmrError as error:
+        check_message(error)
+        outcome = type(error).__name__
+    return outcome, time.process_time() - began, (_status("VmHWM") - before) / 1000
+
+
 def main() -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(description="Damage three containers at every place.")
@@ -153,8 +168,7 @@ def main() -> int:
 
 def _step(file: bytes, whole: bytes) -> tuple[str, float, int]:
     """Outcome, seconds of processor time, and the most resident kB."""
-    with suppress(OSError):  # Linux forgets the peak when asked to; elsewhere it is that of all steps so far
-        Path("/proc/self/clear_refs").write_text("5")
+    _forget_peak()
     began = time.process_time()
     try:
         outcome = "identical" if _picture_of(file) == whole else "another picture"
@@ -162,6 +176,13 @@ def _step(file: bytes, whole: bytes) -> tuple[str, float, int]:
         check_message(error)
         outcome = type(error).__name__
     return outcome, time.process_time() - began, _status("VmHWM")
+
+
+def _forget_peak() -> int:
+    """Let the kernel count the peak of resident memory anew (Linux; elsewhere it is that of all steps); kB held now."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
 
 
 def _picture_of(file: bytes) -> bytes:
