@@ -1,0 +1,140 @@
+"""The Python interface: what is promised can be imported, and every block of docs/python.md runs."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import bbmr_client
+import bbmr_shared
+from bbmr_client.server_process import running_server
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+SERVER = "http://127.0.0.1:8000"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a part of the sample as photo.jpg."""
+    folder = tmp_path_factory.mktemp("python")
+    with Image.open(ROOT / "samples/lake-sherburne.jpg") as photo:
+        photo.crop((440, 180, 860, 480)).save(folder / "photo.jpg", quality=90, dpi=(300, 300))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with running_server({"BBMR_DEVICE": "cpu"}) as url:
+        yield url
+
+
+def test_every_block_of_the_page_runs(
+    place: Path, server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    assert len(BLOCKS) > 8
+    names: dict[str, Any] = {"__name__": "page"}
+    for number, block in enumerate(BLOCKS):
+        code = compile(block.replace(SERVER, server), f"docs/python.md, block {number}", "exec")
+        exec(code, names)
+    written = capsys.readouterr().out
+    assert names["picture"].size == (420, 300)
+    assert (names["corner"].size, names["left"].size) == ((128, 128), (64, 64))
+    assert names["answer"].mime == "image/webp"
+    assert Image.open(place / "back.png").size == (420, 300)
+    assert Image.open(place / "small.png").size == (200, 143)
+    assert "(300.0, 300.0)" in written
+    assert "truncated" in written
+    assert "no-such-weights" in written
+    assert "down" in written
+
+
+def test_the_page_names_every_argument_of_encode_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", PAGE.partition("## Look inside")[0], re.MULTILINE))
+    parameters = signature(bbmr_client.encode).parameters.values()
+    named = {one.name: one.default for one in parameters if one.kind is Parameter.KEYWORD_ONLY}
+    assert set(rows) == set(named)
+    for name, default in named.items():
+        shown = rows[name]
+        assert (bbmr_shared.DEFAULT_LIMITS if shown == "DEFAULT_LIMITS" else eval(shown)) == default, name
+
+
+def test_the_page_names_every_argument_of_a_client() -> None:
+    table = PAGE.partition("Several servers")[2].partition("## Reconstruct on this machine")[0]
+    rows = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    for kind in (bbmr_client.Client, bbmr_client.AsyncClient):
+        assert rows == set(signature(kind).parameters)
+    from bbmr_client import Retries, Timeouts, Tls
+
+    for settings in (Timeouts, Retries, Tls):
+        written = re.search(rf"`{settings.__name__}\(([^)]*)\)`", table)
+        assert written is not None
+        for part in written[1].split(", "):
+            name, _, value = part.partition("=")
+            default = signature(settings).parameters[name].default
+            assert not value or float(value) == default, part
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        (
+            "bbmr_client",
+            ["encode", "Client", "AsyncClient", "Photo", "load_photo", "Timeouts", "Retries", "Tls"],
+        ),
+        (
+            "bbmr_shared",
+            ["Container", "Limits", "DEFAULT_LIMITS", "Plane", "AlphaPlane", "BlockGrid", "RATES"],
+        ),
+        ("bbmr_models", ["load", "available", "JointSR"]),
+        ("bbmr_client.pillow", ["BbmrImageFile", "save_options"]),
+    ],
+)
+def test_what_is_promised_can_be_imported(module: str, names: list[str]) -> None:
+    found = importlib.import_module(module)
+    for name in names:
+        assert getattr(found, name) is not None
+    assert set(getattr(found, "__all__", names)) <= set(dir(found))
+
+
+def test_names_that_are_none() -> None:
+    with pytest.raises(AttributeError, match="encoed"):
+        bbmr_client.encoed  # noqa: B018
+
+
+def test_type_checkers_see_the_interface(tmp_path: Path) -> None:
+    """A caller's code, checked strictly against the packages as they are installed."""
+    (tmp_path / "caller.py").write_text(
+        "import bbmr_client, bbmr_client.pillow\n"
+        "from bbmr_shared import Container\n"
+        "from PIL import Image\n"
+        "made: Container = bbmr_client.encode('photo.jpg', rate=4)\n"
+        "with bbmr_client.Client('http://x') as client:\n"
+        "    picture: Image.Image = client.reconstruct(made, region=(0, 0, 1, 1))\n"
+        "bbmr_client.encode('photo.jpg', rate='four')\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file=",
+        f"--cache-dir={tmp_path}",
+        "caller.py",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    errors = [line for line in done.stdout.splitlines() if ": error:" in line]
+    assert len(errors) == 1, done.stdout
+    assert "caller.py:7" in errors[0]
+    assert 'incompatible type "str"' in errors[0]
