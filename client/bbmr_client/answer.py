@@ -29,22 +29,26 @@ _PILLOW_FORMATS = {"image/png": "PNG", "image/webp": "WEBP", "image/avif": "AVIF
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole answer: its body, its media type without parameters, and its headers (names in lower case)."""
+    """A whole answer: its body, its media type without parameters, its headers (names in lower case), and the address
+    of the server that gave it."""
 
     data: bytes
     mime: str
     headers: Mapping[str, str]
+    server: str = ""
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A whole answer that went to a file: its length in bytes, its media type, the size of its picture, its headers."""
+    """A whole answer that went to a file: its length in bytes, its media type, the size of its picture, its headers,
+    and the address of the server that gave it."""
 
     total: int
     mime: str
     width: int
     height: int
     headers: Mapping[str, str]
+    server: str
 
 
 class Collector:

@@ -96,7 +96,7 @@ class AsyncClient:
         """The reconstructed picture as a file in `format` (png, webp, avif, jpeg), not decoded."""
         sink, data = memory()
         reply, _ = await self._picture(container, sink, format, region, model, progress)
-        return Answer(data.getvalue(), reply.mime, reply.headers)
+        return Answer(data.getvalue(), reply.mime, reply.headers, reply.server.shown)
 
     async def reconstruct_to(
         self,
@@ -119,7 +119,7 @@ class AsyncClient:
         form = format_of(target) if format is None else format
         async with landing(target) as sink:
             reply, picture = await self._picture(container, sink, form, region, model, progress)
-            return Saved(sink.total, reply.mime, *picture.size, reply.headers)
+            return Saved(sink.total, reply.mime, *picture.size, reply.headers, reply.server.shown)
 
     async def models(self) -> object:
         """What the server has loaded: the JSON of `GET /models`."""

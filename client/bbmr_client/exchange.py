@@ -37,8 +37,9 @@ Progress = Callable[[Literal["up", "down"], int, int | None], None]
 """Told how far an exchange is: the direction, bytes so far, and bytes in all where they are known. The bytes never
 become fewer: what a further try repeats is not told again."""
 
-_FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
-"""What an exchange can end with; UnicodeError: a host name that no name server could be asked for."""
+_FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ssl.SSLError)
+"""What an exchange can end with. UnicodeError: a host name that no name server could be asked for. SSLError: what
+TLS 1.3 tells only after the connection stands; httpx lets it through."""
 
 _HUNG_UP = re.compile("closed connection|disconnected")
 """How httpx's protocol errors tell a connection that ended too early from words that are no HTTP."""
@@ -170,19 +171,15 @@ def _meaning(error: Exception, server: Server, times: Timeouts) -> Exception:
             return ServerTimeoutError(
                 f"{shown} did not take the container in time: wait longer with --timeout"
             )
-        case httpx.ConnectError() if any(
-            isinstance(one, ssl.SSLCertVerificationError) for one in _chain(error)
-        ):
-            return ServerUnreachableError(
-                f"the certificate of {shown} is not trusted ({why}): name who signed it with --ca-file"
-            )
+        case _ if (insecure := _refused_by_tls(error)) is not None:
+            return ServerUnreachableError(insecure.format(shown=shown, why=why))
         case httpx.ConnectError() | httpx.ProxyError():
             return PassingError(
                 ServerUnreachableError(
                     f"no server at {shown} ({why}): start one with bbmr-server, or name another with --server"
                 )
             )
-        case httpx.NetworkError():
+        case httpx.NetworkError() | ssl.SSLError():
             return PassingError(ServerUnreachableError(f"the connection to {shown} broke ({why}): try again"))
         case httpx.UnsupportedProtocol() | httpx.InvalidURL() | UnicodeError():
             return UsageError(f"{shown} is not an address of a server: {why}")
@@ -191,12 +188,26 @@ def _meaning(error: Exception, server: Server, times: Timeouts) -> Exception:
             return PassingError(strange) if _HUNG_UP.search(str(error)) else strange
 
 
+def _refused_by_tls(error: Exception) -> str | None:
+    """The message where it was TLS that failed, and not the connection below it; it fails again the next time."""
+    for one in _chain(error):
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return "the certificate of {shown} is not trusted ({why}): name who signed it with --ca-file"
+        if isinstance(one, ssl.SSLError) and not isinstance(one, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            if "CERTIFICATE" in (one.reason or ""):
+                return "{shown} does not accept who this client is ({why}): see --client-cert"
+            return "no secured connection to {shown} ({why}): does it speak https?"
+    return None
+
+
 def _reason(error: Exception) -> str:
     """The shortest true reason: of a failed connection the system's word, which httpx hides behind its own."""
     text = printable(str(error)) or type(error).__name__
     for one in _chain(error):
         if isinstance(one, ssl.SSLCertVerificationError):
-            return printable(one.verify_message) or text
+            return printable(str(one.verify_message))
+        if isinstance(one, ssl.SSLError) and one.reason:
+            return printable(one.reason.lower().replace("_", " "))
         if isinstance(one, socket.gaierror):
             return printable(one.strerror or text)
         if (

@@ -10,11 +10,12 @@ import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import CancelledError
-from contextlib import ExitStack, suppress
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import TypeVar
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+import anyio
+from anyio.from_thread import BlockingPortal
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class Loop:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: tuple[BlockingPortal, ExitStack] | None = None
+        self._running: tuple[BlockingPortal, threading.Thread] | None = None
         self._process = os.getpid()
 
     @property
@@ -68,16 +69,34 @@ class Loop:
             running, self._running = self._running, None
         if running is None or self._process != os.getpid():
             return
-        portal, opened = running
+        portal, thread = running
         with suppress(RuntimeError):  # called from the loop's own thread: it ends with the process
             portal.call(portal.stop, True)
-            opened.close()
+            thread.join()
 
     def _portal(self) -> BlockingPortal:
         with self._lock:
             if self._process != os.getpid():  # a fork has the memory of the thread, and no thread
                 self._running, self._process = None, os.getpid()
             if self._running is None:
-                opened = ExitStack()
-                self._running = opened.enter_context(start_blocking_portal(name="bbmr-client")), opened
+                started: Future[BlockingPortal] = Future()
+                thread = threading.Thread(target=_live, args=(started,), daemon=True, name="bbmr-client")
+                thread.start()
+                self._running = started.result(), thread
             return self._running[0]
+
+
+def _live(started: Future[BlockingPortal]) -> None:
+    """What `anyio.from_thread.start_blocking_portal` does; that one would hang where a fork throws it away."""
+
+    async def until_stopped() -> None:
+        async with BlockingPortal() as portal:
+            started.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    try:
+        anyio.run(until_stopped)
+    except BaseException as error:
+        if started.done():
+            raise
+        started.set_exception(error)
