@@ -14,6 +14,7 @@ import pytest
 
 from bbmr_client.batch import place, run
 from bbmr_client.batch.crew import Alone, Crew
+from bbmr_client.batch.jobs import usable_cores
 from bbmr_client.batch.journal import NAME, Journal
 from bbmr_client.batch.result import Job, Result
 from bbmr_client.batch.run import Batch, BatchFailedError
@@ -223,6 +224,11 @@ class TestFailures:
             shop.run()
         assert not shop.out.exists()
 
+    def test_an_output_called_like_a_file(self, shop: Shop) -> None:
+        batch = Batch([str(shop.folder / "in")], "x.bbmr", frozenset({".jpg"}), ".bbmr", "photo")
+        with pytest.raises(UsageError, match=r"write x\.bbmr/"):
+            run.run(batch, lambda inputs: Alone(shop.work))
+
     def test_the_output_is_a_file(self, shop: Shop) -> None:
         shop.out.write_text("x")
         with pytest.raises(Exception, match="is no folder"):
@@ -342,15 +348,16 @@ class TestReport:
 
 class TestTold:
     def test_json_on_standard_output(self, shop: Shop, capfd: pytest.CaptureFixture[str]) -> None:
-        shop.put(b="bad")
+        shop.put(b="bad", c="warn")
         with pytest.raises(BatchFailedError):
             shop.run(json=True, quiet=True)
         out, err = capfd.readouterr()
         told = json.loads(out)
         assert err == ""
         assert (told["total"], told["done"], told["failed"], told["left"]) == (3, 2, 1, 0)
-        assert (told["bytes_in"], told["bytes_out"], told["ratio"]) == (8, 8, 1.0)
+        assert (told["bytes_in"], told["bytes_out"], told["ratio"]) == (7, 7, 1.0)
         assert told["failures"][0]["path"].endswith("b.jpg")
+        assert told["warnings"] == [{"path": str(shop.folder / "in" / "c.jpg"), "warning": "it was small"}]
 
     def test_quiet_is_quiet(self, shop: Shop, capfd: pytest.CaptureFixture[str]) -> None:
         shop.put(b="bad", c="warn")
@@ -364,7 +371,7 @@ class TestTold:
         told = capfd.readouterr().err
         assert told.count("warning: it was small") == 20
         assert told.count("further warnings") == 1
-        assert summary.tally.warnings == 30
+        assert len(summary.tally.warnings) == 30
 
     def test_lines_come_now_and_then(
         self, shop: Shop, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -412,3 +419,16 @@ class TestCrew:
         )
         with pytest.raises(BatchFailedError, match=r"1 of 3 photos failed.*broken"):
             run.run(batch, lambda inputs: Crew([Hand()]))
+
+
+class TestJobs:
+    @pytest.mark.parametrize(
+        ("text", "cores"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 9)]
+    )
+    def test_a_container_may_use_what_it_was_given(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, cores: int
+    ) -> None:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(9)), raising=False)
+        (tmp_path / "cpu.max").write_text(text)
+        assert usable_cores(tmp_path / "cpu.max") == cores
+        assert usable_cores(tmp_path / "none") == 9

@@ -27,9 +27,11 @@ _MOST = 4000
 
 
 class Display(Protocol):
-    """What a run tells. `say`: a line that stays; `update`: figures that pass."""
+    """What a run tells. `say`: a line that stays; `found`, `update`: figures that pass, of looking and of working."""
 
     def say(self, line: str) -> None: ...
+
+    def found(self, count: int, noun: str) -> None: ...
 
     def update(self, tally: Tally) -> None: ...
 
@@ -49,6 +51,9 @@ class Quiet:
     def say(self, line: str) -> None:
         """Nothing."""
 
+    def found(self, count: int, noun: str) -> None:
+        """Nothing."""
+
     def update(self, tally: Tally) -> None:
         """Nothing."""
 
@@ -65,6 +70,12 @@ class Plain:
 
     def say(self, line: str) -> None:
         print_message(_clean(line))
+
+    def found(self, count: int, noun: str) -> None:
+        now = time.monotonic()
+        if now - self._last >= EVERY_S:
+            self._last = now
+            self.say(f"{count} {noun}s found so far")
 
     def update(self, tally: Tally) -> None:
         now = time.monotonic()
@@ -105,6 +116,12 @@ class Live:
 
     def say(self, line: str) -> None:
         self._console.print(_clean(line), markup=False, highlight=False, soft_wrap=True)
+
+    def found(self, count: int, noun: str) -> None:
+        if count % 100 == 0:
+            self._progress.update(
+                self._task, completed=count, total=count, visible=True, noun=f"{noun}s found"
+            )
 
     def update(self, tally: Tally) -> None:
         self._progress.update(

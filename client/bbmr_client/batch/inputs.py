@@ -142,13 +142,16 @@ def _walk(
             yield Unlisted(given, folder, place, f"cannot be listed: {reason(problem)}")
 
 
-def check_folder(output: str) -> str:
-    """The output folder without a slash at its end, once it is or can become one.
+def check_folder(output: str, ending: str) -> str:
+    """The output folder without a slash at its end, once it is or can become one. ending: of the files in it.
 
     Raises:
+        UsageError: it is not there and called like a file.
         FileAccessError: it is a file, or lies under one, or may not be written.
     """
     folder = output.rstrip("/" + os.sep) or output
+    if not os.path.lexists(folder) and folder == output and output.lower().endswith(ending):
+        raise UsageError(f"{output} would be a folder: if that is meant, write {output}/")
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise FileAccessError(f"{output} is no folder: name one with -o DIR")
     above = os.path.abspath(folder)

@@ -41,10 +41,11 @@ class Row:
 
 
 class Plan:
-    """Filled with `add`, put in order with `settle`, and read and written from then on."""
+    """Filled with `add`, put in order with `settle`, and read and written from then on. added: how often it was."""
 
     def __init__(self, ending: str) -> None:
         self._ending = ending
+        self.added = 0
         self._rows = sqlite3.connect("", isolation_level=None)
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -2000"):
             self._rows.execute(f"PRAGMA {pragma}")
@@ -53,6 +54,7 @@ class Plan:
 
     def add(self, found: Found | Unlisted) -> None:
         """A file, or a folder that could not be listed. A file that is there already is not added again."""
+        self.added += 1
         folder, base = found.folder, os.path.basename(found.source)
         given, source = found.given, os.fsencode(found.source)
         place = os.fsencode(os.path.join(folder, base)).replace(

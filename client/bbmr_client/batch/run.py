@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sqlite3
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ from bbmr_client.batch.plan import Plan, Row
 from bbmr_client.batch.result import DONE, FAILED, UNCHANGED, Failed, Job, Known, Made, Result
 from bbmr_client.batch.summary import SHOWN_FAILURES, Summary, Tally, named
 from bbmr_client.batch.table import check_report, write_report
-from bbmr_client.files import print_out, reason
-from bbmr_shared.errors import BbmrError, PictureError, UsageError
+from bbmr_client.files import FileAccessError, print_out, reason
+from bbmr_shared.errors import BbmrError, PictureError
 
 HOPELESS = 10
 """Failures in a row whose reason is not the file's (no server, a full disk) after which a run gives up."""
@@ -69,15 +70,18 @@ def run(batch: Batch, hire: Callable[[int], Workers]) -> Summary:
     """
     if batch.report is not None:
         check_report(batch.report)
-    folder = check_folder(batch.output)
+    folder = check_folder(batch.output, batch.ending)
     display, passed, plan = make_display(batch.quiet), Passed(), Plan(batch.ending)
     try:
         for found in find(batch.names, batch.endings, folder, passed):
             plan.add(found)
+            display.found(plan.added, batch.noun)
         plan.settle()
         if plan.count() == 0:
             raise PictureError(f"{', '.join(batch.names)} holds no {batch.noun}s: nothing to do")
         return _with_workers(batch, folder, plan, passed, display, hire(plan.count()))
+    except sqlite3.Error as error:
+        raise FileAccessError(f"the list of inputs cannot be kept in a temporary file: {error}") from error
     finally:
         display.close()
         plan.close()
@@ -91,7 +95,7 @@ def _with_workers(
     ended: BaseException | None = None
     stopped = ""
     try:
-        os.makedirs(folder, exist_ok=True)
+        _make(folder)
         with Journal(folder, lambda line: display.say(f"warning: {line}")) as journal:
             journal.sweep()
             try:
@@ -119,6 +123,13 @@ def _with_workers(
     return summary
 
 
+def _make(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as problem:
+        raise FileAccessError(f"{folder} cannot be made: {reason(problem)}") from problem
+
+
 class _Run:
     """The loop: jobs out, results in, each result to its place."""
 
@@ -135,7 +146,7 @@ class _Run:
         self._batch, self._folder, self._plan, self._display = batch, folder, plan, display
         self._workers, self._journal, self._tally = workers, journal, tally
         self._in_flight: dict[int, tuple[Row, Job]] = {}
-        self._in_a_row = 0
+        self._in_a_row = self._warned = 0
 
     def all(self) -> str:
         """Work through the plan; says why it ended early, or ""."""
@@ -196,12 +207,13 @@ class _Run:
             put(job.temporary, job.target, self._folder, self._batch.overwrite)
         self._plan.mark(row.index, UNCHANGED if made.unchanged else DONE, facts=made.facts)
         self._in_a_row = 0
-        shown = 0 if made.unchanged else max(0, SHOWN_WARNINGS - self._tally.warnings)
-        self._tally.add(made.facts, made.unchanged)
-        for warning in made.facts.warnings[:shown]:
-            self._display.say(f"{row.source}: warning: {warning}")
-        if 0 < shown <= len(made.facts.warnings):
-            self._display.say("further warnings are not shown: --report FILE.csv has them all")
+        self._tally.add(row.source, made.facts, made.unchanged)
+        for warning in () if made.unchanged else made.facts.warnings:
+            self._warned += 1
+            if self._warned <= SHOWN_WARNINGS:
+                self._display.say(f"{row.source}: warning: {warning}")
+            elif self._warned == SHOWN_WARNINGS + 1:
+                self._display.say("further warnings are not shown: --report FILE.csv has them all")
 
 
 def _conclude(batch: Batch, folder: str, plan: Plan, summary: Summary, display: Display) -> None:
@@ -220,17 +232,3 @@ def _last_words(summary: Summary) -> str:
         return f"{tally.left} of {tally.total} {tally.noun}s are left: {summary.stopped}"
     first = summary.failures[0]
     return f"{tally.failed} of {tally.total} {tally.noun}s failed, the first: {named(first.source, first.reason)}"
-
-
-def default_jobs(what: str, jobs: int | None, most: int) -> int:
-    """The jobs asked for, or one for every core that this process may use.
-
-    Raises:
-        UsageError: more than `most`.
-    """
-    if jobs is not None:
-        if not 1 <= jobs <= most:
-            raise UsageError(f"--jobs is 1 to {most} {what}, not {jobs}")
-        return jobs
-    usable = getattr(os, "sched_getaffinity", None)
-    return min(most, len(usable(0)) if usable is not None else os.cpu_count() or 1)

@@ -15,6 +15,9 @@ from bbmr_client.batch.result import Facts
 SHOWN_FAILURES = 20
 """Failed files in the summary; all of them are in the report."""
 
+LISTED_WARNINGS = 100
+"""Warnings in the summary as JSON; all of them are in the report."""
+
 
 @dataclass
 class Tally:
@@ -27,7 +30,8 @@ class Tally:
     failed: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
-    warnings: int = 0
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    """The first ones, (file, text)."""
 
     @property
     def finished(self) -> int:
@@ -37,13 +41,14 @@ class Tally:
     def left(self) -> int:
         return self.total - self.finished
 
-    def add(self, facts: Facts, unchanged: bool) -> None:
+    def add(self, source: str, facts: Facts, unchanged: bool) -> None:
         """A file is done."""
         self.unchanged += unchanged
         self.done += not unchanged
         self.bytes_in += facts.bytes_in
         self.bytes_out += facts.bytes_out
-        self.warnings += len(facts.warnings)
+        room = LISTED_WARNINGS - len(self.warnings)
+        self.warnings += [(source, warning) for warning in facts.warnings[:room]]
 
     def sizes(self) -> str:
         """Bytes in and out, and what is saved."""
@@ -77,7 +82,7 @@ class Summary:
             "bytes_out": tally.bytes_out,
             "ratio": round(tally.bytes_in / tally.bytes_out, 4) if tally.bytes_out else None,
             "seconds": round(self.seconds, 3),
-            "warnings": tally.warnings,
+            "warnings": [{"path": path, "warning": text} for path, text in tally.warnings],
             "failures": [{"path": row.source, "reason": row.reason} for row in self.failures],
             "other_files": self.passed.files,
             "links_to_folders": self.passed.links,

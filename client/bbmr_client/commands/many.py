@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from bbmr_client.batch.reconstructing import Ask, Wish
     from bbmr_client.http import AsyncClient
 
-MAX_JOBS = 256
 REQUESTS = 4
 """Requests in flight unless --jobs says otherwise: enough to keep a server's queue filled while answers travel."""
 
@@ -44,11 +43,11 @@ ReportFile = Annotated[
 def hire_encoders(options: Mapping[str, Any], jobs: int | None) -> Callable[[int], Workers]:
     """Processes that encode with `options`, the keyword arguments of `bbmr_client.encode`."""
     from bbmr_client.batch.crew import Crew
+    from bbmr_client.batch.jobs import check_jobs, usable_cores
     from bbmr_client.batch.processes import EncodeProcess
-    from bbmr_client.batch.run import default_jobs
     from bbmr_client.batch.work import recipe_key
 
-    most = default_jobs("processes", jobs, MAX_JOBS)
+    most = check_jobs(jobs, usable_cores())
 
     def hire(inputs: int) -> Workers:
         key = recipe_key("encode", options)
@@ -64,10 +63,10 @@ def hire_requests(
 ) -> Callable[[int], Workers]:
     """Threads that each keep one request in flight."""
     from bbmr_client.batch.crew import Crew
+    from bbmr_client.batch.jobs import check_jobs
     from bbmr_client.batch.reconstructing import RequestHand, Requests
-    from bbmr_client.batch.run import default_jobs
 
-    most = default_jobs("requests", REQUESTS if jobs is None else jobs, MAX_JOBS)
+    most = check_jobs(jobs, REQUESTS)
 
     def hire(inputs: int) -> Workers:
         requests = Requests(make_client, wish)
