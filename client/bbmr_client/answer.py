@@ -18,11 +18,10 @@ from PIL import Image
 from bbmr_client.retries import parse_retry_after
 from bbmr_client.text import printable
 from bbmr_shared.errors import BadAnswerError, ServerRefusedError
-from bbmr_shared.limits import Limits
+from bbmr_shared.limits import MAX_PROBLEM_BYTES, Limits
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
-MAX_PROBLEM_BYTES = 64 << 10
 
 _PILLOW_FORMATS = {"image/png": "PNG", "image/webp": "WEBP", "image/avif": "AVIF", "image/jpeg": "JPEG"}
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from bbmr_client.files import FileAccessError, read_file
 from bbmr_shared.errors import UsageError
+from bbmr_shared.limits import MAX_CONFIG_BYTES
 
 CONFIG_VARIABLE = "BBMR_CONFIG"
-MAX_CONFIG_BYTES = 64 << 10
 
 _WORDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 

@@ -13,8 +13,8 @@ from bbmr_client.text import printable
 from bbmr_client.timeouts import Timeouts
 from bbmr_client.tls import Tls
 from bbmr_shared.errors import UsageError
+from bbmr_shared.limits import MAX_CONNECTIONS
 
-MOST_CONNECTIONS = 100
 KEPT_CONNECTIONS = 20
 KEPT_S = 2.0
 """Shorter than servers keep an idle connection (uvicorn: 5 s), or a request would now and then meet one that ends."""
@@ -74,7 +74,7 @@ class Connectors:
                     connect=times.connect, read=times.read, write=times.write, pool=times.pool
                 ),
                 limits=httpx.Limits(
-                    max_connections=MOST_CONNECTIONS,
+                    max_connections=MAX_CONNECTIONS,
                     max_keepalive_connections=KEPT_CONNECTIONS,
                     keepalive_expiry=KEPT_S,
                 ),

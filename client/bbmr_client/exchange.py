@@ -210,9 +210,8 @@ def _reason(error: Exception) -> str:
             return printable(one.reason.lower().replace("_", " "))
         if isinstance(one, socket.gaierror):
             return printable(one.strerror or text)
-        if (
-            isinstance(one, OSError) and one.errno in errno.errorcode
-        ):  # asyncio writes its own words into strerror
+        # Not its strerror, into which asyncio writes words of its own.
+        if isinstance(one, OSError) and one.errno is not None and one.errno in errno.errorcode:
             text = os.strerror(one.errno).lower()
     return text
 

@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from bbmr_shared.errors import UsageError
+from bbmr_shared.limits import MAX_RETRIES
 
 BUSY_STATUS = frozenset({429, 502, 503})
 """Come back later: the queue is full; a proxy found no server behind it; not ready. 504 is none of them: a picture that
 took too long would take as long again."""
-
-MOST_RETRIES = 100
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,8 @@ class Retries:
     sleep: Callable[[float], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.most, int) or not 0 <= self.most <= MOST_RETRIES:
-            raise UsageError(f"retries are a whole number from 0 to {MOST_RETRIES}, not {self.most}")
+        if not isinstance(self.most, int) or not 0 <= self.most <= MAX_RETRIES:
+            raise UsageError(f"retries are a whole number from 0 to {MAX_RETRIES}, not {self.most}")
         for seconds in (self.first_wait, self.longest_wait, self.longest_retry_after):
             if not 0 <= seconds < 1e9:
                 raise UsageError(f"a wait between tries is a number of seconds from 0 on, not {seconds}")

@@ -14,14 +14,9 @@ from urllib.parse import unquote, urlsplit
 from bbmr_client.answer import JSON
 from bbmr_shared.container import MEDIA_TYPE
 from bbmr_shared.errors import UsageError
-from bbmr_shared.limits import Limits
+from bbmr_shared.limits import ANSWER_BYTES_PER_PIXEL, ANSWER_SPARE_BYTES, MAX_SERVERS, Limits
 from bbmr_shared.output import get_format
 from bbmr_shared.region import Region
-
-MOST_SERVERS = 64
-
-_BYTES_PER_PIXEL = 6  # an uncompressed RGBA picture has 4
-_SPARE_BYTES = 8 << 20  # metadata and file structure
 
 
 @dataclass(frozen=True)
@@ -67,8 +62,8 @@ def make_servers(base_url: str | Sequence[str], api_key: str | None) -> list[Ser
         UsageError: an address or the key makes no sense.
     """
     urls = [base_url] if isinstance(base_url, str) else list(base_url)
-    if not 1 <= len(urls) <= MOST_SERVERS:
-        raise UsageError(f"there is at least one server, and at most {MOST_SERVERS}, not {len(urls)}")
+    if not 1 <= len(urls) <= MAX_SERVERS:
+        raise UsageError(f"there is at least one server, and at most {MAX_SERVERS}, not {len(urls)}")
     if api_key and (not (api_key.isascii() and api_key.isprintable()) or " " in api_key):
         raise UsageError("an API key has printable ASCII characters and no spaces")
     return list(
@@ -93,12 +88,14 @@ def picture_request(
     if model is not None:
         params["model"] = model
     pixels = size[0] * size[1] if size else limits.max_pixels
-    return Request("POST", "/reconstruct", accept, _BYTES_PER_PIXEL * pixels + _SPARE_BYTES, params)
+    return Request(
+        "POST", "/reconstruct", accept, ANSWER_BYTES_PER_PIXEL * pixels + ANSWER_SPARE_BYTES, params
+    )
 
 
 def json_request(path: str) -> Request:
     """Ask for a JSON document."""
-    return Request("GET", path, JSON, _SPARE_BYTES)
+    return Request("GET", path, JSON, ANSWER_SPARE_BYTES)
 
 
 def _server(base_url: str, api_key: str | None) -> Server:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bbmr_shared.errors import UsageError
-
-MAX_TIMEOUT_S = 7 * 24 * 3600.0
-"""A week: more than any picture takes, and less than the most that a socket can be told."""
+from bbmr_shared.limits import MAX_TIMEOUT_S
 
 
 @dataclass(frozen=True)

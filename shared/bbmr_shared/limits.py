@@ -55,6 +55,25 @@ MAX_CHUNKS = 1 << 16
 INFLATE_STEP = MIB
 """Bytes that are inflated at once while the samples of a PNG are counted."""
 
+# The client
+
+MAX_PROBLEM_BYTES = 64 * KIB
+"""A problem document, or any other answer that is not what was asked for."""
+MAX_CONFIG_BYTES = 64 * KIB
+"""The settings file."""
+MAX_TIMEOUT_S = 7 * 24 * 3600.0
+"""A week: more than any picture takes, and less than the most that a socket can be told."""
+MAX_RETRIES = 100
+"""Further tries of one request."""
+MAX_SERVERS = 64
+"""Servers that one client turns to."""
+MAX_CONNECTIONS = 100
+"""Connections of one client to one server; more requests at once wait for one to be free."""
+ANSWER_BYTES_PER_PIXEL = 6
+"""Most bytes of a picture as an answer for every pixel asked for: an uncompressed RGBA picture has 4."""
+ANSWER_SPARE_BYTES = 8 * MIB
+"""Beyond that, for metadata and file structure; all that a JSON document may have."""
+
 
 @dataclass(frozen=True)
 class Limits:
