@@ -7,7 +7,8 @@ over the settings file (see `bbmr_client.config`). Nothing is sent here, and htt
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -93,15 +94,23 @@ class Connection:
         """A client of these servers, to be closed by the caller. Loads httpx."""
         from bbmr_client.http import Client
 
-        return Client(self.servers, self.timeouts, api_key=self.api_key, retries=self.retries, tls=self.tls)
+        return self._made(Client)
 
     def async_client(self) -> AsyncClient:
         """The same for asyncio."""
         from bbmr_client.http import AsyncClient
 
-        return AsyncClient(
-            self.servers, self.timeouts, api_key=self.api_key, retries=self.retries, tls=self.tls
-        )
+        return self._made(AsyncClient)
+
+    def _made(self, kind: Callable[..., T]) -> T:
+        """What a client in Python warns of is said here as commands say things."""
+        with warnings.catch_warnings(record=True) as careless:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", UserWarning)
+            made = kind(self.servers, self.timeouts, api_key=self.api_key, retries=self.retries, tls=self.tls)
+        for one in careless:
+            say(f"warning: {one.message}")
+        return made
 
 
 def connect(
@@ -158,8 +167,8 @@ def _key_of(config: Config, servers: Sequence[str]) -> str | None:
     """The key in the settings file. Where the file names servers, it is theirs and goes to nobody else."""
     if config.api_key is None:
         return None
-    strangers = [one for one in servers if config.server and one not in config.server]
-    if strangers:
+    named = {one.rstrip("/") for one in config.server}
+    if named and not named.issuperset(one.rstrip("/") for one in servers):
         say(f"the API key in {config.path} is for the servers named there: it is not sent")
         return None
     if config.caution:
