@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-
 Run = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("encode", "reconstruct", "decode", "preview", "info", "verify", "ratemap", "compare", "demo")
