@@ -27,6 +27,7 @@ SECTIONS: dict[str, tuple[str, str]] = {
     "backbones-cuda": ("", ""),
     "speed": ("Speed", "speed.png"),
     "client": ("", ""),
+    "folder": ("", ""),
     "sizes": ("dB against operations and against milliseconds", "sizes.png"),
 }
 """Marker in docs/benchmarks.md and name of the results → what its picture shows and the picture's file."""

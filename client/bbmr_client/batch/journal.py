@@ -125,8 +125,7 @@ class Journal:
             # Held until it is closed, and without shared memory, which network file systems have none of.
             rows.execute("PRAGMA locking_mode = EXCLUSIVE")
             rows.execute("PRAGMA journal_mode = WAL")
-            # A power cut may lose the last rows, which is safe: their outputs are then not known.
-            rows.execute("PRAGMA synchronous = NORMAL")
+            rows.execute("PRAGMA synchronous = FULL")  # a row is on the disk before its output has its name
             rows.execute("BEGIN IMMEDIATE")
             self._check(rows)
             for table in _TABLES:

@@ -88,6 +88,8 @@ def _carry_out(job: Job, key: bytes, limit: int, make: Make) -> Result:
     with new_file(job.temporary) as file:
         product = make(data, job, file)
         seconds = round(time.perf_counter() - began, 3)
+        file.flush()
+        os.fsync(file.fileno())  # before its row is: else a power cut could leave a name without content
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         digest = _digest_of(file)
