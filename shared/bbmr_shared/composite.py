@@ -41,6 +41,8 @@ def composite(planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid) -> N
         rate_map: `uint8 [rows, cols]`, the rate of every block.
         grid: the grid both belong to.
     """
+    if (rate_map == 1).all():  # no other level is seen, and they would take most of the time and memory
+        return planes[1]
     return base(coarse_levels(planes, rate_map, grid), planes, rate_map, grid)
 
 
