@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 from PIL import Image
 
@@ -79,6 +80,11 @@ class Collector:
                 raise BadAnswerError(
                     f"{self.server} answered {shown} instead of {self._accept}: is this the address of a bbmr server?"
                 )
+        elif 300 <= self.status < 400 and "location" in self.headers:
+            raise BadAnswerError(
+                f"{self.server} answered {_status(self.status)} and points to {_place(self.headers['location'])}: "
+                "where that is meant, give its address"
+            )
         elif self.mime != PROBLEM:
             raise BadAnswerError(
                 f"{self.server} answered {_status(self.status)} with {shown}: "
@@ -174,6 +180,17 @@ def parse_json(server: str, data: bytes) -> object:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise BadAnswerError(f"{server} answered JSON that cannot be read") from error
+
+
+def _place(location: str) -> str:
+    """What a redirect names, without user, password and query."""
+    try:
+        parts = urlsplit(location)
+        return printable(
+            f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".removeprefix("://"), 200
+        )
+    except ValueError:
+        return "nowhere"
 
 
 def _status(status: int) -> str:

@@ -156,6 +156,8 @@ class AsyncClient:
         picture = await to_thread.run_sync(
             open_picture, reply.server.shown, sink.file, reply.mime, size, self._limits
         )
+        if not reply.is_framed:  # only what is in it can tell whether it is whole
+            await to_thread.run_sync(load_picture, reply.server.shown, picture)
         return reply, picture
 
     async def _send(

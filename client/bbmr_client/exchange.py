@@ -58,11 +58,16 @@ class PassingError(Exception):
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole answer of the right type, whose body is in the sink."""
+    """An answer of the right type, whose body is in the sink. `is_framed`: the server said how long it is, or where it
+    ends; otherwise it may have been cut off."""
 
     server: Server
     mime: str
     headers: Mapping[str, str]
+
+    @property
+    def is_framed(self) -> bool:
+        return bool({"content-length", "transfer-encoding"} & set(self.headers))
 
 
 @dataclass

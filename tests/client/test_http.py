@@ -213,6 +213,16 @@ class TestAnswers:
         assert url in str(caught.value)
         assert "\n" not in str(caught.value)
 
+    def test_a_redirect_is_told_and_not_followed(
+        self, kind: str, serve: Serve, reply: Callable[..., None], container: Container
+    ) -> None:
+        location = "https://me:hidden@other.example:1/base?key=hidden"
+        url = serve(lambda request, body: reply(request, 301, "text/html", b"", Location=location))
+        with pytest.raises(BadAnswerError) as caught:
+            call(kind, url, "reconstruct", container)
+        assert "301 Moved Permanently and points to https://other.example:1/base:" in str(caught.value)
+        assert "hidden" not in str(caught.value)
+
     def test_an_encoding_nobody_asked_for(
         self, kind: str, serve: Serve, reply: Callable[..., None], container: Container
     ) -> None:

@@ -165,6 +165,7 @@ class TestSaved:
         call(composite_server, "reconstruct_to", packed, target, "jpeg")
         assert Image.open(io.BytesIO(target.getvalue())).size == (300, 200)
 
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
     def test_a_pipe_with_a_name(self, packed: Path, composite_server: str, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         taken: list[bytes] = []
@@ -194,6 +195,7 @@ class TestSaved:
             refusal(422),
             refusal(503),
             hang_up,
+            lambda request: close_delimited(png(300, 200)[:-60])(request),
             picture(10, 10),
             answer(200, "image/jpeg", png(300, 200)),
             answer(200, "image/png", b"words"),
@@ -242,6 +244,19 @@ class TestSaved:
     def test_an_ending_that_says_nothing(self, packed: Path, tmp_path: Path, name: str) -> None:
         with pytest.raises(UsageError, match="names no picture format"):
             Client("http://127.0.0.1:9").reconstruct_to(packed, tmp_path / name)
+
+
+def close_delimited(body: bytes) -> Step:
+    """Only the end of the connection ends this answer."""
+
+    def step(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "image/png")
+        request.end_headers()
+        request.wfile.write(body)
+        request.close_connection = True
+
+    return step
 
 
 class TestMemory:
@@ -317,15 +332,8 @@ class TestProgress:
             assert done == sorted(set(done))
 
     def test_a_length_that_nobody_said(self, container: Container) -> None:
-        def close_delimited(request: BaseHTTPRequestHandler) -> None:
-            request.send_response(200)
-            request.send_header("Content-Type", "image/png")
-            request.end_headers()
-            request.wfile.write(png(300, 200))
-            request.close_connection = True
-
         totals = set()
-        with scripted(close_delimited) as (url, _), Client(url) as client:
+        with scripted(close_delimited(png(300, 200))) as (url, _), Client(url) as client:
             client.reconstruct(container, progress=lambda way, done, total: totals.add((way, total)))
         assert ("down", None) in totals
 
