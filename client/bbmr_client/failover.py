@@ -84,7 +84,8 @@ class Failover:
         backoff = wait_random_exponential(policy.first_wait, policy.longest_wait)
 
         def wait(state: RetryCallState) -> float:
-            seconds = max(backoff(state), min(asked_to_wait(), default=0.0))
+            # Random on top of what was asked for, or all clients that a server sent away would come back at once.
+            seconds = min(asked_to_wait(), default=0.0) + backoff(state)
             awake = time.monotonic() + seconds
             resting.clear()
             resting.update(server for server in said if back_at[server] > awake)

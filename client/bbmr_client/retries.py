@@ -24,7 +24,7 @@ class Retries:
 
     most: further tries after the first; with several servers a try asks each of them. first_wait: the wait before the
     second try is random between 0 and this many seconds; the span doubles from try to try (exponential backoff with
-    full jitter) up to longest_wait. A server's `Retry-After` is waited for in full; one above longest_retry_after, or
+    full jitter) up to longest_wait. A server's `Retry-After` is waited for before that; one above longest_retry_after, or
     beyond the total timeout, ends the tries at once. sleep: what waits, for tests.
     """
 

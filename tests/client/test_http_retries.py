@@ -160,7 +160,15 @@ class TestWaits:
         with scripted(refusal(429, Retry_After=value), picture()) as (url, seen):
             call("sync", url, container, waits, first_wait=0.1)
         assert seen.count == 2
-        assert 6 < waits[0] <= 8
+        assert 6.5 < waits[0] <= 8.1
+
+    def test_those_who_were_sent_away_do_not_come_back_together(self, container: Container) -> None:
+        waits = Waits()
+        for _ in range(4):
+            with scripted(refusal(429, Retry_After="1"), picture()) as (url, _):
+                call("sync", url, container, waits, first_wait=1.0)
+        assert len(set(waits)) == 4
+        assert all(1 <= wait <= 2 for wait in waits)
 
     def test_no_longer_than_is_bearable(self, container: Container, waits: Waits) -> None:
         with scripted(refusal(503, Retry_After="3600")) as (url, seen):
