@@ -69,6 +69,10 @@ MAX_SERVERS = 64
 """Servers that one client turns to."""
 MAX_CONNECTIONS = 100
 """Connections of one client to one server; more requests at once wait for one to be free."""
+MAX_JOBS = 256
+"""Files that one run over many works on at a time."""
+MAX_FACTS_BYTES = 256 * KIB
+"""What the journal of an output folder says of one output."""
 ANSWER_BYTES_PER_PIXEL = 6
 """Most bytes of a picture as an answer for every pixel asked for: an uncompressed RGBA picture has 4."""
 ANSWER_SPARE_BYTES = 8 * MIB

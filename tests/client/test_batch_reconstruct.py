@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import pytest
 from PIL import Image
 
 from bbmr_client import local
+from bbmr_client.commands.transfer import transfer_line
 from bbmr_client.encoder import encode
 from bbmr_shared.composite import preview
 from bbmr_shared.container import Container
@@ -191,3 +193,34 @@ def test_requests_are_given_up_at_a_signal(
     assert "interrupted" in told
     assert "Traceback" not in told
     assert not list(out.iterdir())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals of POSIX")
+def test_a_terminal_sees_one_exchange(packed_folder: Path, tmp_path: Path, composite_server: str) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    words = [
+        "reconstruct",
+        str(packed_folder / "a.bbmr"),
+        "-o",
+        str(tmp_path / "a.png"),
+        "--server",
+        composite_server,
+    ]
+    process = subprocess.Popen([sys.executable, "-m", "bbmr_client", *words], stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # the other side is closed
+        while piece := os.read(ours, 65536):
+            seen += piece
+    assert process.wait() == 0
+    assert "\x1b[?25h" in seen.decode()
+    assert seen.decode().splitlines()[-1].endswith(" s")
+    assert sizes(tmp_path) == {"a.png": (40, 30)}
+
+
+def test_what_the_line_says() -> None:
+    assert transfer_line("up", 1_500_000, 3_000_000) == "1.5 MB of 3.0 MB sent"
+    assert transfer_line("up", 3_000_000, 3_000_000) == "3.0 MB sent, waiting for the picture"
+    assert transfer_line("down", 100_000, None) == "0.1 MB received"

@@ -42,7 +42,7 @@ def make_display(quiet: bool) -> Display:
     """The display for this standard error."""
     if quiet:
         return Quiet()
-    return Live() if _is_terminal() else Plain()
+    return Live() if is_terminal() else Plain()
 
 
 class Quiet:
@@ -138,7 +138,7 @@ class Live:
         self._progress.stop()
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
     try:
         return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     except ValueError:  # closed

@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 
 from bbmr_shared.errors import UsageError
-
-MAX_JOBS = 256
+from bbmr_shared.limits import MAX_JOBS
 
 
 def check_jobs(jobs: int | None, default: int) -> int:

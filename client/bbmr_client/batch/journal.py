@@ -17,6 +17,7 @@ from typing import Self
 from bbmr_client.batch.result import Facts, Known
 from bbmr_client.files import FileAccessError, reason
 from bbmr_shared.errors import BbmrError
+from bbmr_shared.limits import MAX_FACTS_BYTES
 
 NAME = ".bbmr-done.sqlite"
 
@@ -68,7 +69,8 @@ class Journal:
         """What was recorded for `output` (a path in the folder), or None."""
         with _told(self.path):
             row = self._rows.execute(
-                "SELECT recipe, digest, facts FROM done WHERE output = ?", (os.fsencode(output),)
+                "SELECT recipe, digest, facts FROM done WHERE output = ? AND length(facts) <= ?",
+                (os.fsencode(output), MAX_FACTS_BYTES),
             ).fetchone()
         if row is None or not isinstance(row[0], bytes) or not isinstance(row[1], bytes):
             return None

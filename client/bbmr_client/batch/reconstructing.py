@@ -1,13 +1,10 @@
 """How one container of many becomes a picture: by a server, on this machine, or without either.
 
-In: a container's file, and what is wished for. Out: a `Product`. Requests of all threads go through one asynchronous
-client in a thread of its own, so that they share its connections and can be given up at any moment.
+In: a container's file, and what is wished for. Out: a `Product`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -20,7 +17,7 @@ from bbmr_shared.limits import DEFAULT_LIMITS
 from bbmr_shared.region import Region, check_region
 
 if TYPE_CHECKING:
-    from bbmr_client.http import AsyncClient
+    from bbmr_client.http import Client
 
 ENDINGS = {"png": ".png", "webp": ".webp", "avif": ".avif", "jpeg": ".jpg"}
 """Of the pictures that are written into a folder."""
@@ -72,50 +69,21 @@ def make_picture(data: bytes, name: str, wish: Wish, ask: Ask, file: BinaryIO) -
     return Product(width, height)
 
 
-class Requests:
-    """An asynchronous client in a thread of its own. Any thread may `ask`, also several at once."""
-
-    def __init__(self, make_client: Callable[[], AsyncClient], wish: Wish) -> None:
-        self._client, self._wish = make_client(), wish
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def ask(self, container: Container, file: BinaryIO) -> None:
-        """Send a container and wait for its picture. Raises as `AsyncClient.reconstruct_to` does."""
-        wish = self._wish
-        request = self._client.reconstruct_to(
-            container, file, wish.format, region=wish.region, model=wish.model
-        )
-        asyncio.run_coroutine_threadsafe(request, self._loop).result()
-
-    def close(self) -> None:
-        """Give up what is under way, and the connections."""
-        if not self._loop.is_running():
-            return
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop)
-        self._thread.join(timeout=2)
-
-    async def _end(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await self._client.close()
-        self._loop.stop()
-
-
 class RequestHand:
-    """One request in flight at a time."""
+    """One request in flight at a time. `client` serves many threads; what is in flight ends when it is closed."""
 
-    def __init__(self, requests: Requests, wish: Wish, key: bytes) -> None:
-        self._requests, self._wish, self._key = requests, wish, key
+    def __init__(self, client: Client, wish: Wish, key: bytes) -> None:
+        self._client, self._wish, self._key = client, wish, key
 
     def __call__(self, job: Job) -> Result:
-        return reconstruct_job(job, self._key, self._wish, self._requests.ask)
+        return reconstruct_job(job, self._key, self._wish, self._ask)
 
     def stop(self) -> None:
-        """`Requests.close` ends what is in flight."""
+        """Closing the client ends what is in flight."""
+
+    def _ask(self, container: Container, file: BinaryIO) -> None:
+        wish = self._wish
+        self._client.reconstruct_to(container, file, wish.format, region=wish.region, model=wish.model)
 
 
 def reconstruct_job(job: Job, key: bytes, wish: Wish, ask: Ask) -> Result:

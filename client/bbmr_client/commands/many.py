@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from bbmr_client.batch.crew import Workers
     from bbmr_client.batch.reconstructing import Ask, Wish
-    from bbmr_client.http import AsyncClient
+    from bbmr_client.http import Client
 
 REQUESTS = 4
 """Requests in flight unless --jobs says otherwise: enough to keep a server's queue filled while answers travel."""
@@ -59,19 +59,19 @@ def hire_encoders(options: Mapping[str, Any], jobs: int | None) -> Callable[[int
 
 
 def hire_requests(
-    make_client: Callable[[], AsyncClient], wish: Wish, jobs: int | None
+    make_client: Callable[[], Client], wish: Wish, jobs: int | None
 ) -> Callable[[int], Workers]:
-    """Threads that each keep one request in flight."""
+    """Threads that each keep one request in flight, all by one client."""
     from bbmr_client.batch.crew import Crew
     from bbmr_client.batch.jobs import check_jobs
-    from bbmr_client.batch.reconstructing import RequestHand, Requests
+    from bbmr_client.batch.reconstructing import RequestHand
 
     most = check_jobs(jobs, REQUESTS)
 
     def hire(inputs: int) -> Workers:
-        requests = Requests(make_client, wish)
-        hands = [RequestHand(requests, wish, _reconstruct_key(wish)) for _ in range(min(most, inputs))]
-        return Crew(hands, requests.close)
+        client = make_client()
+        hands = [RequestHand(client, wish, _reconstruct_key(wish)) for _ in range(min(most, inputs))]
+        return Crew(hands, client.close)
 
     return hire
 

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bbmr_client.batch.inputs import CONTAINERS, expand, is_batch
-from bbmr_client.commands.common import as_json, no_report, picture_format, read_container, report, say
+from bbmr_client.commands.common import (
+    as_json,
+    no_report,
+    picture_format,
+    read_container,
+    report,
+    say,
+    shown,
+)
 from bbmr_client.commands.connection import (
     ApiKey,
     CaFile,
@@ -25,6 +33,7 @@ from bbmr_client.commands.connection import (
     connect,
 )
 from bbmr_client.commands.many import Jobs, Overwrite, Quiet, ReportFile
+from bbmr_client.commands.transfer import transfer_shown
 from bbmr_client.files import STDIO, check_output, write_file
 from bbmr_shared.errors import UsageError
 from bbmr_shared.region import Region, parse_region
@@ -123,23 +132,44 @@ def _one(
     source, _ = read_container(name)
     width, height = wish.size(source)
     started = time.perf_counter()
-    connection = None
-    data = wish.verbatim(source)  # then there is nothing to ask anybody for
-    original = data is not None
-    if data is None:
-        connection = ask_for_connection()
-        data = _on_this_machine(source, wish) if connection is None else _by_server(source, wish, connection)
+    server = None
+    original = wish.verbatim(source)
+    connection = None if original is not None else ask_for_connection()
+    if original is not None:  # then there is nothing to ask anybody for
+        size = _write(output, original)
+    elif connection is None:
+        size = _write(output, _on_this_machine(source, wish))
+    else:
+        size, server = _by_server(source, output, wish, connection, quiet)
     seconds = time.perf_counter() - started
-    write_file(output, data)
     if json:
-        address = None if connection is None else connection.servers[0]
-        facts = {"width": width, "height": height, "bytes": len(data), "format": wish.format}
-        facts |= {"original": original, "server": address, "seconds": round(seconds, 3)}
+        facts = {"width": width, "height": height, "bytes": size, "format": wish.format}
+        facts |= {"original": original is not None, "server": server, "seconds": round(seconds, 3)}
         report(as_json(facts), output)
     elif not quiet:
-        shown = "standard output" if output == STDIO else output
-        how = ", the source file itself" if original else ""
-        say(f"{shown}: {width}×{height} {wish.format}, {len(data)} bytes, {seconds:.2f} s{how}")
+        how = "" if original is None else ", the source file itself"
+        say(f"{shown(output)}: {width}×{height} {wish.format}, {size} bytes, {seconds:.2f} s{how}")
+
+
+def _write(output: str, data: bytes) -> int:
+    write_file(output, data)
+    return len(data)
+
+
+def _by_server(
+    source: Container, output: str, wish: Wish, connection: Connection, quiet: bool
+) -> tuple[int, str]:
+    """(size of the picture in bytes, who made it). Into a file it is streamed, and never all of it in memory."""
+    with connection.client() as client, transfer_shown(quiet) as progress:
+        if output != STDIO:
+            saved = client.reconstruct_to(
+                source, output, wish.format, region=wish.region, model=wish.model, progress=progress
+            )
+            return saved.total, saved.server
+        answer = client.reconstruct_bytes(
+            source, wish.format, region=wish.region, model=wish.model, progress=progress
+        )
+    return _write(output, answer.data), answer.server
 
 
 def _many(
@@ -165,7 +195,7 @@ def _many(
     if connection is None:
         run(batch, hire_network(lambda source, file: file.write(_on_this_machine(source, wish)), wish))
     else:
-        run(batch, hire_requests(connection.async_client, wish, jobs))
+        run(batch, hire_requests(connection.client, wish, jobs))
 
 
 def _region(text: str) -> Region:
@@ -173,11 +203,6 @@ def _region(text: str) -> Region:
         return parse_region(text)
     except ValueError as error:
         raise UsageError(f"--region: {error}") from None
-
-
-def _by_server(container: Container, wish: Wish, connection: Connection) -> bytes:
-    with connection.client() as client:
-        return client.reconstruct_bytes(container, wish.format, region=wish.region, model=wish.model).data
 
 
 def _on_this_machine(container: Container, wish: Wish) -> bytes:
