@@ -168,6 +168,8 @@ def _properties(body: memoryview, meta: _Meta) -> None:
     if not boxes or boxes[0][0] != b"ipco" or any(kind != b"ipma" for kind, _ in boxes[1:]):
         raise PlaneError(f"{DAMAGED} (its properties are out of order)")
     for kind, box in _boxes(boxes[0][1]):
+        if kind == b"av1C" and box[2] & 0x60:  # high_bitdepth, twelve_bit
+            raise PlaneError("an avif plane has more than 8 bits per sample")
         meta.sizes.append((_number(box, 4, 4), _number(box, 8, 4)) if kind == b"ispe" else None)
     for _, box in boxes[1:]:
         _associations(box, meta)

@@ -100,9 +100,9 @@ class Container:
                 check_name(name)
         check_extra(self.extra, KNOWN_FIELDS, "the header")
         for plane in self.planes:
-            check_extra(plane.extra, PLANE_FIELDS, "a plane")
+            check_extra(plane.extra, PLANE_FIELDS, "a plane", 3)
         if self.alpha is not None:
-            check_extra(self.alpha.extra, ALPHA_FIELDS, "the alpha channel")
+            check_extra(self.alpha.extra, ALPHA_FIELDS, "the alpha channel", 2)
         check_together(self)
 
     @cached_property

@@ -89,7 +89,7 @@ class Header(_Open):
     xmp: bytes | None = None
     channels: int | None = Field(default=None, ge=1, le=3)
     dpi: list[Density] | None = Field(default=None, min_length=2, max_length=2)
-    original: bool | None = Field(default=None, alias=ORIGINAL)
+    original: bool | None = Field(default=None, alias="!original")
 
     @property
     def mode(self) -> str:
@@ -133,12 +133,15 @@ def parse_header(raw: Mapping[str, Any], limits: Limits) -> Header:
     return header
 
 
-def check_extra(extra: Mapping[str, object], known: frozenset[str], where: str) -> None:
-    """Raise `MalformedContainerError` where an extra field has a known or critical name, or cannot be written."""
+def check_extra(extra: Mapping[str, object], known: frozenset[str], where: str, depth: int = 1) -> None:
+    """Raise `MalformedContainerError` where an extra field has a known or critical name, or cannot be written.
+
+    `depth` is that of the map which the fields are in; the header has 1.
+    """
     for name in extra:
         if not isinstance(name, str) or name in known or name.startswith(CRITICAL):
             raise MalformedContainerError(f"{name!r} cannot be an extra field of {where}")
-    check_value(dict(extra), DEFAULT_LIMITS.max_msgpack_depth - 2)
+    check_value(dict(extra), DEFAULT_LIMITS.max_msgpack_depth + 1 - depth)
 
 
 def check_name(name: str) -> None:

@@ -155,8 +155,10 @@ def _expected(header: Header) -> list[tuple[PictureEntry, tuple[int, int], str]]
     except ValueError as error:
         raise MalformedContainerError(str(error)) from None
     rates = [entry.rate for entry in header.planes]
-    if rates != header.rates or any(rate not in RATES for rate in rates):
+    if rates != header.rates:
         raise MalformedContainerError(f"the planes have the rates {rates}, the header lists {header.rates}")
+    if any(rate not in RATES for rate in rates):
+        raise MalformedContainerError(f"rates are of {list(RATES)}, not {rates}")
     for entry in header.pictures:
         codecs.get_codec(entry.codec)
     whole = (header.width, header.height)

@@ -209,7 +209,7 @@ def _all_values(value: object) -> list[object]:
 def _value(rng: random.Random, old: object) -> object:
     kind = rng.randrange(8)
     if kind == 0 and isinstance(old, int):
-        return old + rng.choice((-1, 1))
+        return min(max(old + rng.choice((-1, 1)), -(1 << 63)), (1 << 64) - 1)
     if kind == 1 and isinstance(old, bytes) and old:
         return _flip(rng, old, [])
     if kind == 2 and isinstance(old, list) and old:

@@ -62,8 +62,7 @@ def unpack_header(body):  # → header, the entries of all pictures, the bytes i
     need(all(type(d) in (int, float) and 0 < d <= 1_000_000 for d in header.get("dpi") or []), "dpi")
     lone = header["rates"] == [1] and len(entries) == 1 and header.get("strength_map") is None
     need(not original or (lone and not entries[0]["error"] and not header["strength"]), "an original is not alone")
-    codecs = ("webp", "png", "avif", "jpeg")[: 4 if original else 3]
-    need(all(entry["codec"] in codecs for entry in entries), "a codec that is not known, or has no place there")
+    need(all(e["codec"] in ("webp", "png", "avif", "jpeg")[: 4 if original else 3] for e in entries), "a codec")
     return header, entries, unpacker.tell()
 
 def unpack_map(field, rows, cols):  # section 5
@@ -81,10 +80,14 @@ def unpack_map(field, rows, cols):  # section 5
 
 def decode(data, codec, size):  # section 6
     image = Image.open(io.BytesIO(data), formats=[codec])
-    alone = getattr(image, "n_frames", 1) == 1 and max(size) <= SIDES[codec]
-    need(image.size == size and image.mode in ("RGB", "L") and alone, "a plane is another picture than declared")
-    end = {"webp": 8 + int.from_bytes(data[4:8], "little"), "avif": len(data),
-           "jpeg": data.find(b"\xff\xd9", data.rfind(b"\xff\xda")) + 2}
+    alone = getattr(image, "n_frames", 1) == 1 and (codec != "png" or data[24:29:4] == b"\x08\0")  # interlacing
+    fits = image.size == size and image.mode in ("RGB", "L") and max(size) <= SIDES[codec]
+    need(fits and alone, "a plane is another picture than declared")
+    end, at = {"webp": 8 + int.from_bytes(data[4:8], "little"), "avif": len(data)}, 2
+    while codec == "jpeg" and data[at : at + 2] not in (b"\xff\xd9", b""):
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        at = (re.compile(rb"\xff[^\x00\xd0-\xd7\xff]").search(data, at) or re.search(rb"\Z", data)).start()
+    end["jpeg"] = at + 2
     if codec == "png":  # a decoder would fill what is missing
         at, packed, kind = 8, b"", b""
         while kind != b"IEND" and at < len(data):
@@ -92,7 +95,6 @@ def decode(data, codec, size):  # section 6
             packed += data[start : at - 4] if kind == b"IDAT" else b""
         count, stream = size[1] * (1 + size[0] * len(image.mode)), zlib.decompressobj()
         end["png"] = at if len(stream.decompress(packed, count + 1)) == count and stream.eof else 0
-        need(data[24] == 8 and data[28] == 0, "a PNG that is interlaced, or not of 8 bits")
     need(end[codec] == len(data), "a plane does not end where its file does")
     return np.asarray(image.convert("RGB"))
 
@@ -131,17 +133,15 @@ def read(data):
         need(header["rates"] == sorted(set(rates.flat), reverse=True), "the rates are not those of the map")
         if header.get("strength_map") is not None:
             need(unpack_map(header["strength_map"], rows, cols).max() <= 2, "a strength above 2")
-        planes = dict(zip(header["rates"], pictures, strict=False))
-        if header.get("!original"):
-            planes[1] = np.pad(pictures[0], ((0, high - size[1]), (0, wide - size[0]), (0, 0)), mode="edge")
+        short = ((0, high - size[1]), (0, wide - size[0]), (0, 0)) if header.get("!original") else 0
+        planes = {r: np.pad(p, short, mode="edge") for r, p in zip(header["rates"], pictures, strict=False)}
         base = composite(planes, rates.repeat(block, 0).repeat(block, 1)[:high, :wide])
         return header, rates, base, pictures[-1][..., 1] if len(pictures) > len(planes) else None
     except Exception as error:  # Pillow's, msgpack's, zlib's
-        raise ValueError(str(error)) from error
+        raise ValueError(str(error) or type(error).__name__) from error
 
-def picture(header, rates, base, alpha):
-    image = Image.fromarray(base[: header["height"], : header["width"]])
-    image = image.convert("L" if header.get("channels") == 1 else "RGB")
+def picture(h, rates, base, alpha):
+    image = Image.fromarray(base[: h["height"], : h["width"]]).convert("L" if h.get("channels") == 1 else "RGB")
     if alpha is not None:
         image.putalpha(Image.fromarray(alpha))
     return image
