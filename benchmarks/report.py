@@ -1,6 +1,6 @@
-"""Put the measured tables where people read them: README and docs/benchmarks.md, between their markers.
+"""Put the tables where people read them: README, docs/benchmarks.md, docs/security.md, between their markers.
 
-In: `docs/benchmarks/*.json` and `*.md`. Out: the two pages, rewritten. What has not been measured yet is left out. A
+In: `docs/benchmarks/*.json` and `*.md`. Out: the pages, rewritten. What has not been measured yet is left out. A
 test keeps pages and results together.
 
     python -m benchmarks.report
@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from . import security_page
 from .common import table
 from .rescaling_pages import CONDITIONS as NETWORK
 
@@ -48,7 +49,15 @@ def pages(results: Path = RESULTS) -> dict[Path, str]:
     text = benchmarks.read_text()
     for name in SECTIONS:
         text = between(text, name, section(results, name))
-    return {readme: between(readme.read_text(), "table", readme_table(results)), benchmarks: text}
+    security = ROOT / "docs" / "security.md"
+    held = security.read_text()
+    for name, section_text in security_page.sections(results).items():
+        held = between(held, name, section_text)
+    return {
+        readme: between(readme.read_text(), "table", readme_table(results)),
+        benchmarks: text,
+        security: held,
+    }
 
 
 def section(results: Path, name: str) -> str:

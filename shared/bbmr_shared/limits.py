@@ -96,8 +96,11 @@ class Limits:
     max_header_bytes: int = 4 * MIB
     """The header map with both per-block maps and the metadata."""
     max_icc_bytes: int = MIB
+    """The ICC profile."""
     max_exif_bytes: int = MIB
+    """The EXIF block."""
     max_xmp_bytes: int = MIB
+    """The XMP packet."""
     max_extra_fields: int = 64
     """Unknown optional fields in the header, and in each plane's entry."""
     max_header_items: int = 4096

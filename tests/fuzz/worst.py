@@ -1,7 +1,7 @@
 """What the largest pictures cost that the limits let through: `python -m tests.fuzz.worst [--result docs/benchmarks]`.
 
-In: nothing. Out: for each codec the size of a small file of 2²⁷ pixels, time and memory of reading it, and of decoding it
-to the preview, in a process of its own; as a table, and as `worst.json` and `worst.md`.
+In: nothing. Out: for each codec the size of a small file of 2²⁷ pixels, time and memory of reading it, and of decoding
+it to the preview, in a process of its own; as a table, and as `worst.json` and `worst.md`.
 """
 
 from __future__ import annotations
