@@ -40,6 +40,7 @@ class BbmrImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         from bbmr_shared.layout import read_header
+        from bbmr_shared.output import EXIF_MARKER
 
         assert self.fp is not None
         try:
@@ -54,7 +55,9 @@ class BbmrImageFile(ImageFile.ImageFile):
         grey, alpha = header.channels == 1, header.alpha is not None
         self._mode = ("LA" if alpha else "L") if grey else ("RGBA" if alpha else "RGB")
         dpi = None if header.dpi is None else tuple(header.dpi)
-        found = {"icc_profile": header.icc, "exif": header.exif, "xmp": header.xmp, "dpi": dpi}
+        # With the marker, as of JPEG and PNG files: whoever hands it on to Pillow's JPEG writer needs it there.
+        exif = None if header.exif is None else EXIF_MARKER + header.exif
+        found = {"icc_profile": header.icc, "exif": exif, "xmp": header.xmp, "dpi": dpi}
         self.info.update({key: value for key, value in found.items() if value is not None})
         self._level = 1
         self.tile = [ImageFile._Tile(FORMAT.lower(), (0, 0, *self._size), 0, self._mode)]

@@ -96,11 +96,22 @@ class TestOpening:
         assert np.array_equal(np.asarray(picture), np.asarray(preview(made)))
 
     def test_metadata_at_once(self) -> None:
-        block = exif().tobytes().removeprefix(b"Exif\0\0")
-        picture = opened(parts.container(icc=SRGB, exif=block, xmp=XMP, dpi=(300.0, 150.0)))
+        block = exif().tobytes()
+        kept = block.removeprefix(b"Exif\0\0")
+        picture = opened(parts.container(icc=SRGB, exif=kept, xmp=XMP, dpi=(300.0, 150.0)))
         assert picture.info == {"icc_profile": SRGB, "exif": block, "xmp": XMP, "dpi": (300.0, 150.0)}
         assert picture.getexif()[315] == "someone"
         assert picture._im is None
+
+    @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+    def test_metadata_can_be_handed_on(self, format: str) -> None:
+        kept = exif().tobytes().removeprefix(b"Exif\0\0")
+        picture = opened(parts.container(icc=SRGB, exif=kept))
+        file = io.BytesIO()
+        picture.save(file, format, exif=picture.info["exif"], icc_profile=picture.info["icc_profile"])
+        with Image.open(file) as again:
+            assert again.getexif()[315] == "someone"
+            assert again.info["icc_profile"] == SRGB
 
     def test_the_tag_of_a_turned_photo_does_not_turn_it_again(self, rgb: Rgb) -> None:
         photo = io.BytesIO()

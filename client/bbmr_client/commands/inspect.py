@@ -204,15 +204,7 @@ def _lines(facts: InfoReport) -> list[str]:
         f"samples       {facts.pixels}, overall rate {facts.overall_rate:.3f}",
         f"blocks        {cols}×{rows} of {facts.block} pixels",
     ]
-    for plane in facts.planes:
-        error = facts.coding_errors[str(plane.rate)]
-        exact = "lossless" if error == 0 else f"coding error {error}"
-        if facts.original:
-            exact = "the source file itself"
-        blocks = facts.rates[str(plane.rate)]
-        lines.append(
-            f"plane 1/{plane.rate:<5} {blocks} blocks, {printable(plane.codec)}, {plane.bytes} bytes, {exact}"
-        )
+    lines += _plane_lines(facts)
     if not facts.original:
         lines += [
             f"downscaler    {printable(facts.downscaler)} {facts.downscaler_version}",
@@ -225,4 +217,20 @@ def _lines(facts: InfoReport) -> list[str]:
         lines.append(f"resolution    {facts.dpi[0]:g}×{facts.dpi[1]:g} pixels per inch")
     if facts.unknown_fields:
         lines.append(f"unknown       {', '.join(printable(name) for name in facts.unknown_fields)}")
+    return lines
+
+
+def _plane_lines(facts: InfoReport) -> list[str]:
+    counts = [str(facts.rates[str(plane.rate)]) for plane in facts.planes]
+    sizes = [str(plane.bytes) for plane in facts.planes]
+    wide, long = max(map(len, counts)), max(map(len, sizes))
+    lines = []
+    for plane, count, size in zip(facts.planes, counts, sizes, strict=True):
+        error = facts.coding_errors[str(plane.rate)]
+        exact = "lossless" if error == 0 else f"coding error {error}"
+        if facts.original:
+            exact = "the source file itself"
+        lines.append(
+            f"plane 1/{plane.rate:<5} {count:>{wide}} blocks, {printable(plane.codec)}, {size:>{long}} bytes, {exact}"
+        )
     return lines
