@@ -13,12 +13,11 @@ from typing import Self
 from warnings import warn
 
 import anyio
-import httpx
 from anyio import to_thread
 from PIL import Image
 
 from bbmr_client.answer import Answer, Saved, load_picture, open_picture, parse_json
-from bbmr_client.connector import Connectors
+from bbmr_client.connector import Connectors, Transport
 from bbmr_client.download import Sink, Target, format_of, landing, memory
 from bbmr_client.exchange import Course, Progress, Reply, exchange
 from bbmr_client.failover import Failover
@@ -38,7 +37,7 @@ class AsyncClient:
     base_url: "http://host:port", also with a path; several: one that cannot be reached or has no time makes the next
     one be asked, and the one that worked stays the first. timeout: seconds for a whole exchange, or `Timeouts`.
     api_key: sent as a bearer token, to every one of these servers and nowhere else. retries: how many further tries,
-    or `Retries`. tls: certificates. transport: an `httpx.AsyncBaseTransport` in place of the network, for tests.
+    or `Retries`. tls: certificates. transport: a `Transport` of httpx in place of the network, for tests.
 
     A `Source` is a container, its bytes, the name of its file, or an open binary file, which a further try rewinds.
     progress: called with "up" or "down", the bytes so far, and those in all where they are known; it must be quick, and
@@ -61,7 +60,7 @@ class AsyncClient:
         retries: int | Retries | None = None,
         tls: Tls | None = None,
         limits: Limits = DEFAULT_LIMITS,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         servers = make_servers(base_url, api_key)
         self._times, self._limits = Timeouts.of(timeout), limits
@@ -172,7 +171,7 @@ class AsyncClient:
         course = Course(self._times, progress)
 
         async def attempt(server: Server) -> Reply:
-            return await exchange(self._connectors.of(server), server, request, upload, sink, course)
+            return await exchange(self._connectors, server, request, upload, sink, course)
 
         with anyio.move_on_after(total):
             return await self._failover.ask(attempt, total, most)

@@ -1,23 +1,57 @@
-"""The clients of httpx behind a client of ours. In: a server, time-outs and TLS. Out: `httpx.AsyncClient`s."""
+"""The connections of a client, and the only module that knows httpx.
+
+In: a server, a request and what is sent. Out: the answer as it comes in; what each way to fail means is said here.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import httpx
 
-from bbmr_client.service import Server
+from bbmr_client.causes import cause, refused_by_tls
+from bbmr_client.retries import PassingError
+from bbmr_client.service import Request, Server
 from bbmr_client.text import printable
 from bbmr_client.timeouts import Timeouts
 from bbmr_client.tls import Tls
-from bbmr_shared.errors import UsageError
+from bbmr_shared.errors import (
+    BadAnswerError,
+    ServerTimeoutError,
+    ServerUnreachableError,
+    UsageError,
+)
 from bbmr_shared.limits import MAX_CONNECTIONS
 
 KEPT_CONNECTIONS = 20
 KEPT_S = 2.0
 """Shorter than servers keep an idle connection (uvicorn: 5 s), or a request would now and then meet one that ends."""
+
+
+Transport = httpx.AsyncBaseTransport
+"""What may stand in for the network."""
+
+_FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError, ssl.SSLError)
+"""What an exchange can end with. UnicodeError: a host name that no name server could be asked for. SSLError: what
+TLS 1.3 tells only after the connection stands; httpx lets it through."""
+
+_HUNG_UP = re.compile("closed connection|disconnected")
+"""How httpx's protocol errors tell a connection that ended too early from words that are no HTTP."""
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """An answer of which the head is there; its body comes in `pieces`."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: AsyncIterator[bytes]
 
 
 class Connectors:
@@ -26,7 +60,7 @@ class Connectors:
     Connections belong to the loop that opened them, so whoever runs one loop after another gets new ones in each.
 
     Raises:
-        UsageError: a file of `tls` cannot be used; in `of`, too: the environment names a proxy that cannot be used.
+        UsageError: a file of `tls` cannot be used; in `send`, too: the environment names a proxy that cannot be used.
     """
 
     def __init__(
@@ -34,7 +68,7 @@ class Connectors:
         servers: list[Server],
         times: Timeouts,
         tls: Tls | None,
-        transport: httpx.AsyncBaseTransport | None,
+        transport: Transport | None,
     ) -> None:
         self._times, self._transport = times, transport
         self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Server, httpx.AsyncClient]]
@@ -44,9 +78,42 @@ class Connectors:
         if transport is None and (
             tls not in (None, Tls()) or any(server.url.startswith("https:") for server in servers)
         ):
-            self._context = (tls or Tls()).context()
+            self._context = (tls or Tls()).context(httpx.create_ssl_context)
 
-    def of(self, server: Server) -> httpx.AsyncClient:
+    @asynccontextmanager
+    async def send(
+        self,
+        server: Server,
+        request: Request,
+        headers: Mapping[str, str],
+        content: AsyncIterator[bytes] | None,
+    ) -> AsyncIterator[Incoming]:
+        """Send a request, and take in its answer within the block.
+
+        Raises:
+            PassingError: it may be tried again, there or elsewhere.
+            ServiceError: it is of no use to try again. UsageError: the address cannot be one.
+        """
+        client = self._client_for(server)
+        try:
+            async with client.stream(
+                request.method,
+                server.url + request.path,
+                headers=dict(headers),
+                params=dict(request.params),
+                content=content,
+            ) as response:
+                yield Incoming(response.status_code, response.headers, response.aiter_bytes())
+        except _FAILURES as error:
+            raise _meaning(error, server, self._times) from error
+
+    async def close(self) -> None:
+        """Give the connections of the running loop back; nothing can be sent afterwards."""
+        self._closed = True
+        for client in self._made.pop(asyncio.get_running_loop(), {}).values():
+            await client.aclose()
+
+    def _client_for(self, server: Server) -> httpx.AsyncClient:
         """The client for `server` in the running loop."""
         if self._closed:
             raise RuntimeError("this client is closed")
@@ -54,12 +121,6 @@ class Connectors:
         if server not in made:
             made[server] = self._make(server)
         return made[server]
-
-    async def close(self) -> None:
-        """Give the connections of the running loop back; nothing can be sent afterwards."""
-        self._closed = True
-        for client in self._made.pop(asyncio.get_running_loop(), {}).values():
-            await client.aclose()
 
     def _make(self, server: Server) -> httpx.AsyncClient:
         """A proxy from the environment is for the world outside; a server on this machine is asked directly."""
@@ -89,3 +150,40 @@ class Connectors:
                 f"({printable(str(error)) or type(error).__name__}): "
                 "see HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
             ) from error
+
+
+def _meaning(error: Exception, server: Server, times: Timeouts) -> Exception:
+    """What a failure on the way means: a `PassingError`, or a `BbmrError` that no further try would change."""
+    shown, why = server.shown, cause(error)
+    match error:
+        case httpx.ConnectTimeout():
+            return PassingError(
+                ServerTimeoutError(f"{shown} did not accept a connection within {times.connect:g} s")
+            )
+        case httpx.ReadTimeout():
+            return ServerTimeoutError(
+                f"{shown} did not answer within {times.read:g} s: wait longer with --timeout"
+            )
+        case httpx.PoolTimeout():
+            return ServerTimeoutError(
+                f"{shown} was not asked: more requests at once than connections, for {times.pool:g} s"
+            )
+        case httpx.TimeoutException():
+            return ServerTimeoutError(
+                f"{shown} did not take the container in time: wait longer with --timeout"
+            )
+        case _ if (insecure := refused_by_tls(error)) is not None:
+            return ServerUnreachableError(insecure.format(shown=shown, why=why))
+        case httpx.ConnectError() | httpx.ProxyError():
+            return PassingError(
+                ServerUnreachableError(
+                    f"no server at {shown} ({why}): start one with bbmr-server, or name another with --server"
+                )
+            )
+        case httpx.NetworkError() | ssl.SSLError():
+            return PassingError(ServerUnreachableError(f"the connection to {shown} broke ({why}): try again"))
+        case httpx.UnsupportedProtocol() | httpx.InvalidURL() | UnicodeError():
+            return UsageError(f"{shown} is not an address of a server: {why}")
+        case _:
+            strange = BadAnswerError(f"{shown} did not answer as HTTP asks ({why})")
+            return PassingError(strange) if _HUNG_UP.search(str(error)) else strange

@@ -21,8 +21,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from bbmr_client.exchange import PassingError
-from bbmr_client.retries import Retries
+from bbmr_client.retries import PassingError, Retries
 from bbmr_client.service import Server
 from bbmr_shared.errors import (
     BadAnswerError,

@@ -15,11 +15,11 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-import httpx
 from PIL import Image
 
 from bbmr_client.answer import Answer, Saved
 from bbmr_client.asynchronous import AsyncClient
+from bbmr_client.connector import Transport
 from bbmr_client.download import Target
 from bbmr_client.exchange import Progress
 from bbmr_client.loop import Loop
@@ -61,7 +61,7 @@ class Client:
         retries: int | Retries | None = None,
         tls: Tls | None = None,
         limits: Limits = DEFAULT_LIMITS,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self._client = AsyncClient(
             base_url, timeout, api_key=api_key, retries=retries, tls=tls, limits=limits, transport=transport

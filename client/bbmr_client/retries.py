@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from bbmr_shared.errors import UsageError
+from bbmr_shared.errors import ServiceError, UsageError
 from bbmr_shared.limits import MAX_RETRIES
 
 BUSY_STATUS = frozenset({429, 502, 503})
@@ -24,8 +24,8 @@ class Retries:
 
     most: further tries after the first; with several servers a try asks each of them. first_wait: the wait before the
     second try is random between 0 and this many seconds; the span doubles from try to try (exponential backoff with
-    full jitter) up to longest_wait. A server's `Retry-After` is waited for before that; one above longest_retry_after, or
-    beyond the total timeout, ends the tries at once. sleep: what waits, for tests.
+    full jitter) up to longest_wait. A server's `Retry-After` is waited for before that; one above
+    longest_retry_after, or beyond the total timeout, ends the tries at once. sleep: what waits, for tests.
     """
 
     most: int = 3
@@ -47,6 +47,17 @@ class Retries:
         if retries is None:
             return cls()
         return retries if isinstance(retries, Retries) else cls(retries)
+
+
+class PassingError(Exception):
+    """A failure that may be over soon, or that another server may not have: nobody there, or no time.
+
+    `error` is what to tell when nothing helped; `retry_after` the seconds that the server asked for.
+    """
+
+    def __init__(self, error: ServiceError, retry_after: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error, self.retry_after = error, retry_after
 
 
 def parse_retry_after(value: str, now: datetime | None = None) -> float | None:

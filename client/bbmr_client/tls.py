@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,15 +34,14 @@ class Tls:
         if self.insecure and self.ca_file:
             raise UsageError("--insecure takes any certificate, so it excludes --ca-file")
 
-    def context(self) -> ssl.SSLContext:
-        """The settings for `ssl`. Without a CA file those of the system and of SSL_CERT_FILE hold.
+    def context(self, usual: Callable[..., ssl.SSLContext]) -> ssl.SSLContext:
+        """The settings for `ssl`. usual: makes those without a CA file, from the authorities that are known anyway;
+        called with `verify=False` where nothing is to be checked.
 
         Raises:
             UsageError: a file does not exist, or is not what it should be.
         """
         import ssl
-
-        import httpx
 
         if self.ca_file:
             try:
@@ -50,7 +50,7 @@ class Tls:
                 raise UsageError(f"the CA file {self.ca_file} cannot be used: {_reason(error)}") from error
         else:
             try:
-                context = httpx.create_ssl_context(verify=not self.insecure)
+                context = usual(verify=not self.insecure)
             except (OSError, ssl.SSLError) as error:
                 raise UsageError(
                     "the environment names certificates that cannot be used "
