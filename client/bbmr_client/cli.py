@@ -156,6 +156,9 @@ def _quiet_pillow() -> None:
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(
+        number, signal.SIG_IGN
+    )  # timeout(1) sends it twice, and the second would break the clearing up
     raise SystemExit(TERMINATED)  # so that temporary files and servers go, too
 
 

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any, BinaryIO
@@ -23,6 +23,7 @@ from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS
 
 _PATIENCE_S = 5.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class EncodeProcess:
@@ -50,7 +51,8 @@ class EncodeProcess:
             self._process = context.Process(
                 target=serve, args=(theirs, self._options, self._key), daemon=True
             )
-            self._process.start()
+            with _signals_held():
+                self._process.start()
             theirs.close()
         answer = self._receive()
         if answer is not None:
@@ -108,12 +110,23 @@ class EncodeProcess:
 
 def serve(line: Connection[Any, Any], options: Mapping[str, Any], key: bytes) -> None:
     """The process: says None (ready) or why the options make no sense, then answers every job with its result."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; the parent decides what ends
+    for number in _SIGNALS:  # sent to the whole group; the parent decides what ends
         signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     warnings.simplefilter("ignore")
     at_hand: list[str] = []
     threading.Thread(target=_end_with_parent, args=(at_hand,), daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):  # the parent has gone
+        _answer(line, options, key, at_hand)
+    _remove(at_hand)
+
+
+def _answer(line: Connection[Any, Any], options: Mapping[str, Any], key: bytes, at_hand: list[str]) -> None:
     from bbmr_client.batch.encoding import check_options, encode_file
+
+    def make(data: bytes, job: Job, file: BinaryIO) -> Product:
+        return encode_file(data, job.source, options, file)
 
     try:
         check_options(options)
@@ -121,16 +134,23 @@ def serve(line: Connection[Any, Any], options: Mapping[str, Any], key: bytes) ->
         line.send(str(error))
         return
     line.send(None)
+    while True:
+        job = line.recv()
+        at_hand[:] = [job.temporary]
+        line.send(carry_out(job, key, DEFAULT_LIMITS.max_photo_bytes, make))
 
-    def make(data: bytes, job: Job, file: BinaryIO) -> Product:
-        return encode_file(data, job.source, options, file)
 
-    with contextlib.suppress(EOFError, OSError):  # the parent has gone
-        while True:
-            job = line.recv()
-            at_hand[:] = [job.temporary]
-            line.send(carry_out(job, key, DEFAULT_LIMITS.max_photo_bytes, make))
-    _remove(at_hand)
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """A process that is started inside has these signals blocked until it is ready to ignore them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent(at_hand: list[str]) -> None:

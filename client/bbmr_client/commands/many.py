@@ -52,7 +52,11 @@ def hire_encoders(options: Mapping[str, Any], jobs: int | None) -> Callable[[int
     def hire(inputs: int) -> Workers:
         key = recipe_key("encode", options)
         hands = [EncodeProcess(options, key) for _ in range(min(most, inputs))]
-        hands[0].start()  # now, so that options that make no sense end the run before anything is written
+        try:
+            hands[0].start()  # now, so that options that make no sense end the run before anything is written
+        except BaseException:
+            hands[0].stop()
+            raise
         return Crew(hands)
 
     return hire
