@@ -14,6 +14,7 @@ too. Errors are Pillow's: what cannot be read is an `UnidentifiedImageError` or 
 
 from __future__ import annotations
 
+import mimetypes
 from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -215,3 +216,4 @@ Image.register_save(FORMAT, _save)
 Image.register_save_all(FORMAT, _save_all)
 Image.register_extension(FORMAT, EXTENSION)
 Image.register_mime(FORMAT, MEDIA_TYPE)
+mimetypes.add_type(MEDIA_TYPE, EXTENSION)

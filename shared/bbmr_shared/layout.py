@@ -76,13 +76,13 @@ def read_header(source: Bytes | Readable, limits: Limits = DEFAULT_LIMITS) -> He
     """
     longest = len(SIGNATURE) + limits.max_header_bytes + 1
     file = io.BytesIO(memoryview(source)[:longest]) if isinstance(source, Bytes) else source
-    start = file.read(FIRST_READ)
+    start = _read_fully(file, FIRST_READ)
     while True:
         _check_signature(start)
         try:
             header, _ = _read_header(memoryview(start), limits)
         except TruncatedContainerError:
-            more = file.read(len(start))
+            more = _read_fully(file, len(start))
             if not more:
                 raise
             start += more
@@ -103,6 +103,15 @@ def write_frame(header: Mapping[str, object], pictures: Sequence[bytes]) -> byte
 def digest(data: Bytes) -> bytes:
     """BLAKE2b of 16 bytes, without a key: it finds damage, it does not authenticate."""
     return blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def _read_fully(file: Readable, size: int) -> bytes:
+    """`size` bytes, or what there is: pipes and sockets give less at a time."""
+    parts = []
+    while size > 0 and (part := file.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 def _check_ends(view: memoryview, limits: Limits, verify: bool) -> None:

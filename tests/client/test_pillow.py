@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import mimetypes
 import pickle
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from tests.shared import parts
 
 Rgb = Callable[..., np.ndarray]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
 
 
@@ -402,3 +404,44 @@ class TestSaving:
         with pytest.raises(ValueError, match="one picture"):
             one.save(tmp_path / "two.bbmr", save_all=True, append_images=[one])
         assert not (tmp_path / "two.bbmr").exists()
+
+
+def test_python_guesses_the_media_type() -> None:
+    assert mimetypes.guess_type("holiday/photo.bbmr") == ("application/vnd.bbmr", None)
+    assert mimetypes.guess_extension("application/vnd.bbmr") == ".bbmr"
+
+
+class TestVectors:
+    """The project's golden and malformed containers, as Pillow meets them."""
+
+    @pytest.mark.parametrize("path", sorted((VECTORS / "v1").glob("*.bbmr")), ids=lambda path: path.stem)
+    def test_good_ones_are_shown_at_every_size(self, path: Path) -> None:
+        expected = preview(Container.from_bytes(path.read_bytes()))
+        with Image.open(path) as picture:
+            size, mode, info = picture.size, picture.mode, dict(picture.info)
+            assert np.array_equal(np.asarray(picture), np.asarray(expected))
+        assert (size, mode) == (expected.size, expected.mode)
+        assert set(info) == set(expected.info)
+        for level in (2, 4, 8, 16):
+            small = Image.open(path)
+            answer = small.draft(None, (size[0] // level, size[1] // level))
+            promised = small.size
+            small.load()
+            assert small.size == promised
+            assert answer is None or small.mode == mode
+
+    @pytest.mark.parametrize("path", sorted((VECTORS / "invalid").glob("*.bbmr")), ids=lambda path: path.stem)
+    def test_bad_ones_are_refused_as_pillow_refuses(self, path: Path) -> None:
+        with pytest.raises((OSError, Image.DecompressionBombError)) as caught:
+            Image.open(path).load()
+        assert str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_flipped_bits_raise_nothing_else(packed: Path) -> None:
+    data, random = packed.read_bytes(), np.random.default_rng(3)
+    for at in random.integers(0, min(len(data), 3000), 300):
+        flipped = bytearray(data)
+        flipped[at] ^= 1 << int(random.integers(0, 8))
+        with pytest.raises((OSError, Image.DecompressionBombError)):
+            Image.open(io.BytesIO(flipped)).load()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bbmr_shared.composite import composite
+from bbmr_shared.composite import composite, reduced
 from bbmr_shared.container import Container
 from bbmr_shared.grid import BlockGrid
 from tests.shared import parts
@@ -16,8 +16,10 @@ from tests.shared import parts
 Level = list[list[list[int]]]
 
 
-def spec_composite(planes: dict[int, NDArray[np.uint8]], rates: NDArray[np.uint8], grid: BlockGrid) -> Level:
-    """Plain Python integers, sample by sample: base[y][x][channel]."""
+def spec_composite(
+    planes: dict[int, NDArray[np.uint8]], rates: NDArray[np.uint8], grid: BlockGrid, finest: int = 1
+) -> Level:
+    """Plain Python integers, sample by sample: base[y][x][channel]; or the smaller picture that level `finest` is."""
     width, height, block = grid.padded_width, grid.padded_height, grid.block
 
     def rate_at(level: int, x: int, y: int) -> int:
@@ -48,6 +50,8 @@ def spec_composite(planes: dict[int, NDArray[np.uint8]], rates: NDArray[np.uint8
 
     canvas: Level = [[list(sample or []) for sample in row] for row in known[16]]
     for level in (8, 4, 2, 1):
+        if level < finest:
+            break
         canvas = [[[min(max(v, 0), 8160) for v in sample] for sample in row] for row in up2(canvas)]
         for y, row in enumerate(canvas):
             for x in range(len(row)):
@@ -122,6 +126,15 @@ def test_pure_noise_and_pure_black_and_white(extremes: float) -> None:
     rates = parts.rate_map(grid, seed=9)
     planes = random_planes(grid, rates, seed=10, extremes=extremes)
     assert composite(planes, rates, grid).tolist() == spec_composite(planes, rates, grid)
+
+
+@pytest.mark.parametrize("level", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("palette", [(1, 2, 4, 8, 16), (1, 8), (16,)])
+def test_a_smaller_picture_is_the_canvas_of_its_level(level: int, palette: tuple[int, ...]) -> None:
+    grid = BlockGrid(96, 70, 16)
+    rates = parts.rate_map(grid, palette, seed=level)
+    planes = random_planes(grid, rates, seed=6)
+    assert reduced(planes, rates, grid, level).tolist() == spec_composite(planes, rates, grid, level)
 
 
 def test_samples_outside_a_plane_s_own_blocks_do_not_matter() -> None:
