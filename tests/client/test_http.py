@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -299,6 +300,42 @@ class TestConnections:
                 call(kind, url, "reconstruct", container, timeout=0.3)
             assert time.monotonic() - started < 5
 
+    def test_silence(self, kind: str, container: Container) -> None:
+        with silent_server() as url, pytest.raises(ServerTimeoutError, match=r"did not answer within 0\.1 s"):
+            call(kind, url, "reconstruct", container, timeout=Timeouts(read=0.1))
+
+    def test_an_upload_that_nobody_takes(self, kind: str) -> None:
+        with silent_server() as url, pytest.raises(ServerTimeoutError, match="did not take the container"):
+            call(kind, url, "reconstruct", bytes(32 << 20), timeout=Timeouts(write=0.2))
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets connections to a full backlog wait")
+    def test_a_connection_that_is_not_accepted(self, kind: str, container: Container) -> None:
+        with socket.socket() as listener, contextlib.ExitStack() as opened:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            for _ in range(4):
+                waiting = opened.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(listener.getsockname())
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            with pytest.raises(ServerTimeoutError, match=r"did not accept a connection within 0\.2 s"):
+                call(kind, url, "reconstruct", container, timeout=Timeouts(connect=0.2))
+
+    def test_more_requests_than_connections(self, container: Container) -> None:
+        async def run(url: str) -> BaseException:
+            async with AsyncClient(url, Timeouts(pool=0.1, read=3), retries=0) as client:
+                tasks = [asyncio.create_task(client.reconstruct(container)) for _ in range(101)]
+                done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in others:
+                    task.cancel()
+                await asyncio.gather(*others, return_exceptions=True)
+                return done.pop().exception() or AssertionError("it was answered")
+
+        with silent_server() as url:
+            error = asyncio.run(run(url))
+        assert isinstance(error, ServerTimeoutError)
+        assert "more requests at once than connections" in str(error)
+
     def test_an_answer_that_trickles(self, kind: str, serve: Serve, container: Container) -> None:
         """Each silence is short, so only the limit on the whole exchange ends it."""
 
@@ -367,7 +404,7 @@ class TestConnections:
 @contextmanager
 def silent_server() -> Iterator[str]:
     """Takes connections and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 

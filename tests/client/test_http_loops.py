@@ -18,6 +18,7 @@ import pytest
 
 from bbmr_client import AsyncClient, Client
 from bbmr_shared.container import Container
+from bbmr_shared.errors import BbmrError
 from tests.client.scripted import picture, scripted
 
 
@@ -87,6 +88,37 @@ def test_nothing_can_be_asked_once_it_is_closed(container: Container) -> None:
         with pytest.raises(RuntimeError, match="closed"):
             client.reconstruct(container)
         client.close()
+
+
+def test_closing_ends_what_other_threads_wait_for(container: Container) -> None:
+    gone = threading.Event()
+
+    def step(request: BaseHTTPRequestHandler) -> None:
+        gone.wait(10)
+
+    with scripted(step) as (url, seen), ThreadPoolExecutor(1) as threads:
+        client = Client(url)
+        asked = threads.submit(client.reconstruct, container)
+        while not seen.count:
+            time.sleep(0.01)
+        client.close()
+        with pytest.raises((RuntimeError, BbmrError)):
+            asked.result(5)
+        gone.set()
+
+
+def test_progress_cannot_ask_the_client_that_tells_it(container: Container) -> None:
+    """It would wait for itself."""
+
+    def progress(direction: str, done: int, total: int | None) -> None:
+        client.ready()
+
+    with (
+        scripted(picture()) as (url, _),
+        Client(url) as client,
+        pytest.raises(RuntimeError, match="event loop thread"),
+    ):
+        client.reconstruct(container, progress=progress)
 
 
 def test_one_that_is_forgotten_leaves_no_thread(container: Container) -> None:
