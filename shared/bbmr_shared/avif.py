@@ -4,7 +4,7 @@ In: the bytes of an AVIF file. Out: `Facts`, or `PlaneError`. libavif searches i
 item (60,000 of them take seconds), decodes whatever size the AV1 data has and scales it to the size that the boxes
 declare, and decodes every frame of an item to show one. So the boxes and the AV1 headers are walked here first.
 
-Sources: ISO/IEC 14496-12 (boxes), 23008-12 (items), AV1 specification 5.3 to 5.9 (OBUs), AVIF specification 1.1.
+Sources: ISO/IEC 14496-12 (boxes), 23008-12 (items), AVIF specification 1.1.
 """
 
 from __future__ import annotations
@@ -15,17 +15,12 @@ from dataclasses import dataclass, field
 
 from PIL import AvifImagePlugin
 
+from .av1 import DAMAGED, Size, check_av1
 from .errors import PlaneError, one_line
-from .limits import AVIF_MAX_BOXES, AVIF_MAX_FRAMES, AVIF_MAX_ITEMS, AVIF_MAX_REFERENCES, AVIF_SPARE_SAMPLES
+from .limits import AVIF_MAX_BOXES, AVIF_MAX_ITEMS, AVIF_MAX_REFERENCES, AVIF_SPARE_SAMPLES
 from .probe import Facts
 
-SEQUENCE_HEADER, FRAME_HEADER, FRAME = 1, 3, 6
-LONGEST_SEQUENCE = 512
-"""More bytes than the part of a sequence header before its frame size can have."""
 CODED = b"av01"
-DAMAGED = "an avif plane is damaged"
-
-Size = tuple[int, int]
 
 
 @dataclass
@@ -89,7 +84,7 @@ def _check_boxes(data: bytes) -> tuple[int, int, int]:
             spare -= size[0] * size[1]
             if spare < 0:
                 raise PlaneError("an avif plane holds more coded pictures than its size needs")
-            _check_av1(_payload(view, meta, item), size)
+            check_av1(_payload(view, meta, item), size)
     return width, height, 1
 
 
@@ -202,98 +197,6 @@ def _payload(view: memoryview, meta: _Meta, item: int) -> memoryview:
     if sum(map(len, pieces)) > len(view):
         raise PlaneError(f"{DAMAGED} (the pieces of an item overlap)")
     return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
-
-
-def _check_av1(data: memoryview, size: Size) -> None:
-    """Every sequence header is for pictures of at most `size`, and there are few frames."""
-    at = frames = sequences = 0
-    for _ in range(AVIF_MAX_BOXES):
-        if at >= len(data):
-            break
-        head = data[at]
-        kind, at = head >> 3 & 15, at + (2 if head & 4 else 1)
-        length = len(data) - at
-        if head & 2:
-            length, at = _leb128(data, at)
-        if at + length > len(data):
-            raise PlaneError(f"{DAMAGED} (its AV1 data ends early)")
-        if kind == SEQUENCE_HEADER:
-            sequences += 1
-            _check_sequence(bytes(data[at : at + min(length, LONGEST_SEQUENCE)]), size)
-        frames += kind in (FRAME_HEADER, FRAME)
-        at += length
-    else:
-        raise PlaneError(f"an avif plane has more than {AVIF_MAX_BOXES} OBUs")
-    if not sequences or frames > AVIF_MAX_FRAMES:
-        raise PlaneError(f"{DAMAGED} (its AV1 data holds no picture, or more than {AVIF_MAX_FRAMES} frames)")
-
-
-def _check_sequence(data: bytes, size: Size) -> None:
-    """The largest frame that this sequence header allows: a frame may say any number of as many bits."""
-    bits = _Bits(data)
-    bits.take(3 + 1)
-    if bits.take(1):  # reduced_still_picture_header
-        bits.take(5)
-    else:
-        _skip_operating_points(bits)
-    wide, high = bits.take(4) + 1, bits.take(4) + 1
-    declared = bits.take(wide) + 1, bits.take(high) + 1
-    if declared[0] > size[0] or declared[1] > size[1]:
-        raise PlaneError(
-            f"an avif plane is coded as {declared[0]}×{declared[1]} where {size[0]}×{size[1]} is declared"
-        )
-    if 1 << wide > 2 * declared[0] or 1 << high > 2 * declared[1]:
-        raise PlaneError("an avif plane leaves room for frames above its size")
-
-
-def _skip_operating_points(bits: _Bits) -> None:
-    """AV1 5.5.1, up to frame_width_bits_minus_1."""
-    decoder_model = 0
-    delay_bits = 0
-    if bits.take(1):  # timing_info
-        bits.take(64)
-        if bits.take(1):  # equal_picture_interval: uvlc
-            zeros = 0
-            while not bits.take(1):
-                zeros += 1
-            bits.take(zeros)
-        decoder_model = bits.take(1)
-        if decoder_model:
-            delay_bits = bits.take(5) + 1
-            bits.take(32 + 5 + 5)
-    initial_display = bits.take(1)
-    for _ in range(bits.take(5) + 1):
-        bits.take(12)
-        if bits.take(5) > 7:
-            bits.take(1)
-        if decoder_model and bits.take(1):
-            bits.take(2 * delay_bits + 1)
-        if initial_display and bits.take(1):
-            bits.take(4)
-
-
-class _Bits:
-    """Bits of a short header, most significant first. Raises `IndexError` at its end."""
-
-    def __init__(self, data: bytes) -> None:
-        self._value = int.from_bytes(data, "big")
-        self._left = 8 * len(data)
-
-    def take(self, count: int) -> int:
-        self._left -= count
-        if self._left < 0:
-            raise IndexError
-        return self._value >> self._left & ((1 << count) - 1)
-
-
-def _leb128(data: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for place in range(8):
-        byte = data[at + place]
-        value |= (byte & 127) << 7 * place
-        if byte < 128:
-            return value, at + place + 1
-    raise PlaneError(f"{DAMAGED} (a length has no end)")
 
 
 def _number(data: memoryview, at: int, size: int) -> int:
