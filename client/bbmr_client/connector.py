@@ -70,6 +70,8 @@ class Connectors:
         tls: Tls | None,
         transport: Transport | None,
     ) -> None:
+        if not isinstance(transport, Transport | None):
+            raise UsageError("a transport is an httpx.AsyncBaseTransport, for both clients")
         self._times, self._transport = times, transport
         self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Server, httpx.AsyncClient]]
         self._made = WeakKeyDictionary()

@@ -114,6 +114,10 @@ class TestSent:
         assert request.headers["Authorization"] == "Bearer secret"
         assert request.read() == container.to_bytes()
 
+    def test_a_transport_that_cannot_be_awaited(self) -> None:
+        with pytest.raises(UsageError, match="AsyncBaseTransport"):
+            Client("http://host", transport=httpx.HTTPTransport())  # type: ignore[arg-type]
+
     def test_models_and_readiness(self, kind: str, serve: Serve, reply: Callable[..., None]) -> None:
         def handler(request: BaseHTTPRequestHandler, body: bytes) -> None:
             if request.path == "/models":
