@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from PIL import Image, PngImagePlugin
 
 from .errors import LimitExceededError, UsageError
+from .exif import is_bounded
 from .limits import (
     AVIF_MAX_SIDE,
     JPEG_MAX_DPI,
@@ -137,6 +138,8 @@ def _as_bytes(value: object) -> bytes:
 
 def _parses(exif: bytes) -> bool:
     """Whether Pillow can read this EXIF block: AVIF's writer parses it and would fail on a damaged one."""
+    if not is_bounded(exif.removeprefix(EXIF_MARKER)):
+        return False
     try:
         parsed = Image.Exif()
         parsed.load(exif)
