@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +28,8 @@ from bbmr_shared.errors import (
     UsageError,
 )
 from tests.client.scripted import answer, hang_up, picture, refusal, scripted
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Waits(list[float]):
@@ -250,6 +256,28 @@ class TestFailover:
             assert call("sync", [first, second], container, waits, first_wait=0.0).size == (300, 200)
             assert (at_first.count, at_second.count) == (1, 2)
         assert waits == [pytest.approx(3, abs=0.5)]
+
+    def test_one_that_is_killed_with_requests_in_flight(self, container: Container) -> None:
+        code = (
+            "import sys, time; from tests.client.scripted import picture, scripted\n"
+            "def step(request): time.sleep(60 if seen.count > 12 else 0); picture()(request)\n"
+            "with scripted(step) as (url, seen): print(url, flush=True); time.sleep(60)"
+        )
+        with (
+            subprocess.Popen(
+                [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+            ) as first,
+            scripted(picture()) as (second, seen),
+            ThreadPoolExecutor(4) as threads,
+        ):
+            assert first.stdout is not None
+            address = first.stdout.readline().strip()
+            with Client([address, second], 20, retries=Retries(2, first_wait=0.01)) as client:
+                asked = [threads.submit(client.reconstruct, container) for _ in range(24)]
+                asked[7].result(20)
+                first.kill()
+                assert [one.result(20).size for one in asked] == [(300, 200)] * 24
+        assert 12 <= seen.count <= 16
 
     def test_none_could(self, container: Container, waits: Waits) -> None:
         with ExitStack() as opened, scripted(refusal(429, "Queue full")) as (busy, _):
