@@ -158,11 +158,15 @@ def _known(
 
 
 def _halve(samples: NDArray[np.integer], unit: int = 1) -> Level:
-    """The 2×2 means times `unit`, halves up: `[h, w, 3]` → `int16 [h/2, w/2, 3]`."""
-    sums = samples[0::2, 0::2].astype(np.int32)
-    for rows, columns in ((0, 1), (1, 0), (1, 1)):
-        sums += samples[rows::2, columns::2]
-    return ((sums * unit + 2) >> 2).astype(np.int16)
+    """The 2×2 means times `unit`, halves up: `[h, w, 3]` → `int16 [h/2, w/2, 3]`. Four times 255·32 fit 16 bits."""
+    tall = samples[0::2].astype(np.int16)
+    tall += samples[1::2]
+    sums: Level = tall[:, 0::2] + tall[:, 1::2]
+    if unit != 1:
+        sums *= unit
+    sums += 2
+    sums >>= 2
+    return sums
 
 
 def _block_rows(grid: BlockGrid, level: int) -> list[slice]:
