@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,10 +22,13 @@ from bbmr_shared.container import AlphaPlane, Container, Plane
 from bbmr_shared.errors import IncompatibleModelError, UnknownModelError
 from bbmr_shared.grid import BlockGrid
 from bbmr_shared.metrics import psnr_y
+from tests.reader import minimal
+from tests.vectors import make
 
 from .conftest import small_network
 
 Picture = NDArray[np.uint8]
+VECTORS: dict[str, Any] = json.loads(make.INDEX.read_text())["valid"]
 
 
 def pixels(image: object) -> NDArray[np.int16]:
@@ -203,6 +208,13 @@ def test_an_original_comes_back_as_its_own_decoder_gives_it(
     ):
         assert image.mode == source.mode == ("L" if grey else "RGB")
         np.testing.assert_array_equal(np.asarray(image), np.asarray(source))
+
+
+@pytest.mark.parametrize("name", [name for name, facts in VECTORS.items() if not np.any(facts["strengths"])])
+def test_golden_containers_without_a_network_come_back_as_another_reader_shows_them(name: str) -> None:
+    data = (make.FOLDER / "v1" / f"{name}.bbmr").read_bytes()
+    image, expected = reconstruct_local(Container.from_bytes(data)), minimal.picture(*minimal.read(data))
+    assert (image.mode, image.size, image.tobytes()) == (expected.mode, expected.size, expected.tobytes())
 
 
 def test_no_weights_are_loaded_where_nothing_is_corrected(
