@@ -22,8 +22,13 @@ from bbmr_client.encoder import encode
 Run = Callable[..., Any]
 COMMANDS = ("encode", "reconstruct", "decode", "preview", "info", "verify", "ratemap", "compare", "demo")
 BIN = Path(sys.executable).parent
+needs_bash = pytest.mark.skipif(
+    shutil.which("bash") is None, reason="bash, which these lines are written for, is not installed"
+)
 QUICK = [
-    (command, one.line)
+    pytest.param(
+        command, one.line, marks=[needs_bash] if "|" in one.line else [], id=one.line.replace("\\\n", "")
+    )
     for command, examples in EXAMPLES.items()
     for one in examples
     if command != "demo" and "--local" not in one.line
@@ -45,14 +50,12 @@ def place(tmp_path: Path, rgb: Callable[..., np.ndarray]) -> Path:
     return tmp_path
 
 
-def run_line(line: str, place: Path, server: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run one line as a shell does, in `place`; the servers that it names become `server`."""
-    if server is not None:
-        line = re.sub(r"http://[\w.]+:8000", server, line)
+def run_line(line: str, place: Path) -> subprocess.CompletedProcess[str]:
+    """Run one line as a shell does, in `place`."""
     environment = {
         **os.environ,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "BBMR_CONFIG": os.devnull,
+        "BBMR_CONFIG": "",
         "BBMR_DEVICE": "cpu",
     }
     return subprocess.run(
@@ -67,19 +70,33 @@ def run_line(line: str, place: Path, server: str | None = None) -> subprocess.Co
     )
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="the examples are lines for a POSIX shell")
 class TestExamples:
     @pytest.mark.parametrize(("command", "line"), QUICK)
     def test_each_does_what_it_says(
-        self, place: Path, composite_server: str, command: str, line: str
+        self,
+        place: Path,
+        run: Run,
+        composite_server: str,
+        monkeypatch: pytest.MonkeyPatch,
+        command: str,
+        line: str,
     ) -> None:
-        (place / "packed" / "one.bbmr").write_bytes((place / "photo.bbmr").read_bytes())
-        done = run_line(line, place, composite_server) if command != "encode" else run_line(line, place)
-        assert done.returncode == 0, done.stderr
+        monkeypatch.chdir(place)
+        monkeypatch.setenv("BBMR_CONFIG", "")
+        if command != "encode":
+            (place / "packed" / "one.bbmr").write_bytes((place / "photo.bbmr").read_bytes())
+        if "|" in line:
+            done = run_line(line, place)
+            assert done.returncode == 0, done.stderr
+        else:
+            words = shlex.split(line.replace("\\\n", " "))
+            outcome = run(*(re.sub(r"http://[\w.]+:8000", composite_server, word) for word in words[1:]))
+            assert outcome.code == 0, outcome.err
         named = re.search(r"(?:-o|>) (?!-)(\S+)$|-o (?!-)(\S+)", line)
         if named:
             assert (place / (named[1] or named[2])).exists()
 
+    @needs_bash
     @pytest.mark.parametrize("line", LOCAL)
     def test_on_this_machine(self, place: Path, line: str) -> None:
         done = run_line(line, place)
@@ -160,7 +177,7 @@ class TestCompletion:
             read = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True, check=False)
             assert read.returncode == 0, read.stderr
 
-    @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+    @needs_bash
     def test_bash_itself_completes(self, ask: Callable[..., str], tmp_path: Path) -> None:
         (tmp_path / "complete").write_text(ask(_BBMR_CLIENT_COMPLETE="source_bash"))
         line = (
@@ -169,6 +186,7 @@ class TestCompletion:
         )
         assert run_line(line, tmp_path).stdout == "ratemap\n"
 
+    @needs_bash
     def test_it_is_installed_where_the_shell_looks(self, tmp_path: Path) -> None:
         done = run_line(f"HOME={tmp_path} bbmr-client --install-completion", tmp_path)
         if done.returncode:
