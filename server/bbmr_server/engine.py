@@ -255,7 +255,10 @@ class Engine:
 
     def _encode(self, job: Job, picture: Image.Image, model: str) -> None:
         began = time.monotonic()
-        data = encode_picture(picture, job.work.format)
+        work = job.work
+        whole = work.region is None and work.max_side is None
+        source = work.container.source_file(work.format) if whole else None
+        data = encode_picture(picture, work.format) if source is None else source
         job.seconds["encode"] = time.monotonic() - began
         mime = OUTPUT_FORMATS[job.work.format].mime
         self._finish(job, Answer(data, mime, picture.width, picture.height, model, dict(job.seconds)))

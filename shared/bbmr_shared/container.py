@@ -151,6 +151,11 @@ class Container:
             pictures.append(self.alpha.data)
         return write_frame(header_map(self), pictures)
 
+    def source_file(self, format: str) -> bytes | None:
+        """The original as it is, where there is one in that format ("jpeg", "png", "webp", "avif"); otherwise None."""
+        only = self.planes[0]
+        return only.data if self.original and only.codec == format else None
+
     def decode_planes(self) -> dict[int, NDArray[np.uint8]]:
         """Decode every plane: rate → `uint8 [padded_height/rate, padded_width/rate, 3]`.
 

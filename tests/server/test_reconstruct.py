@@ -142,6 +142,27 @@ async def test_an_original_is_answered_without_a_network(
     assert bench.network.calls == calls + 1
 
 
+async def test_an_original_is_handed_out_as_it_is_in_its_own_format(
+    make_bench: Callable[..., Any], connect: Any, photo: Image.Image
+) -> None:
+    source = io.BytesIO()
+    photo.save(source, "WEBP", quality=40, exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0")
+    rates = np.ones(BlockGrid(*photo.size).shape, np.uint8)
+    planes = (Plane(1, "webp", source.getvalue()),)
+    body = Container(*photo.size, rates, planes, original=True, strength=0).to_bytes()
+    headers = HEADERS | {"Accept": "image/webp"}
+    async with connect(make_bench()) as client:
+        whole = await client.post("/reconstruct", content=body, headers=headers)
+        part = await client.post("/reconstruct?region=0,0,50,50", content=body, headers=headers)
+        small = await client.post("/reconstruct?max_side=20", content=body, headers=headers)
+        other = await client.post("/reconstruct", content=body, headers=HEADERS | {"Accept": "image/avif"})
+    assert whole.content == source.getvalue()
+    assert (whole.headers["content-type"], whole.headers["bbmr-width"]) == ("image/webp", "200")
+    assert Image.open(io.BytesIO(part.content)).size == (50, 50)
+    assert Image.open(io.BytesIO(small.content)).size == (20, 15)
+    assert Image.open(io.BytesIO(other.content)).format == "AVIF"
+
+
 async def test_grey_with_alpha_is_answered_as_such(
     make_bench: Callable[..., Any], connect: Any, container: Container, photo: Image.Image
 ) -> None:

@@ -204,6 +204,12 @@ class TestOriginal:
         assert not read.uses_network
 
     @pytest.mark.parametrize("codec", SOURCES)
+    def test_its_file_is_there_for_who_wants_that_format(self, codec: str) -> None:
+        found = {format: original(codec).source_file(format) for format in SOURCES}
+        assert found == {format: SOURCES[codec] if format == codec else None for format in SOURCES}
+        assert parts.container(*SIZE, rates=[1], codec="png").source_file("png") is None
+
+    @pytest.mark.parametrize("codec", SOURCES)
     def test_it_may_be_grey(self, codec: str) -> None:
         made = original(codec, saved(codec, GREY), channels=1)
         assert preview(made).mode == "L"

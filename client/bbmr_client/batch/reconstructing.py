@@ -50,8 +50,7 @@ class Wish:
 
     def verbatim(self, container: Container) -> bytes | None:
         """The source file itself, where the container holds it in the format wished for and all of it is wanted."""
-        plane = container.planes[0]
-        return plane.data if container.original and not self.region and plane.codec == self.format else None
+        return None if self.region else container.source_file(self.format)
 
 
 def make_picture(data: bytes, name: str, wish: Wish, ask: Ask, file: BinaryIO) -> Product:
