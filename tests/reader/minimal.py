@@ -80,13 +80,12 @@ def unpack_map(field, rows, cols):  # section 5
 
 def decode(data, codec, size):  # section 6
     image = Image.open(io.BytesIO(data), formats=[codec])
-    alone = getattr(image, "n_frames", 1) == 1 and (codec != "png" or data[24:29:4] == b"\x08\0")  # interlacing
     fits = image.size == size and image.mode in ("RGB", "L") and max(size) <= SIDES[codec]
-    need(fits and alone, "a plane is another picture than declared")
+    need(fits and getattr(image, "n_frames", 1) == 1, "a plane is another picture than declared")
     end, at = {"webp": 8 + int.from_bytes(data[4:8], "little"), "avif": len(data)}, 2
-    while codec == "jpeg" and data[at : at + 2] not in (b"\xff\xd9", b""):
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        at = (re.compile(rb"\xff[^\x00\xd0-\xd7\xff]").search(data, at) or re.search(rb"\Z", data)).start()
+    while codec == "jpeg" and data[at : at + 2] != b"\xff\xd9":
+        at = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]").search(data, at).start()
+        at += 0 if data[at + 1] == 0xD9 else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     end["jpeg"] = at + 2
     if codec == "png":  # a decoder would fill what is missing
         at, packed, kind = 8, b"", b""
@@ -94,7 +93,8 @@ def decode(data, codec, size):  # section 6
             kind, start, at = data[at + 4 : at + 8], at + 8, at + 12 + int.from_bytes(data[at : at + 4], "big")
             packed += data[start : at - 4] if kind == b"IDAT" else b""
         count, stream = size[1] * (1 + size[0] * len(image.mode)), zlib.decompressobj()
-        end["png"] = at if len(stream.decompress(packed, count + 1)) == count and stream.eof else 0
+        whole = len(stream.decompress(packed, count + 1)) == count and stream.eof and kind == b"IEND"
+        end["png"] = at if whole and data[24:29:4] == b"\x08\0" else 0  # of 8 bits, not interlaced
     need(end[codec] == len(data), "a plane does not end where its file does")
     return np.asarray(image.convert("RGB"))
 

@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from bbmr_shared import Container
 from bbmr_shared.codecs import encode_plane
 from bbmr_shared.composite import composite, preview
 from bbmr_shared.container import AlphaPlane
-from bbmr_shared.errors import BbmrError
+from bbmr_shared.errors import BbmrError, LimitExceededError, PlaneError
 from bbmr_shared.layout import write_frame
+from tests.fuzz import damage
 from tests.reader import minimal
 from tests.shared import parts
 from tests.vectors import make
@@ -183,6 +185,34 @@ def test_they_agree_on_every_entry(name: str, value: Any, which: int) -> None:
 def test_they_agree_on_every_map(data: bytes, coding: str) -> None:
     fields, pictures = parts.fields_of(GOOD)
     agree(write_frame({**fields, "map": {"coding": coding, "data": data}}, pictures))
+
+
+def test_they_agree_on_damage_of_every_kind() -> None:
+    """Where both read a file, they read the same; where ours refuses what is not inside a plane, the other does."""
+    corpus = damage.seeds()
+    found: Counter[str] = Counter()
+    for number in range(12_000):
+        data = damage.case(11, number, corpus)
+        try:
+            ours = Container.from_bytes(data)
+            expected = composite(ours.decode_planes(), ours.rate_map, ours.grid)
+        except (PlaneError, LimitExceededError):
+            continue  # a machine's limits, and what libjpeg or libavif are spared
+        except BbmrError:
+            found["refused"] += 1
+            with pytest.raises(ValueError, match=ANYTHING):
+                minimal.read(data)
+            continue
+        try:
+            base = minimal.read(data)[2]
+        except ValueError:  # Pillow reads the metadata inside planes, too
+            found["metadata"] += 1
+        else:
+            found["read"] += 1
+            assert (base == expected).all()
+    assert found["refused"] > 6_000
+    assert found["read"] > 5
+    assert found["metadata"] < 50
 
 
 def test_fields_that_a_later_writer_adds() -> None:
