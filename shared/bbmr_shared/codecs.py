@@ -128,18 +128,18 @@ def check_plane(data: bytes, codec: str, size: tuple[int, int]) -> Facts:
     """Raise `PlaneError` unless `data` says it is one RGB or grey picture of `size` (width, height)."""
     if max(size) > get_codec(codec).max_side:
         raise PlaneError(
-            f"a {codec} plane of {size[0]}×{size[1]} is declared; {codec} has at most "
+            f"the {codec} plane of {size[0]}×{size[1]} is declared; {codec} has at most "
             f"{get_codec(codec).max_side} samples a side"
         )
     facts = probe(data, codec)
     if (facts.width, facts.height) != size:
         raise PlaneError(
-            f"a {codec} plane is {facts.width}×{facts.height} where {size[0]}×{size[1]} is declared"
+            f"the {codec} plane is {facts.width}×{facts.height} where {size[0]}×{size[1]} is declared"
         )
     if facts.frames != 1:
-        raise PlaneError(f"a {codec} plane is animated")
+        raise PlaneError(f"the {codec} plane is animated")
     if facts.mode not in ("RGB", "L"):
-        raise PlaneError(f"a {codec} plane has the mode {facts.mode}; RGB or grey is needed")
+        raise PlaneError(f"the {codec} plane has the mode {facts.mode}; RGB or grey is needed")
     return facts
 
 
@@ -187,11 +187,11 @@ def _load(data: bytes, codec: str, size: tuple[int, int]) -> Image.Image:
         image = row.open(io.BytesIO(row.bare(data)))
         image.load()
     except Image.DecompressionBombError as error:
-        raise LimitExceededError(f"a {codec} plane is too large ({one_line(error)})") from None
+        raise LimitExceededError(f"the {codec} plane is too large ({one_line(error)})") from None
     except Exception as error:
-        raise PlaneError(f"a {codec} plane does not decode ({one_line(error)})") from None
+        raise PlaneError(f"the {codec} plane does not decode ({one_line(error)})") from None
     if image.size != size or image.mode not in ("RGB", "L"):
-        raise PlaneError(f"a {codec} plane decodes to another size or mode than it declares")
+        raise PlaneError(f"the {codec} plane decodes to another size or mode than it declares")
     return image
 
 

@@ -95,7 +95,12 @@ class Container:
             if int(strength_map.max()) > FULL_STRENGTH:
                 raise MalformedContainerError("a strength map holds 0, 1 and 2 halves")
             object.__setattr__(self, "strength_map", strength_map)
-        for name in (self.downscaler, self.model, *(plane.codec for plane in self.planes)):
+        if not 0 <= self.downscaler_version < 1 << 32:
+            raise MalformedContainerError(
+                f"the downscaler's version has 32 bits, unlike {self.downscaler_version}"
+            )
+        pictures = (*self.planes, *([self.alpha] if self.alpha else []))
+        for name in (self.downscaler, self.model, *(picture.codec for picture in pictures)):
             if name is not None:
                 check_name(name)
         check_extra(self.extra, KNOWN_FIELDS, "the header")

@@ -12,7 +12,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from bbmr_shared import Container, Limits, Plane
+from bbmr_shared import AlphaPlane, Container, Limits, Plane
 from bbmr_shared.errors import (
     BbmrError,
     ContainerError,
@@ -136,6 +136,9 @@ class TestParts:
             ({"downscaler": "bi cubic"}, "not a name"),
             ({"model": "a\x1b[2J"}, "not a name"),
             ({"model": ""}, "not a name"),
+            ({"alpha": AlphaPlane("p/ng", b"x")}, "not a name"),
+            ({"downscaler_version": -1}, "32 bits"),
+            ({"downscaler_version": 1 << 32}, "32 bits"),
             ({"extra": {"width": 3}}, "extra field"),
             ({"extra": {"!critical": 3}}, "extra field"),
             ({"extra": {"later": object()}}, "value of the type"),
