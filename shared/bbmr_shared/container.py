@@ -99,8 +99,8 @@ class Container:
             raise MalformedContainerError(
                 f"the downscaler's version has 32 bits, unlike {self.downscaler_version}"
             )
-        pictures = (*self.planes, *([self.alpha] if self.alpha else []))
-        for name in (self.downscaler, self.model, *(picture.codec for picture in pictures)):
+        alpha_codec = None if self.alpha is None else self.alpha.codec
+        for name in (self.downscaler, self.model, alpha_codec, *(plane.codec for plane in self.planes)):
             if name is not None:
                 check_name(name)
         check_extra(self.extra, KNOWN_FIELDS, "the header")
