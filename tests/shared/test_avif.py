@@ -14,7 +14,7 @@ from bbmr_shared.limits import AVIF_MAX_FRAMES, AVIF_MAX_ITEMS
 from tests.fuzz.bombs import avif_with_items, avif_with_size
 from tests.shared import parts
 
-AV1_FRAME = 6
+AV1_FRAME, AV1_PADDING = 6, 15
 
 
 def _avif(width: int = 64, height: int = 48, mode: str = "RGB", **options: object) -> bytes:
@@ -67,14 +67,14 @@ def test_many_items_are_refused() -> None:
 
 def test_many_frames_are_refused() -> None:
     data = _avif()
-    # Empty frames in place of the first: an OBU head with a length of nothing.
-    at = data.rindex(b"mdat") + 4
+    # Empty frames (an OBU head with a length of nothing) behind the sequence header; the rest becomes padding.
+    at = data.rindex(b"mdat") + 6  # 4, and the temporal delimiter
+    at += 2 + data[at + 1]
     frames = bytes([AV1_FRAME << 3 | 2, 0]) * (AVIF_MAX_FRAMES + 1)
-    sequence = data[at : at + 2 + data[at + 1]]
-    body = sequence + frames
-    assert at + len(body) <= len(data)
+    left = len(data) - at - len(frames) - 3
+    padding = bytes([AV1_PADDING << 3 | 2, left & 127 | 128, left >> 7])
     with pytest.raises(PlaneError, match=f"more than {AVIF_MAX_FRAMES} frames"):
-        probe_avif(data[:at] + body + data[at + len(body) :])
+        probe_avif(data[:at] + frames + padding + data[len(data) - left :])
 
 
 def test_a_long_list_of_references_is_refused() -> None:
