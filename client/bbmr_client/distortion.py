@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from bbmr_shared.colour import weighted_squared_error
 from bbmr_shared.grid import BlockGrid
-from bbmr_shared.resample import round_trip_error
+
+from .downscale import REACH
 
 
 def bicubic_distortion(
@@ -23,10 +26,30 @@ def bicubic_distortion(
 ) -> NDArray[np.float64]:
     """Squared error of every block at every rate, summed over its pixels, `float64 [len(rates), rows, cols]`.
 
-    The error is that of bicubic down and up again, in YCbCr weighted 6:1:1 (8-bit units).
+    The error is that of bicubic down and up again, in YCbCr weighted 6:1:1 (8-bit units). It is computed for one row
+    of blocks at a time: of a whole large photo, the errors of all pixels would take ten times its bytes.
     """
     table = np.zeros((len(rates), *grid.shape))
+    lefts = np.arange(grid.cols) * grid.block
+    bottoms = np.cumsum(grid.heights)
     for index, rate in enumerate(rates):
-        if rate > 1:
-            table[index] = grid.block_sums(round_trip_error(padded, planes[rate]))
+        if rate == 1:
+            continue
+        for row, (bottom, height) in enumerate(zip(bottoms.tolist(), grid.heights.tolist(), strict=True)):
+            top = bottom - height
+            enlarged = _enlarged(planes[rate], rate, top, bottom)
+            errors = weighted_squared_error(padded[top:bottom], enlarged)
+            table[index, row] = np.add.reduceat(errors.sum(axis=0, dtype=np.float64), lefts)
     return table
+
+
+def _enlarged(plane: NDArray[np.uint8], rate: int, top: int, bottom: int) -> NDArray[np.uint8]:
+    """Rows `top` to `bottom` of the picture that `resample.bicubic` makes of a plane.
+
+    It is given no more of the plane than the kernel reaches: of how many rows go in and out, Pillow makes which of
+    its two passes comes first, and they are rounded in between.
+    """
+    first, last = max(0, top // rate - REACH), min(plane.shape[0], bottom // rate + REACH)
+    box = (0, top // rate - first, plane.shape[1], bottom // rate - first)
+    size = (plane.shape[1] * rate, bottom - top)
+    return np.asarray(Image.fromarray(plane[first:last]).resize(size, Image.Resampling.BICUBIC, box=box))

@@ -92,12 +92,14 @@ def encode(
         planes = bicubic_planes(padded, RATES)
         fit = coefficients(model) if model and distortion == "network" else None
         rate_map, strength = choose_rates(padded, planes, palette, rate, grid, fit)
+    used = {int(each): planes[int(each)] for each in np.unique(rate_map)}
+    del padded, planes  # of a large photo, as many bytes as coding takes
     container = Container(
         width=grid.width,
         height=grid.height,
         block=grid.block,
         rate_map=rate_map,
-        planes=_code(planes, rate_map, grid, codec, effort, photo.grey),
+        planes=_code(used, rate_map, grid, codec, effort, photo.grey),
         alpha=None if photo.alpha is None else _code_alpha(photo.alpha, codec, effort, alpha_quality),
         icc=photo.icc,
         exif=photo.exif,
@@ -190,7 +192,7 @@ def _code(
     grey: bool,
 ) -> tuple[Plane, ...]:
     coded = []
-    for rate in sorted({int(rate) for rate in np.unique(rate_map)}, reverse=True):
+    for rate in sorted(planes, reverse=True):
         samples = keep_blocks(planes[rate], rate, rate_map, grid)
         name, data = encode_plane(samples[..., 0] if grey else samples, codec, effort=effort)
         coded.append(Plane(rate, name, data))

@@ -66,8 +66,8 @@ class Client:
         self._client = AsyncClient(
             base_url, timeout, api_key=api_key, retries=retries, tls=tls, limits=limits, transport=transport
         )
-        self._loop = Loop()
-        self._ended = weakref.finalize(self, _end, self._client, self._loop)
+        self._loop = Loop(self._client.close)
+        weakref.finalize(self, self._loop.abandon)  # also at the end of the process
 
     def reconstruct(
         self,
@@ -118,7 +118,7 @@ class Client:
 
     def close(self) -> None:
         """Give the connections back. Leaving a `with` block does it too."""
-        self._ended()
+        self._loop.close()
 
     def __repr__(self) -> str:
         return repr(self._client).replace("AsyncClient", "Client", 1)
@@ -130,10 +130,3 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _end(client: AsyncClient, loop: Loop) -> None:
-    """Also at the end of the process, and where a `Client` was forgotten."""
-    if loop.is_running:
-        loop.run(client.close)
-    loop.close()

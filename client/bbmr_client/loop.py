@@ -6,12 +6,14 @@ event loop runs.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TypeVar
 
 import anyio
@@ -26,17 +28,30 @@ CLEANUP_S = 5.0
 _POLL_S = 0.2 if sys.platform == "win32" else None
 
 
+@dataclass(frozen=True)
+class _Running:
+    portal: BlockingPortal
+    stopped: anyio.Event
+    events: asyncio.AbstractEventLoop
+    thread: threading.Thread
+
+    def stop(self) -> None:
+        """Have it stop, without waiting for it."""
+        with suppress(RuntimeError):  # it has stopped
+            self.events.call_soon_threadsafe(self.stopped.set)
+
+
 class Loop:
-    """An event loop in a daemon thread, started when it is first needed and stopped by `close`."""
+    """An event loop in a daemon thread, started when it is first needed and stopped by `close`.
 
-    def __init__(self) -> None:
+    cleanup: awaited in the loop when it stops.
+    """
+
+    def __init__(self, cleanup: Callable[[], Awaitable[None]]) -> None:
+        self._cleanup = cleanup
         self._lock = threading.Lock()
-        self._running: tuple[BlockingPortal, threading.Thread] | None = None
+        self._running: _Running | None = None
         self._process = os.getpid()
-
-    @property
-    def is_running(self) -> bool:
-        return self._running is not None and self._process == os.getpid()
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """What `work` gives, or raises. Ctrl-C cancels it, and is raised once it has cleaned up."""
@@ -64,35 +79,49 @@ class Loop:
             raise
 
     def close(self) -> None:
-        """Cancel what is running, and stop. It may be used again afterwards."""
+        """Cancel what is running, clean up, and stop. It may be used again afterwards."""
         with self._lock:
             running, self._running = self._running, None
         if running is None or self._process != os.getpid():
             return
-        portal, thread = running
-        with suppress(RuntimeError):  # called from the loop's own thread: it ends with the process
-            portal.call(portal.stop, True)
-            thread.join()
+        running.stop()
+        if running.thread is not threading.current_thread():
+            running.thread.join()
+
+    def abandon(self) -> None:
+        """`close` for a finalizer: nothing is waited for, and no lock is taken.
+
+        The garbage collector calls finalizers in any thread at any place, also in one that this loop waits for.
+        """
+        running = self._running
+        if running is not None and self._process == os.getpid():
+            running.stop()
 
     def _portal(self) -> BlockingPortal:
         with self._lock:
             if self._process != os.getpid():  # a fork has the memory of the thread, and no thread
                 self._running, self._process = None, os.getpid()
             if self._running is None:
-                started: Future[BlockingPortal] = Future()
-                thread = threading.Thread(target=_live, args=(started,), daemon=True, name="bbmr-client")
+                started: Future[_Running] = Future()
+                thread = threading.Thread(
+                    target=_live, args=(started, self._cleanup), daemon=True, name="bbmr-client"
+                )
                 thread.start()
-                self._running = started.result(), thread
-            return self._running[0]
+                self._running = started.result()
+            return self._running.portal
 
 
-def _live(started: Future[BlockingPortal]) -> None:
+def _live(started: Future[_Running], cleanup: Callable[[], Awaitable[None]]) -> None:
     """What `anyio.from_thread.start_blocking_portal` does; that one would hang where a fork throws it away."""
 
     async def until_stopped() -> None:
+        stopped = anyio.Event()
         async with BlockingPortal() as portal:
-            started.set_result(portal)
-            await portal.sleep_until_stopped()
+            events = asyncio.get_running_loop()
+            started.set_result(_Running(portal, stopped, events, threading.current_thread()))
+            await stopped.wait()
+            await portal.stop(cancel_remaining=True)
+        await cleanup()
 
     try:
         anyio.run(until_stopped)

@@ -20,8 +20,11 @@ _PIXI = re.compile(rb"pixi\0\0\0\0[\1-\4]([\1-\x20])", re.DOTALL)
 """Bits a sample of an AVIF (ISO/IEC 23008-12, 6.5.6)."""
 
 
-def what_is_lost(image: Image.Image, data: bytes) -> tuple[str, ...]:
-    """Notes on what of this file is not kept; empty for an ordinary photo."""
+def what_is_lost(image: Image.Image, data: bytes | None) -> tuple[str, ...]:
+    """Notes on what of this file is not kept; empty for an ordinary photo. Of an image without a file: its depth."""
+    if data is None:
+        depth = _depth(image, b"")
+        return (depth,) if depth else ()
     notes = [
         _metadata(image),
         _depth(image, data),

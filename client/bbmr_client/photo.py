@@ -108,7 +108,7 @@ def _from_image(image: Image.Image, limits: Limits, name: str, data: bytes | Non
         limits.check_dimensions(*image.size)
         if data is not None:
             check_whole(data, image)
-        notes = [] if data is None else list(what_is_lost(image, data))
+        notes = list(what_is_lost(image, data))
         raw, format = raw_mode(image), image.format
         turned_by_decoder = read_orientation(image) if format == "TIFF" else 1
         image.load()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import mimetypes
 from typing import IO, TYPE_CHECKING, Any
+from warnings import warn
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
@@ -169,6 +170,8 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         raise ValueError(str(error)) from error
     except BbmrError as error:
         raise OSError(str(error)) from error
+    for note in photo.notes:
+        warn(note, UserWarning, stacklevel=3)  # where `Image.save` was called
     file.write(container.to_bytes())
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from bbmr_client import downscale
 from bbmr_client.distortion import bicubic_distortion
 from bbmr_client.downscale import bicubic_planes
 from bbmr_shared.grid import RATES, BlockGrid
 from bbmr_shared.planes import GREY, keep_blocks, pad
+from bbmr_shared.resample import bicubic, round_trip_error
 
 RNG = np.random.default_rng(4)
 
@@ -52,3 +55,17 @@ def test_distortion_is_that_of_the_round_trip_per_block() -> None:
     assert (table[:, 0] == 0).all(), "a flat block far from the noise loses nothing"
     assert (table[1:, 2] > 0).all(), "the kernel reaches over the border from the noisy block"
     assert (table[1:, 2] < table[1:, 3] / 10).all()
+
+
+def test_strips_give_what_the_whole_picture_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large photo goes through Pillow in strips; no sample and no sum may depend on where they are cut."""
+    photo = RNG.integers(0, 256, (336, 208, 3), dtype=np.uint8)
+    grid = BlockGrid(208, 336, 64)
+    monkeypatch.setattr(downscale, "_STRIP", 208 * 16 * 3)
+    planes = bicubic_planes(photo, RATES)
+    table = bicubic_distortion(photo, planes, RATES, grid)
+    for index, rate in enumerate(RATES[1:], 1):
+        np.testing.assert_array_equal(planes[rate], bicubic(photo, 208 // rate, 336 // rate))
+        np.testing.assert_allclose(
+            table[index], grid.block_sums(round_trip_error(photo, planes[rate])), rtol=1e-12
+        )

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from bbmr_client import AsyncClient, Client
+from bbmr_client.loop import Loop
 from bbmr_shared.container import Container
 from bbmr_shared.errors import BbmrError
 from tests.client.scripted import picture, scripted
@@ -126,10 +127,11 @@ def test_one_that_is_forgotten_leaves_no_thread(container: Container) -> None:
     with scripted(picture()) as (url, _):
         client = Client(url)
         client.reconstruct(container)
-        assert [one for one in threading.enumerate() if one.name == "bbmr-client" and one not in before]
+        (made,) = [one for one in threading.enumerate() if one.name == "bbmr-client" and one not in before]
         del client
         gc.collect()
-        assert not [one for one in threading.enumerate() if one.name == "bbmr-client" and one not in before]
+        made.join(10)
+        assert not made.is_alive()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -202,3 +204,25 @@ def test_a_signal_ends_the_command_at_once(
     assert (process.returncode, error) == (status, b"")
     assert took < 2
     assert list(folder.iterdir()) == []
+
+
+def test_a_finalizer_waits_for_nobody() -> None:
+    """The garbage collector may call it in a thread that this loop waits for, as for the lock of an import."""
+    at_work, go_on, cleaned = threading.Event(), threading.Event(), threading.Event()
+
+    async def cleanup() -> None:
+        cleaned.set()
+
+    async def work() -> None:
+        at_work.set()
+        assert go_on.wait(10)  # the whole loop waits, as it does for a lock
+
+    loop = Loop(cleanup)
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(loop.run, work)
+        assert at_work.wait(10)
+        loop.abandon()
+        assert not cleaned.is_set()
+        go_on.set()
+        asked.result(10)
+    assert cleaned.wait(10)

@@ -147,3 +147,11 @@ def test_there_is_no_second_picture(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one picture"):
         one.save(tmp_path / "two.bbmr", save_all=True, append_images=[one])
     assert not (tmp_path / "two.bbmr").exists()
+
+
+def test_what_is_lost_is_warned_of(recwarn: pytest.WarningsRecorder) -> None:
+    saved(Image.new("L", (8, 8)))
+    assert not recwarn
+    with pytest.warns(UserWarning, match="16 bits a sample are reduced to 8") as caught:
+        saved(Image.new("I;16", (8, 8)))
+    assert caught[0].filename.endswith("pillow_parts.py"), "it points to the line that called save"
