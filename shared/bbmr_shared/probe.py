@@ -58,10 +58,12 @@ def check_png_stream(data: bytes, facts: Facts) -> None:
         for kind, body in _png_chunks(data):
             if kind != b"IDAT":
                 continue
-            rest = bytes(body)
-            while rest and not stream.eof and found <= expected:
-                found += len(stream.decompress(rest, INFLATE_STEP))
-                rest = stream.unconsumed_tail
+            # In pieces: zlib copies what it has not yet read, with every step.
+            for start in range(0, len(body), INFLATE_STEP):
+                rest = bytes(body[start : start + INFLATE_STEP])
+                while rest and not stream.eof and found <= expected:
+                    found += len(stream.decompress(rest, INFLATE_STEP))
+                    rest = stream.unconsumed_tail
         while not stream.eof and found <= expected:
             more = len(stream.decompress(b"", INFLATE_STEP))
             if not more:

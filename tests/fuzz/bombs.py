@@ -27,6 +27,11 @@ def jpeg_with_filling(data: bytes, size: int) -> bytes:
     return data[:2] + b"\xff" * size + data[2:]
 
 
+def jpeg_with_filled_scan(data: bytes, size: int) -> bytes:
+    """A JPEG with `size` bytes of FF at the end of its scan: time by their square (200 MB: four minutes)."""
+    return data[:-2] + b"\xff" * size + data[-2:]
+
+
 def jpeg_with_segments(data: bytes, count: int) -> bytes:
     """A JPEG with empty segments: Pillow keeps each of them (a million, 4 MB: 3.3 s and 137 MB)."""
     return data[:2] + b"\xff\xe1\0\2" * count + data[2:]

@@ -303,26 +303,26 @@ def _png() -> Files:
             "EXIF that points nowhere: ignored",
         ),
         ("transparent", bombs.png_with_chunks(good, b"tRNS", bytes(6)), "a transparent colour: ignored"),
-        ("sample-bomb", _png_of(head, bomb), "a thousand times the samples that its header declares"),
+        ("sample-bomb", png_of(head, bomb), "a thousand times the samples that its header declares"),
         (
             "header-twice",
             bombs.png_with_chunks(good, b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0)),
             "a second header of another size",
         ),
-        ("size-0", _png_of(struct.pack(">IIBBBBB", 0, 16, 8, 2, 0, 0, 0), b""), "no columns"),
+        ("size-0", png_of(struct.pack(">IIBBBBB", 0, 16, 8, 2, 0, 0, 0), b""), "no columns"),
         (
             "size-2-31",
-            _png_of(struct.pack(">IIBBBBB", 1 << 31, 1 << 31, 8, 2, 0, 0, 0), b""),
+            png_of(struct.pack(">IIBBBBB", 1 << 31, 1 << 31, 8, 2, 0, 0, 0), b""),
             "sides beyond what PNG allows",
         ),
-        ("interlaced", _png_of(struct.pack(">IIBBBBB", *SIZE, 8, 2, 0, 0, 1), b""), "interlaced"),
-        ("filter-9", _png_of(head, zlib.compress(b"\x09" * 49 * 16)), "a row filter that does not exist"),
+        ("interlaced", png_of(struct.pack(">IIBBBBB", *SIZE, 8, 2, 0, 0, 1), b""), "interlaced"),
+        ("filter-9", png_of(head, zlib.compress(b"\x09" * 49 * 16)), "a row filter that does not exist"),
         ("checksum", good[:-20] + bytes([good[-20] ^ 1]) + good[-19:], "a chunk with a wrong checksum"),
         ("chunk-length", good[:33] + b"\xff\xff\xff\xff" + good[37:], "a chunk of 4 GB that is not there"),
         ("no-end", good[:-12], "no IEND"),
         ("bytes-after", good + b"\0", "a byte behind IEND"),
-        ("no-samples", _png_of(head, zlib.compress(b"")), "an empty stream"),
-        ("stream-cut", _png_of(head, zlib.compress(bytes(49 * 16))[:-4]), "a stream without its checksum"),
+        ("no-samples", png_of(head, zlib.compress(b"")), "an empty stream"),
+        ("stream-cut", png_of(head, zlib.compress(bytes(49 * 16))[:-4]), "a stream without its checksum"),
         ("many-chunks", bombs.png_with_chunks(good, b"tEXt", b"", 900), "900 empty texts: ignored"),
     ):
         yield f"png-{name}", why, _with("png", data)
@@ -456,6 +456,11 @@ def _jpeg() -> Files:
             "restart markers promised and not there",
         ),
         (
+            "scan-filling",
+            bombs.jpeg_with_filled_scan(good, 5000),
+            "a scan that ends in 5,000 bytes of FF: left out",
+        ),
+        (
             "restart-storm",
             good[:-2] + b"\xff\xd0\xff\xd7" * 50 + good[-2:],
             "a hundred restart markers at the end",
@@ -537,7 +542,7 @@ def _animated(format: str) -> bytes:
     return out.getvalue()
 
 
-def _png_of(head: bytes, stream: bytes) -> bytes:
+def png_of(head: bytes, stream: bytes) -> bytes:
     chunks = ((b"IHDR", head), (b"IDAT", stream), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -27,7 +27,7 @@ from tests.shared import parts
 SECONDS = 0.2
 GROWTH_KIB = 200 << 10
 STATISTICS = "statistics.json"
-LONGEST = 1 << 16
+LONGEST = 1 << 13
 """Seeds above this many bytes are left to the seeded tests: they only slow the fuzzer down."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import random
 import struct
+import time
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +19,10 @@ from bbmr_shared.composite import preview
 from bbmr_shared.errors import LimitExceededError, MalformedContainerError, PlaneError
 from bbmr_shared.layout import SIGNATURE, write_frame
 from bbmr_shared.limits import DEFAULT_LIMITS, MIB
+from bbmr_shared.probe import Facts, check_png_stream
 from tests.fuzz import bombs
 from tests.fuzz.exhaust import measured
+from tests.fuzz.recipes import png_of
 from tests.shared import parts
 
 SECONDS = 0.5
@@ -55,6 +59,9 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     ),
     "avif of 60,000 items": lambda: _container("avif", bombs.avif_with_items(_file("AVIF"), 60_000)),
     "jpeg of 40 MB of filling": lambda: _container("jpeg", bombs.jpeg_with_filling(_file("JPEG"), 40 << 20)),
+    "jpeg of 20 MB of filling in its scan": lambda: _container(
+        "jpeg", bombs.jpeg_with_filled_scan(_file("JPEG"), 20 << 20)
+    ),
     "jpeg of a million segments": lambda: _container("jpeg", bombs.jpeg_with_segments(_file("JPEG"), 10**6)),
     "jpeg of 5,000 scans of 2048²": lambda: _container(
         "jpeg", bombs.jpeg_with_scans(_file("JPEG", (2048, 2048), progressive=True), 5000), (2048, 2048)
@@ -124,6 +131,18 @@ def test_reading_holds_no_more_than_twice_the_file() -> None:
     data = _container("png", out.getvalue(), (3000, 2000))
     _, _, megabytes = measured(data, decode=False)
     assert megabytes < 1.2 * len(data) / 1e6
+
+
+def test_a_png_of_one_chunk_takes_time_by_its_length() -> None:
+    """zlib copies what it has not read with every step: 192 MB in one chunk took 8 s."""
+    noise = np.random.default_rng(1).integers(0, 256, (2500, 1 + 3 * 5000), np.uint8)
+    noise[:, 0] = 0
+    stream = zlib.compress(noise.tobytes(), 0)
+    head = struct.pack(">IIBBBBB", 5000, 2500, 8, 2, 0, 0, 0)
+    plane = png_of(head, stream)
+    began = time.process_time()
+    check_png_stream(plane, Facts(5000, 2500, "RGB"))
+    assert time.process_time() - began < SECONDS
 
 
 class TestSettingsOfTheApplication:
