@@ -48,7 +48,15 @@ In short:
   one thing that cannot be told is a JPEG damaged inside its scans: libjpeg carries on, and reports it to nobody.
 """
 
-MEASURED = "To be measured."
+MEASURED = """\
+A JPEG of 12000 × 9000 pixels (the sample photo enlarged, 7.1 MB), read and encoded at rate 4 as lossless WebP, one
+process, peak resident memory; measured on two shared CPU cores with other work on them, Python 3.11, Pillow 13.0:
+
+| step | peak | time |
+|---|---|---|
+| reading (Pillow's copy has 432 MB, ours 324 MB) | 790 MB | 0.5 to 1.3 s |
+| encoding, `--effort 0` | 1102 MB | 9 s |
+| encoding, `--effort 4` | 1032 MB | 15 s |"""
 
 TAIL = """\
 
