@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 
 from bbmr_shared import limits
-from benchmarks.report import ROOT
+from benchmarks.report import RESULTS, ROOT
 from benchmarks.security_page import SHORT, all_limits
 
 
@@ -20,3 +21,15 @@ def test_every_limit_is_on_the_page() -> None:
 
 def test_every_limit_says_what_it_is_a_limit_of() -> None:
     assert [name for name, _, what in all_limits() if len(what) < 10] == []
+
+
+def test_the_committed_runs_found_nothing() -> None:
+    fuzzed = json.loads((RESULTS / "fuzz.json").read_text())["targets"]
+    assert sum(row["executions"] for row in fuzzed) >= 2_000_000
+    assert [finding for row in fuzzed for finding in row["findings"]] == []
+    damage = json.loads((RESULTS / "damage.json").read_text())
+    assert damage["findings"] == []
+    for row in damage["rows"]:
+        assert row["slowest_ms"] < 200
+        assert row["largest_mb"] < 200
+        assert row["damage"].endswith("right") or "another picture" not in row["outcomes"]
