@@ -59,7 +59,8 @@ def _rewrite(
         if number != 1:
             continue
         if tag == ORIENTATION and not nested:
-            _put(data, order, entry, kind, 1)
+            # As a short, as EXIF has it: Pillow also reads other types of number.
+            struct.pack_into(order + "HHIHH", data, entry, tag, _SHORT, 1, 1, 0)
         elif size is not None and tag in _WIDTHS | _HEIGHTS:
             _put(data, order, entry, kind, size[0] if tag in _WIDTHS else size[1])
         elif tag == _EXIF_DIRECTORY and kind == _LONG and not nested:

@@ -52,6 +52,7 @@ class Loop:
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self._process = os.getpid()
+        self._closed = False
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
         """What `work` gives, or raises. Ctrl-C cancels it, and is raised once it has cleaned up."""
@@ -79,8 +80,9 @@ class Loop:
             raise
 
     def close(self) -> None:
-        """Cancel what is running, clean up, and stop. It may be used again afterwards."""
+        """Cancel what is running, clean up, and stop for good."""
         with self._lock:
+            self._closed = True
             running, self._running = self._running, None
         if running is None or self._process != os.getpid():
             return
@@ -99,6 +101,8 @@ class Loop:
 
     def _portal(self) -> BlockingPortal:
         with self._lock:
+            if self._closed:
+                raise RuntimeError("this client is closed")
             if self._process != os.getpid():  # a fork has the memory of the thread, and no thread
                 self._running, self._process = None, os.getpid()
             if self._running is None:

@@ -6,8 +6,6 @@ why there is none.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -19,23 +17,11 @@ from bbmr_shared.container import Container, Plane
 from bbmr_shared.errors import BbmrError
 from bbmr_shared.limits import DEFAULT_LIMITS
 
-from .segments import END_OF_JPEG, avif_items, jpeg_segments, png_chunks, webp_chunks
-
 if TYPE_CHECKING:
     from .photo import Photo
 
 CODECS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "AVIF": "avif"}
 """Pillow's format → the codec whose plane such a file can be."""
-
-_BARE: dict[str, set[int | bytes]] = {
-    "jpeg": {0xC0, 0xC1, 0xC2, 0xC4, 0xC9, 0xCA, 0xCC, 0xDA, 0xDB, 0xDD, 0xE0, 0xEE},
-    "png": {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"sRGB", b"gAMA", b"cHRM", b"sBIT"},
-    "webp": {b"VP8X", b"VP8 ", b"VP8L"},
-    "avif": {b"av01", b"grid"},
-}
-"""What a file of that codec consists of where it carries nothing but a picture."""
-
-_ICC: dict[str, int | bytes] = {"jpeg": 0xE2, "png": b"iCCP", "webp": b"ICCP"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +35,7 @@ class SourceFile:
 
 def smaller(photo: Photo, container: Container, metadata: str = "all") -> Container:
     """`container`, or one that carries the file of `photo` as it is where that has fewer bytes."""
-    plane = original_plane(photo.source, (photo.width, photo.height), metadata, photo.icc is not None)
+    plane = original_plane(photo, metadata)
     if isinstance(plane, str):
         return container
     kept = replace(
@@ -66,43 +52,50 @@ def smaller(photo: Photo, container: Container, metadata: str = "all") -> Contai
     return kept
 
 
-def notes(photo: Photo, container: Container, size: int, metadata: str = "all") -> tuple[str, ...]:
-    """Why the file of `photo`, smaller than the `size` bytes of its container, was not kept; empty where it was.
+def notes(
+    photo: Photo, container: Container, size: int, metadata: str = "all", asked: bool = True
+) -> tuple[str, ...]:
+    """That the file of `photo` has fewer than the `size` bytes of its container, and why it was not kept.
 
-    For encodings with `keep_smaller`; the arguments are those of `smaller`.
+    Empty where it was kept, or is larger. asked: encoded with `keep_smaller`; the other arguments are those of
+    `smaller`.
     """
-    if container.original or photo.source is None or len(photo.source.data) >= size:
+    source = photo.source
+    if (
+        container.original
+        or source is None
+        or len(source.data) >= size
+        or (not asked and source.codec == "png")
+    ):
         return ()
-    plane = original_plane(photo.source, (photo.width, photo.height), metadata, photo.icc is not None)
-    why = plane if isinstance(plane, str) else "a container with it would not be smaller"
-    return (f"the photo's file has only {len(photo.source.data)} bytes and is not kept: {why}",)
+    plane = original_plane(photo, metadata)
+    if asked:
+        why = plane if isinstance(plane, str) else "a container with it would not be smaller"
+        return (f"the photo's file has only {len(source.data)} bytes and is not kept: {why}",)
+    hint = "" if isinstance(plane, str) else ": --keep-smaller keeps such a file as it is"
+    return (f"the photo's file has only {len(source.data)} bytes, the container {size}{hint}",)
 
 
-def original_plane(source: SourceFile | None, size: tuple[int, int], metadata: str, icc: bool) -> Plane | str:
-    """The plane that is the source file, or in words why it cannot be kept.
+def original_plane(photo: Photo, metadata: str) -> Plane | str:
+    """The plane that is the source file of `photo`, or in words why it cannot be kept.
 
-    Args:
-        source: the file, where the photo comes from one.
-        size: (width, height) of the photo.
-        metadata: "all", "icc" or "none": a file that carries more than that is not kept.
-        icc: the photo has an ICC profile, which the file then carries too.
+    metadata: "all", or less, and then there is none: what a file holds beside its picture cannot be told for certain.
     """
+    source = photo.source
     if source is None:
         return "it was not read from a file"
     if source.obstacle is not None:
         return source.obstacle
     if source.codec is None:
         return "its format is not one that planes have"
+    if metadata != "all":
+        return f"it may carry more than metadata={metadata} allows"
     if len(source.data) > DEFAULT_LIMITS.max_plane_bytes:
         return "it is too large for a plane"
     try:
-        check_plane(source.data, source.codec, size)
+        check_plane(source.data, source.codec, (photo.width, photo.height))
     except BbmrError as error:
         return str(error)
-    if metadata != "all" and not _is_bare(source.data, source.codec, icc and metadata == "icc"):
-        return f"it carries more than metadata={metadata} allows"
-    if metadata == "none" and icc:
-        return "its colours are brought to sRGB"
     return Plane(1, source.codec, source.data)
 
 
@@ -112,25 +105,3 @@ def _shows(plane: Plane, rgb: NDArray[np.uint8]) -> bool:
         return np.array_equal(decode(plane.data, plane.codec, (rgb.shape[1], rgb.shape[0])), rgb)
     except BbmrError:
         return False
-
-
-def _is_bare(data: bytes, codec: str, icc: bool) -> bool:
-    """Whether a file consists of a picture alone, and of a profile where that is allowed."""
-    allowed = set(_BARE[codec])
-    if icc and codec in _ICC:
-        allowed.add(_ICC[codec])
-    try:
-        return all(part in allowed for part in _parts(data, codec))
-    except struct.error:
-        return False
-
-
-def _parts(data: bytes, codec: str) -> Iterator[int | bytes]:
-    if codec == "jpeg":
-        for marker, where in jpeg_segments(data):
-            last = marker == END_OF_JPEG and where.stop - where.start == 2
-            if not last:
-                yield marker
-    else:
-        walk = {"png": png_chunks, "webp": webp_chunks, "avif": avif_items}[codec]
-        yield from (kind for kind, _ in walk(data))

@@ -1,6 +1,6 @@
 """The parts that a picture file consists of, walked by their lengths; nothing is decoded.
 
-In: the bytes of a JPEG, PNG, WebP or AVIF file. Out: (kind, where) of every part, in the order of the file. A file
+In: the bytes of a JPEG or PNG file. Out: (kind, where) of every part, in the order of the file. A file
 that breaks off ends the walk, with `struct.error` where that is inside a header.
 """
 
@@ -45,22 +45,6 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, slice]]:
         size, kind = struct.unpack_from(">I4s", data, at)
         yield kind, slice(at, at + 12 + size)
         at += 12 + size
-
-
-def webp_chunks(data: bytes) -> Iterator[tuple[bytes, slice]]:
-    """Type and place of the chunks."""
-    at = 12
-    while at < len(data):
-        kind, size = struct.unpack_from("<4sI", data, at)
-        yield kind, slice(at, at + 8 + size + (size & 1))
-        at += 8 + size + (size & 1)
-
-
-def avif_items(data: bytes) -> Iterator[tuple[bytes, slice]]:
-    """Type of every item and where that is said (ISO/IEC 14496-12, 8.11.6): EXIF and XMP are items too."""
-    for found in re.finditer(rb"infe(.)...", data, re.DOTALL):
-        at = found.end() + (2 if found.group(1) == b"\2" else 4) + 2
-        yield data[at : at + 4], slice(at, at + 4)
 
 
 def without_metadata(data: bytes, format: str) -> bytes:

@@ -130,7 +130,8 @@ def _without_password(url: object) -> str:
     """An address that may be none, fit for a message."""
     text = str(url)
     before, at, host = text.rpartition("@")
-    return text if not at else f"{before.partition('//')[0]}//…@{host}"
+    scheme, slashes, _ = before.partition("//")
+    return text if not at else f"{scheme + slashes if slashes else ''}…@{host}"
 
 
 def _can_be_asked_for(host: str) -> bool:

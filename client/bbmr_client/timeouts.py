@@ -14,7 +14,8 @@ class Timeouts:
 
     connect: until a connection stands, TLS included. read: the longest silence while an answer is awaited. write: the
     longest time in which not one piece of the upload is taken. pool: waiting for a free connection where this client
-    has very many requests in flight. total: the whole of it, with every further try and the waits between them.
+    has more requests in flight than connections. total: the whole of it, with every further try and the
+    waits between them.
 
     httpx's own default is 5 s for each, which a large picture on a CPU exceeds.
     """
@@ -22,7 +23,7 @@ class Timeouts:
     connect: float = 10.0
     read: float = 300.0
     write: float = 60.0
-    pool: float = 10.0
+    pool: float = 900.0
     total: float = 900.0
 
     def __post_init__(self) -> None:
@@ -39,4 +40,4 @@ class Timeouts:
             return cls()
         if isinstance(timeout, Timeouts):
             return timeout
-        return cls(min(10.0, timeout), timeout, min(60.0, timeout), min(10.0, timeout), timeout)
+        return cls(min(10.0, timeout), timeout, min(60.0, timeout), timeout, timeout)

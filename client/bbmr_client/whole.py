@@ -11,6 +11,7 @@ import zlib
 from PIL import Image
 
 from bbmr_shared.errors import PictureError
+from bbmr_shared.probe import inflated_bytes
 
 from .segments import png_chunks
 
@@ -20,26 +21,16 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """(left, top, step across, step down) of the passes of an interlaced PNG."""
 
-_STEP = 1 << 20
-
 
 def check_whole(data: bytes, image: Image.Image) -> None:
     """Raise `PictureError` where this is a PNG and its rows end before its header says they do."""
     if image.format != "PNG":
         return
     expected = _stream_bytes(data)
-    found, stream = 0, zlib.decompressobj()
+    view = memoryview(data)
+    rows = (view[where.start + 8 : where.stop - 4] for kind, where in png_chunks(data) if kind == b"IDAT")
     try:
-        for kind, where in png_chunks(data):
-            rest = data[where.start + 8 : where.stop - 4] if kind == b"IDAT" else b""
-            while rest and found < expected and not stream.eof:
-                found += len(stream.decompress(rest, _STEP))
-                rest = stream.unconsumed_tail
-        while found < expected and not stream.eof:
-            more = len(stream.decompress(b"", _STEP))
-            if not more:
-                break
-            found += more
+        found, _ = inflated_bytes(rows, expected)
     except zlib.error:
         raise PictureError("the picture is damaged: its rows cannot be unpacked") from None
     if found < expected:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .errors import PlaneError
@@ -52,27 +52,34 @@ def probe_png(data: bytes) -> Facts:
 def check_png_stream(data: bytes, facts: Facts) -> None:
     """Raise `PlaneError` unless this PNG's deflate stream holds exactly the picture its header declares."""
     expected = facts.height * (1 + facts.width * len(facts.mode))
-    found = 0
-    stream = zlib.decompressobj()
     try:
-        for kind, body in _png_chunks(data):
-            if kind != b"IDAT":
-                continue
-            # In pieces: zlib copies what it has not yet read, with every step.
-            for start in range(0, len(body), INFLATE_STEP):
-                rest = bytes(body[start : start + INFLATE_STEP])
-                while rest and not stream.eof and found <= expected:
-                    found += len(stream.decompress(rest, INFLATE_STEP))
-                    rest = stream.unconsumed_tail
-        while not stream.eof and found <= expected:
-            more = len(stream.decompress(b"", INFLATE_STEP))
-            if not more:
-                break
-            found += more
+        found, ended = inflated_bytes((body for kind, body in _png_chunks(data) if kind == b"IDAT"), expected)
     except zlib.error as error:
         raise PlaneError(f"a png plane is damaged ({error})") from None
-    if found != expected or not stream.eof:
+    if found != expected or not ended:
         raise PlaneError(f"a png plane does not hold exactly {facts.width}×{facts.height} samples")
+
+
+def inflated_bytes(pieces: Iterable[memoryview], most: int) -> tuple[int, bool]:
+    """How many bytes a zlib stream in `pieces` holds, counted until they are more than `most`, and whether it ended.
+
+    Raises:
+        zlib.error: it is damaged.
+    """
+    found, stream = 0, zlib.decompressobj()
+    for piece in pieces:
+        # In steps: zlib copies what it has not yet read, each time.
+        for start in range(0, len(piece), INFLATE_STEP):
+            rest = bytes(piece[start : start + INFLATE_STEP])
+            while rest and not stream.eof and found <= most:
+                found += len(stream.decompress(rest, INFLATE_STEP))
+                rest = stream.unconsumed_tail
+    while not stream.eof and found <= most:
+        more = len(stream.decompress(b"", INFLATE_STEP))
+        if not more:
+            break
+        found += more
+    return found, stream.eof
 
 
 def bare_png(data: bytes) -> bytes:

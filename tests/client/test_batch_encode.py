@@ -108,7 +108,7 @@ def test_a_smaller_file_is_said_or_kept(run: Run, tmp_path: Path, rgb: Callable[
     Image.fromarray(noise).save(source, quality=5)
     out = tmp_path / "small.bbmr"
     line = run("encode", source, "--rate", 1).err.splitlines()[0]
-    assert f"{source}: warning: its own file has only {source.stat().st_size} bytes" in line
+    assert f"{source}: warning: the photo's file has only {source.stat().st_size} bytes" in line
     assert "--keep-smaller" in line
     told = json.loads(run("encode", source, "--rate", 1, "--keep-smaller", "--json").out)
     assert told["original"] is True

@@ -82,10 +82,12 @@ def test_cancelling_ends_the_exchange_at_once(container: Container) -> None:
         gone.set()
 
 
-def test_nothing_can_be_asked_once_it_is_closed(container: Container) -> None:
+@pytest.mark.parametrize("used", [True, False])
+def test_nothing_can_be_asked_once_it_is_closed(container: Container, used: bool) -> None:
     with scripted(picture()) as (url, _):
         with Client(url) as client:
-            client.reconstruct(container)
+            if used:
+                client.reconstruct(container)
         with pytest.raises(RuntimeError, match="closed"):
             client.reconstruct(container)
         client.close()

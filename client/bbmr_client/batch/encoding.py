@@ -16,8 +16,6 @@ from bbmr_client.encoder import encode
 from bbmr_client.photo import Photo, load_photo
 from bbmr_shared.container import Container
 
-_COMPRESSED = ("jpeg", "avif", "webp")
-
 
 def encode_file(data: bytes, name: str, options: Mapping[str, Any], file: BinaryIO) -> Product:
     """Encode one photo. Raises as `load_photo` and `encode` do."""
@@ -30,16 +28,8 @@ def encode_file(data: bytes, name: str, options: Mapping[str, Any], file: Binary
 
 def warnings_of(photo: Photo, container: Container, size: int, options: Mapping[str, Any]) -> tuple[str, ...]:
     """One line each: what of the photo is not kept, and whether its own file is smaller than the `size` bytes."""
-    if options.get("keep_smaller"):
-        return photo.notes + original.notes(photo, container, size, options.get("metadata", "all"))
-    source = photo.source
-    if source is None or source.codec not in _COMPRESSED or len(source.data) >= size:
-        return photo.notes
-    return (
-        *photo.notes,
-        f"its own file has only {len(source.data)} bytes, the container {size}: "
-        "--keep-smaller keeps such a file as it is",
-    )
+    asked = bool(options.get("keep_smaller"))
+    return photo.notes + original.notes(photo, container, size, options.get("metadata", "all"), asked)
 
 
 def check_options(options: Mapping[str, Any]) -> None:

@@ -97,8 +97,10 @@ def verify(
         _verify_one(names[0], json)
         return
     results = []
-    for name in _files(names):
+    for name, unlisted in _files(names):
         try:
+            if unlisted:
+                raise FileAccessError(f"{name} {unlisted}")
             planes, size = _verified(name)
         except BbmrError as error:
             results.append({"file": name, "ok": False, "error": str(error), "type": error.problem_type})
@@ -143,22 +145,21 @@ def ratemap(container: Input, output: Output, format: PictureFormat = None, json
         say(f"{shown(output)}: rate map of {source.width}×{source.height}")
 
 
-def _files(names: list[str]) -> Iterator[str]:
-    """Every file that is meant, in the order of the names, that of folders sorted.
+def _files(names: list[str]) -> Iterator[tuple[str, str]]:
+    """Every file that is meant with "", in the order of the names, that of folders sorted; and every folder that cannot
+    be listed, with the reason.
 
     Raises:
         UsageError: there is none.
-        FileAccessError: a folder cannot be listed.
     """
     from bbmr_client.batch.inputs import CONTAINERS, Passed, Unlisted, find
 
     count = 0
     for name in names:
-        found = []
-        for one in find([name], CONTAINERS, "", Passed()):
-            if isinstance(one, Unlisted):
-                raise FileAccessError(f"{one.source} {one.reason}")
-            found.append(one.source)
+        found = [
+            (one.source, one.reason if isinstance(one, Unlisted) else "")
+            for one in find([name], CONTAINERS, "", Passed())
+        ]
         count += len(found)
         yield from sorted(found)
     if not count:

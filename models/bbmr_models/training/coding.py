@@ -20,7 +20,7 @@ from bbmr_shared.planes import keep_blocks
 from bbmr_shared.resample import bicubic
 
 QUALITY = (20, 95)
-LOSSY = tuple(name for name, codec in CODECS.items() if not codec.lossless)
+LOSSY = tuple(name for name, codec in CODECS.items() if codec.write and not codec.lossless)
 
 
 @dataclass(frozen=True)

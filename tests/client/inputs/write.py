@@ -43,7 +43,8 @@ In short:
 - `--metadata all` (default) keeps EXIF, XMP, the profile and pixels per inch; `icc` only the profile; `none` nothing,
   and brings the colours to sRGB first, so that wide gamut does not turn pale.
 - `--keep-smaller` lets a JPEG, PNG, WebP or AVIF file that has fewer bytes than the container would have stand for
-  itself inside it, byte for byte. It must be upright, without alpha, and carry no more than `--metadata` allows.
+  itself inside it, byte for byte. It must be upright and without alpha, and `--metadata` must be `all`: what else
+  a file may hold cannot be told for certain.
 - Metadata that are damaged or larger than 1 MiB are left out; a picture that is damaged or cut short is refused. The
   one thing that cannot be told is a JPEG damaged inside its scans: libjpeg carries on, and reports it to nobody.
 """
