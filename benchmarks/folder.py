@@ -265,6 +265,10 @@ def _command(pid: int) -> str:
 def _markdown(results: dict[str, Any]) -> str:
     rows = [["run", "seconds", "outputs written", "process", "MB after warm-up", "least", "most"]]
     for run in results["runs"]:
+        if not run["memory"]:
+            rows.append(
+                [run["run"], f"{run['seconds']:.1f}", str(run["done"]), "too short to tell", "", "", ""]
+            )
         for index, process in enumerate(run["memory"]):
             head = [run["run"], f"{run['seconds']:.1f}", str(run["done"])] if index == 0 else ["", "", ""]
             sizes = [f"{process[name]:.1f}" for name in ("first_mb", "least_mb", "most_mb")]
