@@ -266,6 +266,22 @@ class TestSignals:
         assert len(rows) == 60
         assert [row["outcome"] for row in rows].count("done") == done
 
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    def test_an_end_while_the_workers_start(
+        self, photos: Path, tmp_path: Path, number: signal.Signals, status: int
+    ) -> None:
+        """Twice, as timeout(1) sends it, and to processes that do not yet know what to do with it."""
+        process = subprocess.Popen(
+            command(photos, tmp_path / "out"), stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        wait_for(lambda: children(process.pid))
+        os.killpg(process.pid, number)
+        os.killpg(process.pid, number)
+        _, told = process.communicate(timeout=20)
+        assert process.returncode == status, told
+        assert "Traceback" not in told
+        assert not list((tmp_path / "out").glob("*.part"))
+
     def test_killed_and_started_again(
         self, running: tuple[subprocess.Popen[str], Path, Path], tmp_path: Path
     ) -> None:
@@ -341,3 +357,35 @@ def test_a_terminal_sees_a_bar(tmp_path: Path, rgb: Callable[..., np.ndarray]) -
     assert "failed: " in text
     assert "\x1b[?25h" in text, "the cursor is there again"
     assert text.splitlines()[-1].startswith("bbmr-client: 1 of 13 photos failed")
+
+
+def test_a_worker_that_cannot_be_started_says_so(
+    fails: Fails, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bbmr_client.batch.processes.serve", _ends_at_once)
+    message = fails("encode", photos, "-o", tmp_path / "out", "--quiet", code=1)
+    assert "a worker process could not be started (exit status 9)" in message
+
+
+def _ends_at_once(*_: object) -> None:
+    os._exit(9)
+
+
+@posix
+def test_a_pipe_among_the_photos_is_not_waited_for(fails: Fails, photos: Path, tmp_path: Path) -> None:
+    os.mkfifo(photos / "pipe.jpg")
+    message = fails("encode", photos, "-o", tmp_path / "out", code=1)
+    assert "pipe.jpg is no regular file" in message
+
+
+@posix
+def test_a_pipe_in_the_output_s_place_is_replaced_on_request(run: Run, tmp_path: Path) -> None:
+    photo, out = tmp_path / "a.png", tmp_path / "out"
+    Image.new("RGB", (20, 20)).save(photo)
+    out.mkdir()
+    for _ in range(2):
+        assert run("encode", photo, "-o", f"{out}/", "--overwrite", "--quiet").code == 0
+        (out / "a.bbmr").unlink()
+        os.mkfifo(out / "a.bbmr")
+    assert run("encode", photo, "-o", f"{out}/", "--overwrite", "--quiet").code == 0
+    assert Container.from_bytes((out / "a.bbmr").read_bytes()).width == 20
