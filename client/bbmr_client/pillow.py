@@ -20,8 +20,8 @@ from warnings import warn
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from bbmr_shared.errors import BbmrError, LimitExceededError, UsageError
-from bbmr_shared.limits import DEFAULT_LIMITS, MAX_DPI
+from bbmr_shared.errors import BbmrError, LimitExceededError, MalformedContainerError, UsageError, one_line
+from bbmr_shared.limits import DEFAULT_LIMITS, MAX_DPI, Limits
 from bbmr_shared.media import EXTENSION, MEDIA_TYPE, SIGNATURE
 
 if TYPE_CHECKING:
@@ -160,13 +160,19 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         known = ", ".join(save_options())
         raise TypeError(f"a .bbmr file is not saved with {', '.join(unknown)}; the options are {known}")
     metadata = {key: options.pop(key) for key in METADATA if key in options}
+    limits = options.get("limits", DEFAULT_LIMITS)
+    if not isinstance(limits, Limits):
+        raise TypeError(f"limits is a bbmr_shared.Limits, not {type(limits).__name__}")
     try:
-        photo = load_photo(_with(image, metadata), options.get("limits", DEFAULT_LIMITS))
+        photo = load_photo(_with(image, metadata), limits)
         if "dpi" in metadata:
             turned = (photo.width, photo.height) != image.size
             photo = replace(photo, dpi=_density(metadata["dpi"], turned))
         container = encode(photo, **options)
-    except UsageError as error:
+    except (
+        UsageError,
+        MalformedContainerError,
+    ) as error:  # the latter: a name or a number that no container takes
         raise ValueError(str(error)) from error
     except BbmrError as error:
         raise OSError(str(error)) from error
@@ -190,12 +196,17 @@ def _with(image: Image.Image, metadata: dict[str, Any]) -> Image.Image:
     for key, value in metadata.items():
         if isinstance(value, Image.Exif):
             value = value.tobytes()
-        elif isinstance(value, str):
+        elif key == "xmp" and isinstance(value, str):
             value = value.encode()
+        if value and key != "dpi" and not isinstance(value, bytes):
+            raise TypeError(f"{key} is bytes, not {type(value).__name__}")
         other.info[key] = value or None
     if "exif" in metadata:  # and neither the tags that were read before nor those of a TIFF file
         other._exif = Image.Exif()
-        other._exif.load(other.info["exif"] or b"")
+        try:
+            other._exif.load(other.info["exif"] or b"")
+        except Exception as error:  # Pillow raises what it likes
+            raise ValueError(f"exif is no EXIF block: {one_line(error)}") from error
         other._exif._loaded = True
     return other
 

@@ -155,3 +155,22 @@ def test_what_is_lost_is_warned_of(recwarn: pytest.WarningsRecorder) -> None:
     with pytest.warns(UserWarning, match="16 bits a sample are reduced to 8") as caught:
         saved(Image.new("I;16", (8, 8)))
     assert caught[0].filename.endswith("pillow_parts.py"), "it points to the line that called save"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"exif": b"junk"}, ValueError, "no EXIF block"),
+        ({"exif": "text"}, TypeError, "exif is bytes"),
+        ({"icc_profile": 3}, TypeError, "icc_profile is bytes"),
+        ({"limits": 3}, TypeError, "limits is a"),
+        ({"model": "no such name"}, ValueError, "is not a name"),
+        ({"rate": "four"}, TypeError, ""),
+    ],
+)
+def test_arguments_that_make_no_sense(
+    options: dict[str, object], error: type[Exception], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=words):
+        Image.new("RGB", (8, 8)).save(tmp_path / "x.bbmr", **options)
+    assert not list(tmp_path.iterdir())
