@@ -20,11 +20,12 @@ from bbmr_client.retries import parse_retry_after
 from bbmr_client.text import printable
 from bbmr_shared.errors import BadAnswerError, ServerRefusedError
 from bbmr_shared.limits import MAX_PROBLEM_BYTES, Limits
+from bbmr_shared.output import OUTPUT_FORMATS
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 
-_PILLOW_FORMATS = {"image/png": "PNG", "image/webp": "WEBP", "image/avif": "AVIF", "image/jpeg": "JPEG"}
+_PILLOW_FORMATS = {row.mime: row.name.upper() for row in OUTPUT_FORMATS.values()}
 
 
 @dataclass(frozen=True)

@@ -119,6 +119,8 @@ class Connectors:
         """The client for `server` in the running loop."""
         if self._closed:
             raise RuntimeError("this client is closed")
+        for loop in [loop for loop in self._made if loop.is_closed()]:
+            del self._made[loop]  # their clients hold them
         made = self._made.setdefault(asyncio.get_running_loop(), {})
         if server not in made:
             made[server] = self._make(server)

@@ -18,13 +18,13 @@ from anyio import to_thread
 
 from bbmr_client.files import FileAccessError, is_special, reason, replacement
 from bbmr_shared.errors import BbmrError, UsageError
-from bbmr_shared.output import OUTPUT_FORMATS
+from bbmr_shared.limits import SPOOLED_BYTES
+from bbmr_shared.output import format_of_name
 
 Target = str | Path | BinaryIO
 """The name of a file, which is replaced in one step, or a file that was opened for writing bytes."""
 
 GATHERED_BYTES = 1 << 20
-SPOOLED_BYTES = 8 << 20
 
 
 class Sink:
@@ -74,11 +74,10 @@ def format_of(target: Target) -> str:
     """
     if hasattr(target, "write"):
         return "png"
-    suffix = Path(cast(str, target)).suffix.lower()
-    for row in OUTPUT_FORMATS.values():
-        if suffix == row.extension or suffix == f".{row.name}":
-            return row.name
-    raise UsageError(f"{target}: the ending {suffix or '(none)'} names no picture format: say which is meant")
+    row = format_of_name(os.fspath(cast(str, target)))
+    if row is None:
+        raise UsageError(f"{target}: its ending names no picture format: say which is meant")
+    return row.name
 
 
 @asynccontextmanager

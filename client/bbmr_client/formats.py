@@ -113,6 +113,8 @@ def _checked(opener: Opener, data: bytes, limits: Limits, name: str, format: str
     try:
         if size is not None:
             limits.check_dimensions(*size)
+        elif format == "JXL":  # whose plugin decodes on opening
+            raise ValueError("its size cannot be read")
         image = opener(io.BytesIO(data), "")
         limits.check_dimensions(*image.size)
         if format == "TIFF":

@@ -29,6 +29,9 @@ _LOW_BITS = {"L;2": 85, "L;4": 17}
 """Raw modes of PNG with less than 8 bits → what Pillow multiplies the samples by."""
 
 
+WIDE = "pictures with 32 bits a sample are not read: save it with 8 or 16 bits a channel first"
+
+
 @dataclass(frozen=True)
 class Pixels:
     """rgb: uint8 [H, W, 3], upright; alpha: uint8 [H, W], or None where every pixel is opaque.
@@ -54,6 +57,8 @@ def read_pixels(
     Raises:
         PictureError: samples of 32 bits or of floating point.
     """
+    if raw_mode.startswith("I;32"):
+        raise PictureError(WIDE)
     notes: list[str] = []
     image = _straight(image)
     convert, icc = _converter(image, icc, notes)
@@ -201,7 +206,5 @@ def _equals(samples: NDArray[np.generic], clear: int | tuple[int, ...]) -> NDArr
 def _from_16_bits(samples: NDArray[np.generic]) -> Samples:
     values = samples.astype(np.int64)
     if int(values.min()) < 0 or int(values.max()) > 65535:
-        raise PictureError(
-            "pictures with 32 bits a sample are not read: save it with 8 or 16 bits a channel first"
-        )
+        raise PictureError(WIDE)
     return rounded(values)

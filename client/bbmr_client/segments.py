@@ -39,9 +39,9 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, slice]]:
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, slice]]:
-    """Type and place of the chunks, each with its length and checksum."""
-    at = 8
-    while at < len(data):
+    """Type and place of the chunks up to IEND, each with its length and checksum."""
+    at, kind = 8, b""
+    while at < len(data) and kind != b"IEND":
         size, kind = struct.unpack_from(">I4s", data, at)
         yield kind, slice(at, at + 12 + size)
         at += 12 + size

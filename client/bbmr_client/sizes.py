@@ -1,16 +1,16 @@
 """The size of a picture from its first bytes, for the formats whose decoders allocate or decode when they open it.
 
-In: the bytes of a WebP or JPEG XL file. Out: (width, height) in pixels, or None where the header says none, which
-is then left to the decoder to complain about.
+In: the bytes of a WebP or JPEG XL file. Out: (width, height) in pixels, or None where the header says none.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 _JXL_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _MAX_BOXES = 1024
+_ENOUGH = 64
+"""Bytes of a codestream that its size is within."""
 
 
 def webp_size(data: bytes) -> tuple[int, int] | None:
@@ -31,7 +31,7 @@ def webp_size(data: bytes) -> tuple[int, int] | None:
 
 def jxl_size(data: bytes) -> tuple[int, int] | None:
     """The size in a JPEG XL codestream (ISO/IEC 18181-1, D.2), bare or in its box: the plugin decodes on opening."""
-    stream = data[:64] if data.startswith(b"\xff\x0a") else next(_jxl_streams(data), b"")
+    stream = data[:_ENOUGH] if data.startswith(b"\xff\x0a") else _jxl_stream(data)
     if not stream.startswith(b"\xff\x0a"):
         return None
     bits = _Bits(int.from_bytes(stream[2:32], "little"))
@@ -62,20 +62,22 @@ def _side(bits: _Bits, small: bool) -> int:
     return 1 + bits.take((9, 13, 18, 30)[bits.take(2)])
 
 
-def _jxl_streams(data: bytes) -> Iterator[bytes]:
-    """The first bytes of every codestream box."""
-    at = 0
+def _jxl_stream(data: bytes) -> bytes:
+    """The first bytes of the codestream, which may be cut into boxes of any length."""
+    at, stream = 0, b""
     for _ in range(_MAX_BOXES):
-        if at + 16 > len(data):
-            return
+        if at + 8 > len(data) or len(stream) >= _ENOUGH:
+            break
         size, kind = struct.unpack_from(">I4s", data, at)
         head = 8
-        if size == 1:
+        if size == 1 and at + 16 <= len(data):
             (size,) = struct.unpack_from(">Q", data, at + 8)
             head = 16
+        end = at + size if size else len(data)
+        if end < at + head:
+            break
         if kind in (b"jxlc", b"jxlp"):
             start = at + head + (4 if kind == b"jxlp" else 0)
-            yield data[start : start + 64]
-        if size < head:
-            return
-        at += size
+            stream += data[start : min(end, start + _ENOUGH)]
+        at = end
+    return stream

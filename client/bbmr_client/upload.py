@@ -20,7 +20,7 @@ from bbmr_client.files import FileAccessError, reason
 from bbmr_shared.container import Container
 from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.layout import read_header
-from bbmr_shared.limits import Limits
+from bbmr_shared.limits import SPOOLED_BYTES, Limits
 
 Packed = bytes | bytearray | memoryview
 """A container as the bytes of its file."""
@@ -29,10 +29,6 @@ Source = Container | Packed | str | Path | BinaryIO
 """A container, its bytes, the name of its file, or a binary file that is read from where it stands."""
 
 PIECE_BYTES = 256 << 10
-SPOOLED_BYTES = 8 << 20
-"""Of what cannot be rewound, so much stays in memory."""
-
-_FIRST_LOOK_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -127,12 +123,9 @@ def _from_file(file: BinaryIO, shown: str, limits: Limits, opened: ExitStack) ->
     limits.check_bytes(shown, total, limits.max_container_bytes)
     if total < 1:
         raise FileAccessError(f"{shown} is empty: 0 bytes")
-    size = None
-    for most in (_FIRST_LOOK_BYTES, limits.max_header_bytes):
-        file.seek(start)
-        size = _size(memoryview(_as_bytes(file.read(most), shown)), limits)
-        if size is not None:
-            break
+    _as_bytes(file.read(0), shown)
+    file.seek(start)
+    size = _size(file, limits)
     return Upload(total, size, shown, file=file, start=start)
 
 
@@ -142,9 +135,9 @@ def _as_bytes(piece: bytes, shown: str) -> bytes:
     return piece
 
 
-def _size(start: memoryview, limits: Limits) -> tuple[int, int] | None:
+def _size(source: memoryview | BinaryIO, limits: Limits) -> tuple[int, int] | None:
     try:
-        header = read_header(start, limits)
+        header = read_header(source, limits)
     except BbmrError:
         return None
     return header.width, header.height

@@ -19,12 +19,16 @@ DAMAGED = "an avif plane is damaged"
 Size = tuple[int, int]
 
 
-def check_av1(data: memoryview, size: Size) -> None:
-    """Every sequence header is for pictures of at most `size`, and there are few frames."""
-    at = frames = sequences = 0
-    for _ in range(AVIF_MAX_BOXES):
-        if at >= len(data):
-            break
+def check_av1(data: memoryview, size: Size, most: int) -> int:
+    """Every sequence header is for pictures of at most `size`, and there are few frames. How many OBUs there are.
+
+    most: OBUs that are looked at.
+    """
+    obus = at = frames = sequences = 0
+    while at < len(data):
+        if obus == most:
+            raise PlaneError(f"an avif plane has more than {AVIF_MAX_BOXES} OBUs")
+        obus += 1
         head = data[at]
         kind, at = head >> 3 & 15, at + (2 if head & 4 else 1)
         length = len(data) - at
@@ -37,10 +41,9 @@ def check_av1(data: memoryview, size: Size) -> None:
             _check_sequence(bytes(data[at : at + min(length, LONGEST_SEQUENCE)]), size)
         frames += kind in (FRAME_HEADER, FRAME)
         at += length
-    else:
-        raise PlaneError(f"an avif plane has more than {AVIF_MAX_BOXES} OBUs")
     if not sequences or frames > AVIF_MAX_FRAMES:
         raise PlaneError(f"{DAMAGED} (its AV1 data holds no picture, or more than {AVIF_MAX_FRAMES} frames)")
+    return obus
 
 
 def _check_sequence(data: bytes, size: Size) -> None:

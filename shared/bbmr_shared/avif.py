@@ -78,13 +78,17 @@ def _check_boxes(data: bytes) -> tuple[int, int, int]:
     if b"moov" in kinds:
         return width, height, 2
     spare = 4 * width * height + AVIF_SPARE_SAMPLES
+    # Items may lie on one another: what is walked is bounded for all of them together.
+    left, obus = len(view), AVIF_MAX_BOXES
     for item, kind in meta.kinds.items():
         if kind == CODED:
             size = meta.size(item)
             spare -= size[0] * size[1]
             if spare < 0:
                 raise PlaneError("an avif plane holds more coded pictures than its size needs")
-            check_av1(_payload(view, meta, item), size)
+            payload = _payload(view, meta, item, left)
+            left -= len(payload)
+            obus -= check_av1(payload, size, obus)
     return width, height, 1
 
 
@@ -184,7 +188,7 @@ def _associations(box: memoryview, meta: _Meta) -> None:
         at += step * count
 
 
-def _payload(view: memoryview, meta: _Meta, item: int) -> memoryview:
+def _payload(view: memoryview, meta: _Meta, item: int, most: int) -> memoryview:
     pieces = []
     for method, offset, length in meta.extents.get(item, []):
         if method > 1:
@@ -194,8 +198,8 @@ def _payload(view: memoryview, meta: _Meta, item: int) -> memoryview:
         if offset > len(source) or end > len(source):
             raise PlaneError("an avif plane is truncated")
         pieces.append(source[offset:end])
-    if sum(map(len, pieces)) > len(view):
-        raise PlaneError(f"{DAMAGED} (the pieces of an item overlap)")
+    if sum(map(len, pieces)) > most:
+        raise PlaneError(f"{DAMAGED} (its items overlap)")
     return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
 
 

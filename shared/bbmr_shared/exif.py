@@ -1,7 +1,7 @@
 """Whether an EXIF block is bounded: what its directories point at, taken together, is no longer than the block.
 
 In: a block from the TIFF header on (TIFF 6.0, section 2). Out: yes or no. Entries may share bytes, so that 1 MB can
-name 17 GB; Pillow before 13 copies every one of them, Pillow 13 writes a warning for each.
+name 17 GB; Pillow writes a warning for each of them.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ JPEG_MAX_SCANS = 100
 AVIF_MAX_ITEMS = 1024
 """Items of an AVIF file, and pieces of one: libavif takes time by their square. A grid of tiles has a few hundred."""
 AVIF_MAX_BOXES = 4096
-"""Boxes in one place of an AVIF file, and OBUs of its AV1 data."""
+"""Boxes in one place of an AVIF file, and OBUs of all its AV1 data."""
 AVIF_MAX_REFERENCES = 64 * KIB
 """Bytes of the references between the items of an AVIF file."""
 AVIF_MAX_FRAMES = 8
@@ -59,6 +59,8 @@ INFLATE_STEP = MIB
 
 MAX_PROBLEM_BYTES = 64 * KIB
 """A problem document, or any other answer that is not what was asked for."""
+SPOOLED_BYTES = 8 * MIB
+"""Of what cannot be rewound, so much stays in memory; the rest goes to a temporary file."""
 MAX_CONFIG_BYTES = 64 * KIB
 """The settings file."""
 MAX_TIMEOUT_S = 7 * 24 * 3600.0
@@ -111,7 +113,9 @@ class Limits:
     """Maps and arrays inside one another in the header, the header itself being 1."""
 
     def check_dimensions(self, width: int, height: int) -> None:
-        """Raise `LimitExceededError` where a picture of `width`×`height` pixels is over the limits."""
+        """Raise `LimitExceededError` where a picture of `width`×`height` pixels is over the limits, or has none."""
+        if min(width, height) < 1:
+            raise LimitExceededError(f"the picture is {width}×{height}: it has no pixels")
         if max(width, height) > self.max_side:
             raise LimitExceededError(
                 f"the picture is {width}×{height}; a side may have at most {self.max_side} pixels"

@@ -8,6 +8,7 @@ out; the picture itself is never made smaller or cropped to fit.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -83,6 +84,15 @@ def get_format(name: str) -> OutputFormat:
     if row is None:
         raise UsageError(f"the output format is one of {', '.join(OUTPUT_FORMATS)}, not {name[:32]}")
     return row
+
+
+def format_of_name(name: str) -> OutputFormat | None:
+    """The output format that the ending of a file's name says, or None."""
+    _, dot, ending = os.path.basename(name).rpartition(".")
+    try:
+        return get_format(ending) if dot else None
+    except UsageError:
+        return None
 
 
 def _plain(image: Image.Image, row: OutputFormat) -> Image.Image:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +17,12 @@ import pytest
 
 from bbmr_client.batch import place, run
 from bbmr_client.batch.crew import Alone, Crew
+from bbmr_client.batch.display import Live
 from bbmr_client.batch.jobs import usable_cores
 from bbmr_client.batch.journal import NAME, Journal
 from bbmr_client.batch.result import Job, Result
 from bbmr_client.batch.run import Batch, BatchFailedError
+from bbmr_client.batch.summary import Tally
 from bbmr_client.batch.work import Product, carry_out, recipe_key
 from bbmr_shared.errors import PictureError, ServerUnreachableError, UsageError
 
@@ -432,3 +437,15 @@ class TestJobs:
         (tmp_path / "cpu.max").write_text(text)
         assert usable_cores(tmp_path / "cpu.max") == cores
         assert usable_cores(tmp_path / "none") == 9
+
+
+def test_a_terminal_that_goes_away_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, "the terminal has gone")
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    live = Live()
+    live.say("failed: a.jpg")
+    live.update(Tally("photo", 3))
+    live.close()

@@ -194,7 +194,7 @@ class TestWrongUsage:
         assert "PHOTO" in fails("encode", code=2)
 
     def test_the_photo_itself_as_output(self, fails: Fails, photo: Path) -> None:
-        assert "replace the photo" in fails("encode", photo, "-o", photo, code=2)
+        assert "replace the input" in fails("encode", photo, "-o", photo, code=2)
 
 
 class TestNothingWritten:

@@ -163,6 +163,12 @@ class TestSent:
         with pytest.raises(UsageError, match="http://host:port"):
             Client(address)
 
+    @pytest.mark.parametrize("address", ["user:secret@host:8000", "ftp://user:secret@host", "//u:secret@h"])
+    def test_nor_where_it_is_no_address(self, address: str) -> None:
+        with pytest.raises(UsageError, match="is not the address of a server") as caught:
+            Client(address)
+        assert "secret" not in str(caught.value)
+
     def test_a_password_in_the_address_is_not_shown(self, container: Container) -> None:
         with (
             Client("http://me:hidden@127.0.0.1:9", 5, retries=0) as client,

@@ -60,6 +60,14 @@ def test_one_async_client_in_one_loop_after_another(container: Container) -> Non
     assert seen.count == 3
 
 
+def test_loops_that_have_ended_are_let_go(container: Container) -> None:
+    with scripted(picture()) as (url, _):
+        client = AsyncClient(url)
+        for _ in range(3):
+            asyncio.run(client.reconstruct(container))
+        assert len(client._connectors._made) == 1
+
+
 def test_cancelling_ends_the_exchange_at_once(container: Container) -> None:
     gone = threading.Event()
 

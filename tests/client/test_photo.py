@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from bbmr_client.photo import load_photo
+from bbmr_client.sizes import jxl_size
 from bbmr_shared.errors import LimitExceededError, PictureError
 from bbmr_shared.limits import DEFAULT_LIMITS
 
@@ -226,6 +227,18 @@ class TestOrientation:
         assert b"maker note with offsets" in exif
         assert exif[:4] in (b"II*\0", b"MM\0*")
 
+    @pytest.mark.parametrize("kind", [1, 3, 4, 6, 8, 9, 13])
+    def test_the_tag_is_rewritten_whatever_type_of_number_it_has(self, kind: int) -> None:
+        value = b"\6" + bytes(3)
+        block = b"II*\0\x08\0\0\0\1\0" + struct.pack("<HHI", ORIENTATION, kind, 1) + value + bytes(4)
+        photo = load_photo(coded(Image.new("RGB", (3, 2)), exif=b"Exif\0\0" + block))
+        assert photo.exif is not None
+        left = Image.Exif()
+        left.load(photo.exif)
+        turned = photo.rgb.shape == (3, 2, 3)
+        assert left.get(ORIENTATION) == 1
+        assert turned or kind in {1, 13}
+
     def test_xmp_orientation_is_rewritten_with_it(self) -> None:
         packet = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
         photo = load_photo(coded(Image.new("RGB", (3, 2)), "JPEG", exif=exif_with(6), xmp=packet))
@@ -333,3 +346,45 @@ def gray_gamma_profile(gamma: float) -> bytes:
     )
     header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">iii", 63190, 65536, 54061)
     return header + bytes(128 - len(header)) + table + body
+
+
+def _in_boxes(stream: bytes, *cuts: int) -> bytes:
+    """A JPEG XL codestream in boxes that end at `cuts`."""
+
+    def box(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I4s", 8 + len(body), kind) + body
+
+    ends = [*cuts, len(stream)]
+    parts = zip([0, *cuts], ends, range(len(ends)), strict=True)
+    boxes = (
+        box(b"jxlp", struct.pack(">I", number | (1 << 31) * (end == len(stream))) + stream[begin:end])
+        for begin, end, number in parts
+    )
+    return box(b"JXL ", b"\r\n\x87\n") + box(b"ftyp", b"jxl \0\0\0\0jxl ") + b"".join(boxes)
+
+
+@pytest.mark.parametrize("cuts", [(0,), (1,), (3,), (1, 2, 3), tuple(range(1, 40))])
+def test_the_size_of_a_jpeg_xl_is_found_however_it_is_cut(cuts: tuple[int, ...]) -> None:
+    """Its plugin decodes on opening, so a size that is not found first is not checked first."""
+    pytest.importorskip("pillow_jxl", reason="needs bbmr[formats]")
+    stream = coded(Image.new("RGB", (300, 200)), "JXL", lossless=True)
+    stream = stream[stream.index(b"\xff\x0a") :]
+    assert jxl_size(_in_boxes(stream, *cuts)) == (300, 200)
+    with pytest.raises(LimitExceededError, match="300×200"):
+        load_photo(_in_boxes(stream, *cuts), replace(DEFAULT_LIMITS, max_pixels=100))
+
+
+def test_a_jpeg_xl_without_a_size_is_not_opened() -> None:
+    pytest.importorskip("pillow_jxl", reason="needs bbmr[formats]")
+    with pytest.raises(PictureError, match="its size cannot be read"):
+        load_photo(_in_boxes(b"\xff", 0))
+
+
+@pytest.mark.parametrize("tail", [b"\n", b"\0" * 7, b"\0" * 100, b"x" * 100])
+def test_what_follows_a_png_is_nobody_s_business(tail: bytes) -> None:
+    assert load_photo(coded(Image.new("RGB", (20, 10)), "PNG") + tail).rgb.shape == (10, 20, 3)
+
+
+def test_a_picture_without_pixels() -> None:
+    with pytest.raises(LimitExceededError, match="0×5: it has no pixels"):
+        load_photo(Image.new("RGB", (0, 5)))

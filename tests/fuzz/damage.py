@@ -19,7 +19,7 @@ from PIL import Image
 
 from bbmr_shared import AlphaPlane, Container, Plane
 from bbmr_shared.codecs import encode_plane
-from bbmr_shared.layout import SIGNATURE, digest, write_frame
+from bbmr_shared.layout import SIGNATURE, write_frame
 from tests.shared import parts
 from tests.vectors.make import FOLDER
 
@@ -103,13 +103,6 @@ def taken_apart(data: bytes) -> tuple[Fields, list[bytes]] | None:
     return fields, pictures
 
 
-def with_picture(fields: Fields, pictures: list[bytes], at: int, data: bytes) -> bytes:
-    """The file with another picture `at` its place, planes first, then alpha; its entry and every digest right."""
-    entries = [*fields["planes"], *([fields["alpha"]] if "alpha" in fields else [])]
-    entries[at] |= {"bytes": len(data), "digest": digest(data)}
-    return write_frame(fields, [*pictures[:at], data, *pictures[at + 1 :]])
-
-
 def _original(format: str, mode: str = "RGB", channels: int = 3, **options: object) -> Container:
     """A container of a source file as it is, 40×24."""
     out = io.BytesIO()
@@ -182,7 +175,7 @@ def _picture(rng: random.Random, data: bytes, corpus: list[bytes]) -> bytes:
         changed = rng.choice(other[1])
     else:
         changed = rng.choice((_flip, _flip, _cut, _remove, _insert))(rng, pictures[at], corpus)
-    return with_picture(fields, pictures, at, changed)
+    return parts.with_picture(fields, pictures, at, changed)
 
 
 MUTATIONS: tuple[Callable[[random.Random, bytes, list[bytes]], bytes], ...] = (

@@ -34,7 +34,7 @@ from bbmr_shared.composite import preview
 from bbmr_shared.errors import BbmrError
 from bbmr_shared.layout import SIGNATURE
 from benchmarks.common import machine, table
-from tests.fuzz.damage import taken_apart, with_picture
+from tests.fuzz.damage import taken_apart
 from tests.fuzz.promises import check_message
 from tests.shared import parts
 
@@ -112,7 +112,7 @@ def damaged(kind: str, data: bytes, count: int, seed: int = 1) -> Iterator[tuple
             fields, pictures = taken_apart(data) or ({}, [])
             at = rng.randrange(len(pictures))
             changed = _change(rng, pictures[at], rng.randint(1, 4))
-            yield f"change {number}", with_picture(fields, pictures, at, changed)
+            yield f"change {number}", parts.with_picture(fields, pictures, at, changed)
 
 
 def run(name: str, data: bytes, kind: str, count: int, every: int = 1) -> tuple[str, str, int, Tally]:

@@ -21,7 +21,7 @@ from bbmr_shared import AlphaPlane, Container, Plane
 from bbmr_shared.layout import SIGNATURE, write_frame
 from bbmr_shared.limits import DEFAULT_LIMITS
 from tests.fuzz import bombs
-from tests.fuzz.damage import CORPUS, with_picture
+from tests.fuzz.damage import CORPUS
 from tests.fuzz.promises import check_preview
 from tests.shared import parts
 
@@ -240,7 +240,7 @@ def _entries() -> Files:
         ("jpeg", _picture("JPEG", mode="L"), "jpeg", "an alpha channel as JPEG"),
     ):
         fields["alpha"]["codec"] = codec
-        yield f"alpha-{name}", why, with_picture(fields, pictures, 1, picture)
+        yield f"alpha-{name}", why, parts.with_picture(fields, pictures, 1, picture)
 
 
 def _maps() -> Files:

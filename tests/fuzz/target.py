@@ -21,7 +21,7 @@ from pathlib import Path
 import atheris
 
 from bbmr_shared.layout import SIGNATURE, write_frame
-from tests.fuzz.damage import MUTATIONS, good_ones, seeds, taken_apart, with_picture
+from tests.fuzz.damage import MUTATIONS, good_ones, seeds, taken_apart
 from tests.shared import parts
 
 SECONDS = 0.2
@@ -71,7 +71,7 @@ def _mutate(data: bytes, max_size: int, rng: random.Random, corpus: list[bytes],
         fields, pictures = taken
         at = rng.randrange(len(pictures))
         changed = atheris.Mutate(pictures[at] or b"\0", len(pictures[at]) + 64)
-        return with_picture(fields, pictures, at, changed)
+        return parts.with_picture(fields, pictures, at, changed)
     if choice < 0.5 + share / 2:
         return rng.choice(MUTATIONS)(rng, data, corpus)
     if taken is None:

@@ -86,7 +86,7 @@ def fields_of(data: bytes) -> tuple[Fields, list[bytes]]:
     view = memoryview(data)[len(SIGNATURE) :]
     fields, at = unpack_map(view, DEFAULT_LIMITS)
     pictures = []
-    entries: list[Fields] = [*fields["planes"], *([fields["alpha"]] if "alpha" in fields else [])]  # type: ignore[misc, list-item]
+    entries: list[Fields] = [*fields["planes"], *([fields["alpha"]] if fields.get("alpha") else [])]  # type: ignore[misc, list-item]
     for entry in entries:
         at += len(bin_header(entry["bytes"]))
         pictures.append(bytes(view[at : at + entry["bytes"]]))
@@ -100,10 +100,13 @@ def put_together(fields: Mapping[str, Any], pictures: Sequence[bytes]) -> bytes:
 
 
 def with_picture(fields: Fields, pictures: list[bytes], index: int, data: bytes) -> bytes:
-    """A file whose picture `index` is `data`, its entry's length and digest fitting."""
-    entries = [dict(entry) for entry in fields["planes"]]
+    """A file whose picture `index`, planes first, then alpha, is `data`; its entry's length and digest fit."""
+    changed = {**fields, "planes": [dict(entry) for entry in fields["planes"]]}
+    if fields.get("alpha"):
+        changed["alpha"] = dict(fields["alpha"])
+    entries = [*changed["planes"], changed.get("alpha")]
     entries[index] |= {"bytes": len(data), "digest": digest(data)}
-    return write_frame({**fields, "planes": entries}, [*pictures[:index], data, *pictures[index + 1 :]])
+    return write_frame(changed, [*pictures[:index], data, *pictures[index + 1 :]])
 
 
 def sealed(body: bytes) -> bytes:

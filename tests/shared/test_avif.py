@@ -8,10 +8,10 @@ import struct
 import pytest
 from PIL import Image
 
-from bbmr_shared.avif import probe_avif
+from bbmr_shared.avif import _check_boxes, probe_avif
 from bbmr_shared.errors import PlaneError
 from bbmr_shared.limits import AVIF_MAX_FRAMES, AVIF_MAX_ITEMS
-from tests.fuzz.bombs import avif_with_items, avif_with_size
+from tests.fuzz.bombs import avif_of_one_payload, avif_with_items, avif_with_size
 from tests.shared import parts
 
 AV1_FRAME, AV1_PADDING = 6, 15
@@ -58,6 +58,26 @@ def test_alpha_is_said() -> None:
 def test_data_larger_than_its_boxes_is_refused() -> None:
     with pytest.raises(PlaneError, match="coded as 640×480 where 64×48 is declared"):
         probe_avif(avif_with_size(_avif(640, 480), 64, 48))
+
+
+@pytest.mark.parametrize("padding", [0, 1000])
+def test_data_that_many_pictures_share_is_walked_once(padding: int) -> None:
+    whole = _avif(64, 48)
+    payload = whole[whole.index(b"mdat") + 4 :] + bytes([AV1_PADDING << 3 | 2, 0]) * padding
+    assert _check_boxes(avif_of_one_payload(payload, (64, 48), 1)) == (64, 48, 1)
+    few = 2 if padding else 12
+    with pytest.raises(PlaneError, match="its items overlap"):
+        probe_avif(avif_of_one_payload(payload, (64, 48), few))
+
+
+def test_the_obus_of_all_pictures_together_are_few() -> None:
+    whole = _avif(64, 48)
+    payload = whole[whole.index(b"mdat") + 4 :] + bytes([AV1_PADDING << 3 | 2, 0]) * 3000
+    bomb = (
+        avif_of_one_payload(payload, (64, 48), 2) + struct.pack(">I4s", 8 + len(payload), b"free") + payload
+    )
+    with pytest.raises(PlaneError, match="more than 4096 OBUs"):
+        probe_avif(bomb)
 
 
 def test_many_items_are_refused() -> None:

@@ -9,7 +9,8 @@ import os
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bbmr_client.batch.summary import Tally
 from bbmr_client.files import print_message
@@ -24,6 +25,7 @@ _WINDOW = 24
 """Plain lines that the remaining time is estimated over: what was done before goes by faster."""
 
 _MOST = 4000
+_GONE = (OSError, ValueError)
 
 
 class Display(Protocol):
@@ -94,7 +96,10 @@ class Plain:
 
 
 class Live:
-    """One line at the bottom of the terminal: a bar, counts, bytes, the time that is left."""
+    """One line at the bottom of the terminal: a bar, counts, bytes, the time that is left.
+
+    A terminal that goes away does not end the run.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -115,27 +120,29 @@ class Live:
         self._progress.start()
 
     def say(self, line: str) -> None:
-        self._console.print(_clean(line), markup=False, highlight=False, soft_wrap=True)
+        with suppress(*_GONE):
+            self._console.print(_clean(line), markup=False, highlight=False, soft_wrap=True)
 
     def found(self, count: int, noun: str) -> None:
         if count % 100 == 0:
-            self._progress.update(
-                self._task, completed=count, total=count, visible=True, noun=f"{noun}s found"
-            )
+            self._show(completed=count, total=count, noun=f"{noun}s found")
 
     def update(self, tally: Tally) -> None:
-        self._progress.update(
-            self._task,
+        self._show(
             total=tally.total,
             completed=tally.finished,
-            visible=True,
             noun=tally.noun + "s",
             failed=f", [red]{tally.failed} failed[/red]" if tally.failed else "",
             sizes=tally.sizes(),
         )
 
     def close(self) -> None:
-        self._progress.stop()
+        with suppress(*_GONE):
+            self._progress.stop()
+
+    def _show(self, **fields: Any) -> None:
+        with suppress(*_GONE):
+            self._progress.update(self._task, visible=True, **fields)
 
 
 def is_terminal() -> bool:

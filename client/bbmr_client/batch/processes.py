@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from bbmr_client.batch.result import Failed, Job, Result
 from bbmr_client.batch.work import Product, carry_out
+from bbmr_client.files import reason
 from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS
 
@@ -26,11 +27,18 @@ _PATIENCE_S = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class WorkerError(BbmrError):
+    """A process for the work cannot be had."""
+
+    slug = "worker"
+
+
 class EncodeProcess:
     """A process that encodes with `options`, the keyword arguments of `bbmr_client.encode`. key: of the recipes.
 
     Raises:
         UsageError: (`start`, and never later) the options make no sense.
+        WorkerError: (`start`) there is no process to be had.
     """
 
     def __init__(self, options: Mapping[str, Any], key: bytes) -> None:
@@ -42,10 +50,20 @@ class EncodeProcess:
 
     def start(self) -> None:
         """Have the process ready for its first job."""
+        try:
+            answer = self._begin()
+        except (EOFError, OSError) as error:
+            why = self._death() or reason(error)
+            raise WorkerError(f"a worker process could not be started ({why})") from error
+        if answer is not None:
+            raise UsageError(answer)
+
+    def _begin(self) -> str | None:
+        """What the new process says of the options."""
         context = multiprocessing.get_context("spawn")
         with self._lock:
             if self._stopped:
-                return
+                return None
             ours, theirs = context.Pipe()
             self._line = ours
             self._process = context.Process(
@@ -54,9 +72,8 @@ class EncodeProcess:
             with _signals_held():
                 self._process.start()
             theirs.close()
-        answer = self._receive()
-        if answer is not None:
-            raise UsageError(answer)
+        answer: str | None = self._receive()
+        return answer
 
     def __call__(self, job: Job) -> Result:
         try:
@@ -66,7 +83,7 @@ class EncodeProcess:
             assert self._line is not None
             self._line.send(job)
             return self._receive()  # type: ignore[no-any-return]
-        except UsageError as error:
+        except BbmrError as error:
             return Failed(job.index, str(error), hopeless=True)
         except (EOFError, OSError) as error:
             why = self._death() or str(error)

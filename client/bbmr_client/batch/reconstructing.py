@@ -19,9 +19,6 @@ from bbmr_shared.region import Region, check_region
 if TYPE_CHECKING:
     from bbmr_client.http import Client
 
-ENDINGS = {"png": ".png", "webp": ".webp", "avif": ".avif", "jpeg": ".jpg"}
-"""Of the pictures that are written into a folder."""
-
 Ask = Callable[[Container, BinaryIO], object]
 """Writes the picture of a container to a file, in the format that is wished for."""
 

@@ -13,13 +13,17 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from bbmr_client.batch.result import Facts, Failed, Job, Made, Result
-from bbmr_client.files import FileAccessError, new_file, read_file, reason
+from bbmr_client.files import FileAccessError, is_special, new_file, read_file, reason
 from bbmr_client.text import printable
-from bbmr_shared.errors import BbmrError, ServerRefusedError, ServerUnreachableError
+from bbmr_shared.errors import BadAnswerError, BbmrError, ServerRefusedError, ServerUnreachableError
 from bbmr_shared.release import release
+
+_NOT_OF_THE_FILE = (401, 403, 404, 405, 429, 502, 503)
+"""Answers that the next file would have as well."""
 
 _BITS = 256
 _PIECE = 1 << 20
@@ -54,9 +58,10 @@ def carry_out(job: Job, key: bytes, limit: int, make: Make) -> Result:
     """Do one job. key: from `recipe_key`; limit: bytes that a source may have."""
     try:
         return _carry_out(job, key, limit, make)
-    except (ServerUnreachableError, ServerRefusedError) as error:
-        refused = isinstance(error, ServerRefusedError) and error.status_code not in (401, 403)
-        return Failed(job.index, _line(error), hopeless=not refused)
+    except ServerRefusedError as error:
+        return Failed(job.index, _line(error), hopeless=error.status_code in _NOT_OF_THE_FILE)
+    except (ServerUnreachableError, BadAnswerError) as error:
+        return Failed(job.index, _line(error), hopeless=True)
     except BbmrError as error:
         return Failed(job.index, _line(error))
     except MemoryError:
@@ -75,6 +80,8 @@ def _carry_out(job: Job, key: bytes, limit: int, make: Make) -> Result:
         raise ExistsError("the result would replace the file itself: name another folder with -o")
     if there and job.known is None and not job.overwrite:
         raise ExistsError(f"{job.target} exists and was not written by such a run: --overwrite replaces it")
+    if is_special(Path(job.source)):  # a pipe would be waited for, for ever
+        raise FileAccessError(f"{job.source} is no regular file")
     data = read_file(job.source, limit=limit)
     recipe = hashlib.blake2b(data, digest_size=_BITS // 8, key=hashlib.blake2b(key).digest()).digest()
     if there:
@@ -105,12 +112,12 @@ def _digest_of(file: BinaryIO) -> bytes:
 
 
 def _digest(path: str) -> bytes | None:
-    """Of a file as it is on the disk; None where it is no file."""
+    """Of a file as it is on the disk; None where it is no regular file."""
+    if not os.path.isfile(path):
+        return None
     try:
         with open(path, "rb") as file:
             return _digest_of(file)
-    except IsADirectoryError:
-        return None
     except OSError as problem:
         raise FileAccessError(f"{path} cannot be read: {reason(problem)}") from problem
 

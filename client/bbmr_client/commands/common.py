@@ -6,19 +6,17 @@ Messages go to standard error. A report goes to standard output, or to standard 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bbmr_client.files import STDIO, print_message, print_out, read_file
+from bbmr_client.files import STDIO, check_output, print_message, print_out, read_file
 from bbmr_client.text import printable
 from bbmr_shared.errors import ContainerError, UsageError
 
 if TYPE_CHECKING:
     from bbmr_shared.container import Container
-
-_EXTENSIONS = {".png": "png", ".webp": "webp", ".avif": "avif", ".jpg": "jpeg", ".jpeg": "jpeg"}
 
 
 def say(message: str) -> None:
@@ -54,6 +52,19 @@ def read_container(name: str) -> tuple[Container, int]:
         return Container.from_bytes(data), len(data)
 
 
+def check_target(target: str, *inputs: str) -> None:
+    """Find out before the work that `target` cannot be written, or would replace one of the inputs.
+
+    Raises:
+        UsageError: it would. FileAccessError: as `check_output`.
+    """
+    check_output(target)
+    for name in inputs:
+        there = STDIO not in (name, target) and os.path.exists(name) and os.path.exists(target)
+        if there and os.path.samefile(name, target):
+            raise UsageError(f"the output would replace the input {name}: name another with -o")
+
+
 @contextmanager
 def named(name: str) -> Iterator[None]:
     """Let what goes wrong with the container of that name say so."""
@@ -78,9 +89,9 @@ def picture_format(output: str, format: str | None) -> str:
         return format
     if output == STDIO:
         return "png"
-    suffix = Path(output).suffix.lower()
-    if suffix not in _EXTENSIONS:
-        raise UsageError(
-            f"{output}: the ending {suffix or '(none)'} names no picture format: add --format png"
-        )
-    return _EXTENSIONS[suffix]
+    from bbmr_shared.output import format_of_name
+
+    row = format_of_name(output)
+    if row is None:
+        raise UsageError(f"{output}: its ending names no picture format: add --format png")
+    return row.name

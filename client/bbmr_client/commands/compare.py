@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bbmr_client.commands.common import as_json, picture_format, report, say, shown
+from bbmr_client.commands.common import as_json, check_target, picture_format, report, say, shown
 from bbmr_client.commands.reconstruct import Format
-from bbmr_client.files import STDIO, check_output, read_file, write_file
+from bbmr_client.files import STDIO, read_file, write_file
 from bbmr_client.text import printable
 from bbmr_shared.errors import BbmrError, PictureError, UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS
@@ -71,7 +71,7 @@ def compare(
     written_as = None
     if output is not None:
         written_as = picture_format(output, format)
-        check_output(output)
+        check_target(output, reference, test)
 
     from bbmr_shared.metrics import compare as measure
 

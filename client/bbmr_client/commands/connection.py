@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -22,7 +22,7 @@ from bbmr_client.tls import Tls
 from bbmr_shared.errors import UsageError
 
 if TYPE_CHECKING:
-    from bbmr_client.http import AsyncClient, Client
+    from bbmr_client.http import Client
 
 T = TypeVar("T")
 
@@ -94,20 +94,13 @@ class Connection:
         """A client of these servers, to be closed by the caller. Loads httpx."""
         from bbmr_client.http import Client
 
-        return self._made(Client)
-
-    def async_client(self) -> AsyncClient:
-        """The same for asyncio."""
-        from bbmr_client.http import AsyncClient
-
-        return self._made(AsyncClient)
-
-    def _made(self, kind: Callable[..., T]) -> T:
-        """What a client in Python warns of is said here as commands say things."""
+        # What a client in Python warns of is said here as commands say things.
         with warnings.catch_warnings(record=True) as careless:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", UserWarning)
-            made = kind(self.servers, self.timeouts, api_key=self.api_key, retries=self.retries, tls=self.tls)
+            made = Client(
+                self.servers, self.timeouts, api_key=self.api_key, retries=self.retries, tls=self.tls
+            )
         for one in careless:
             say(f"warning: {one.message}")
         return made

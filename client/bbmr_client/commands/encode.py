@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bbmr_client.batch.inputs import PICTURES, expand, is_batch
-from bbmr_client.commands.common import no_report, report, say
+from bbmr_client.commands.common import check_target, no_report, report, say
 from bbmr_client.commands.many import Jobs, Overwrite, Quiet, ReportFile
-from bbmr_client.files import STDIO, check_output, write_file
+from bbmr_client.files import STDIO, write_file
 from bbmr_shared.errors import UsageError
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def encode(
         return
     no_report(report_file)
     target = output if output is not None else _beside(names[0])
-    _check_target(names[0], target)
+    check_target(target, names[0])
     _one(names[0], target, options, quiet, json)
 
 
@@ -231,10 +231,3 @@ def _beside(name: str) -> str:
     if name == STDIO:
         return STDIO
     return os.path.splitext(name)[0] + ".bbmr"
-
-
-def _check_target(name: str, target: str) -> None:
-    check_output(target)
-    there = STDIO not in (name, target) and os.path.exists(name) and os.path.exists(target)
-    if there and os.path.samefile(name, target):
-        raise UsageError(f"the output would replace the photo {name}: name another with -o")

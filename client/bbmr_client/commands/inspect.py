@@ -10,6 +10,7 @@ import typer
 
 from bbmr_client.commands.common import (
     as_json,
+    check_target,
     named,
     picture_format,
     read_container,
@@ -18,7 +19,7 @@ from bbmr_client.commands.common import (
     shown,
 )
 from bbmr_client.commands.reconstruct import Format
-from bbmr_client.files import FileAccessError, check_output, write_file
+from bbmr_client.files import FileAccessError, write_file
 from bbmr_client.text import printable
 from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS
@@ -55,7 +56,7 @@ def preview(
 ) -> None:
     """Write the composite: the picture as it is without the network."""
     written_as = picture_format(output, format)
-    check_output(output)
+    check_target(output, container)
     source, _ = read_container(container)
 
     from bbmr_shared.output import encode_picture
@@ -126,7 +127,7 @@ def verify(
 def ratemap(container: Input, output: Output, format: PictureFormat = None, json: Json = False) -> None:
     """Draw the rate map over the preview, with a legend."""
     written_as = picture_format(output, format)
-    check_output(output)
+    check_target(output, container)
     source, _ = read_container(container)
 
     from bbmr_client.report import rate_counts

@@ -12,6 +12,7 @@ import typer
 from bbmr_client.batch.inputs import CONTAINERS, expand, is_batch
 from bbmr_client.commands.common import (
     as_json,
+    check_target,
     no_report,
     picture_format,
     read_container,
@@ -34,7 +35,7 @@ from bbmr_client.commands.connection import (
 )
 from bbmr_client.commands.many import Jobs, Overwrite, Quiet, ReportFile
 from bbmr_client.commands.transfer import transfer_shown
-from bbmr_client.files import STDIO, check_output, write_file
+from bbmr_client.files import STDIO, write_file
 from bbmr_shared.errors import UsageError
 from bbmr_shared.region import Region, parse_region
 
@@ -117,7 +118,7 @@ def reconstruct(
         return
     no_report(report_file)
     wish = Wish(picture_format(output, format), wanted, model)
-    check_output(output)
+    check_target(output, names[0])
     _one(names[0], output, wish, ask_for_connection, quiet, json)
 
 
@@ -183,15 +184,14 @@ def _many(
     report_file: str | None,
     json: bool,
 ) -> None:
-    from bbmr_client.batch.reconstructing import ENDINGS
     from bbmr_client.batch.run import Batch, run
     from bbmr_client.commands.many import hire_network, hire_requests
+    from bbmr_shared.output import get_format
 
     if connection is None and jobs not in (None, 1):
         raise UsageError("--local works on one container at a time, with every core: leave out --jobs")
-    batch = Batch(
-        names, output, CONTAINERS, ENDINGS[wish.format], "container", overwrite, quiet, report_file, json
-    )
+    ending = get_format(wish.format).extension
+    batch = Batch(names, output, CONTAINERS, ending, "container", overwrite, quiet, report_file, json)
     if connection is None:
         run(batch, hire_network(lambda source, file: file.write(_on_this_machine(source, wish)), wish))
     else:
