@@ -92,13 +92,14 @@ def test_requests_are_kept_in_flight(
     for index in range(8):
         (folder / f"{index}.bbmr").write_bytes(encode(rgb(16, 16, seed=index)).to_bytes())
     lock, now, most = threading.Lock(), 0, 0
+    all_there = threading.Barrier(jobs)  # answered only once so many are on their way
 
     def handler(request: BaseHTTPRequestHandler, body: bytes) -> None:
         nonlocal now, most
         with lock:
             now += 1
             most = max(most, now)
-        time.sleep(0.1)
+        all_there.wait(30)
         data = tmp_path / f"{threading.get_ident()}.tmp"
         preview(Container.from_bytes(body)).save(data, "PNG")
         with lock:

@@ -212,7 +212,7 @@ def test_a_signal_ends_the_command_at_once(
         took = time.monotonic() - started
         gone.set()
     assert (process.returncode, error) == (status, b"")
-    assert took < 2
+    assert took < 10, "the server would have kept it for 20 s"
     assert list(folder.iterdir()) == []
 
 

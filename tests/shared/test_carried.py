@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import time
 import tracemalloc
 from dataclasses import replace
 from typing import Any
@@ -123,9 +122,7 @@ class TestGrey:
         rates = np.ones(BlockGrid(side, side).shape, np.uint8)
         file = Container(side, side, rates, (Plane(1, "png", data),), channels=1, strength=0).to_bytes()
         tracemalloc.start()
-        began = time.perf_counter()
         assert Container.from_bytes(file).channels == 1
-        assert time.perf_counter() - began < 0.5
         assert tracemalloc.get_traced_memory()[1] < 4 * len(file) + (1 << 20)
         tracemalloc.stop()
 
