@@ -15,8 +15,9 @@ from PIL import Image
 
 from bbmr_shared.codecs import CODECS, encode_plane
 from bbmr_shared.container import FULL_STRENGTH, AlphaPlane, Container, Plane
-from bbmr_shared.errors import UsageError
+from bbmr_shared.errors import MalformedContainerError, UsageError
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
+from bbmr_shared.header import check_name
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 from bbmr_shared.planes import keep_blocks, pad
 
@@ -80,6 +81,11 @@ def encode(
     if alpha_quality is not None and not 0 <= alpha_quality <= 100:
         raise UsageError(f"the quality of the alpha channel is 0 to 100, not {alpha_quality}")
     check_metadata(metadata)
+    if model is not None:
+        try:
+            check_name(model)
+        except MalformedContainerError as error:
+            raise UsageError(f"the model: {error}") from None
     source = image if isinstance(image, Photo) else load_photo(image, limits)
     photo = source.keeping(metadata)
     grid = _grid(photo, block)

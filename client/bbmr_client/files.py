@@ -62,7 +62,7 @@ def check_output(name: str) -> None:
 
     Raises:
         UsageError: binary data would go to a terminal.
-        FileAccessError: the folder does not exist, or `name` is a folder.
+        FileAccessError: the folder does not exist, `name` is a folder, or is too long.
     """
     _check_name(name)
     if name == STDIO:
@@ -72,6 +72,12 @@ def check_output(name: str) -> None:
             raise UsageError("binary data is not written to a terminal: redirect it, or name a file with -o")
         return
     path = Path(name)
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as problem:  # ValueError: a name with a zero byte
+        raise FileAccessError(f"{name} cannot be written: {reason(problem)}") from problem
     if path.is_dir():
         raise FileAccessError(f"{name} is a folder: name a file in it")
     if not path.absolute().parent.is_dir():

@@ -90,6 +90,10 @@ def load_photo(source: Source, limits: Limits = DEFAULT_LIMITS, name: str | None
         return _from_image(source, limits, name or "the picture", None)
     if isinstance(source, bytes | bytearray | memoryview):
         data, name = bytes(source), name or "the picture"
+    elif not isinstance(source, str | Path):
+        raise PictureError(
+            f"a photo is a file's name or bytes, an image or an array, not {type(source).__name__}"
+        )
     else:
         name = name or ("standard input" if source == STDIO else str(source))
         data = read_file(source, limit=limits.max_photo_bytes, error=PictureError)
@@ -167,7 +171,7 @@ def _from_array(array: NDArray[np.generic], limits: Limits) -> Photo:
     notes: tuple[str, ...] = ()
     if array.dtype == np.bool_:
         samples = array.astype(np.uint8) * np.uint8(255)
-    elif array.dtype == np.uint16:
+    elif array.dtype.newbyteorder("=") == np.uint16:
         samples, notes = rounded(array.astype(np.uint16)), ("16 bits a sample are reduced to 8",)
     elif array.dtype == np.uint8:
         samples = array.astype(np.uint8)

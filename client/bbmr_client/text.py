@@ -1,6 +1,13 @@
-"""Text from elsewhere (a file, a server, a name) made fit to be shown: it must not steer the terminal."""
+"""Text for people: numbers with their nouns, and text from elsewhere (a file, a server, a name) fit to be shown: it must
+not steer the terminal.
+"""
 
 from __future__ import annotations
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def printable(text: str, most: int = 500) -> str:

@@ -204,12 +204,12 @@ class TestVerifyMany:
         ]
         damaged, summary = outcome.err.splitlines()
         assert damaged.startswith(f"{folder / 'b.bbmr'}: the file is truncated")
-        assert summary == "3 files, 1 of them damaged"
+        assert summary == "3 files, 1 damaged"
 
     def test_all_whole(self, run: Run, folder: Path) -> None:
         outcome = run("verify", folder / "a.bbmr", folder / "sub")
         assert (outcome.code, outcome.out.count(": ok, ")) == (0, 2)
-        assert outcome.err.strip() == "2 files, all whole"
+        assert outcome.err.strip() == "2 files, whole"
 
     def test_as_json(self, run: Run, folder: Path) -> None:
         outcome = run("verify", folder, folder / "none.bbmr", "--json")
@@ -289,3 +289,35 @@ def test_ratemap_of_odd_sizes(run: Run, tmp_path: Path, size: tuple[int, int]) -
     (tmp_path / "m.bbmr").write_bytes(encode(np.zeros((size[1], size[0], 3), np.uint8)).to_bytes())
     assert run("ratemap", tmp_path / "m.bbmr", "-o", tmp_path / "m.png").code == 0
     assert Image.open(tmp_path / "m.png").size >= size
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("preview", "x", "-o", "x"), ("ratemap", "x", "-o", "x"), ("compare", "x", "x", "-o", "x")],
+    ids=lambda command: command[0],
+)
+@pytest.mark.parametrize("by_link", [False, True])
+def test_no_result_replaces_its_own_input(
+    fails: Fails, packed: Path, tmp_path: Path, command: tuple[str, ...], by_link: bool
+) -> None:
+    before, target = packed.read_bytes(), packed
+    if by_link:
+        target = tmp_path / "link.png"
+        target.symlink_to(packed)
+    names = {"x": packed, "-o": "-o"}
+    words = [names.get(word, word) for word in command[:-1]]
+    message = fails(*words, target, "--format", "png", code=2)
+    assert "the output would replace the input" in message
+    assert packed.read_bytes() == before
+
+
+def test_a_name_that_is_too_long(fails: Fails, packed: Path, tmp_path: Path) -> None:
+    message = fails("preview", packed, "-o", tmp_path / ("z" * 300 + ".png"), code=1)
+    assert "cannot be written: file name too long" in message
+
+
+def test_lost_transparency_is_said(run: Run, tmp_path: Path) -> None:
+    packed = tmp_path / "alpha.bbmr"
+    packed.write_bytes(encode(Image.new("RGBA", (20, 20), (9, 9, 9, 99))).to_bytes())
+    assert "jpeg has no transparency" in run("preview", packed, "-o", tmp_path / "x.jpg").err
+    assert "has no transparency" not in run("preview", packed, "-o", tmp_path / "x.png").err

@@ -11,6 +11,7 @@ from typing import Any
 from bbmr_client.batch.inputs import Passed
 from bbmr_client.batch.plan import Row
 from bbmr_client.batch.result import Facts
+from bbmr_client.text import counted
 
 SHOWN_FAILURES = 20
 """Failed files in the summary; all of them are in the report."""
@@ -98,7 +99,11 @@ class Summary:
             "failed": tally.failed,
             "left": tally.left,
         }
-        notes = {"done": tally.noun + "s", "unchanged": "(done before)", "left": f"({self.stopped})"}
+        notes = {
+            "done": tally.noun + ("" if tally.done == 1 else "s"),
+            "unchanged": "(done before)",
+            "left": f"({self.stopped})",
+        }
         width = len(str(max(counts.values())))
         told = [
             f"{name:<10} {number:>{width}} {notes.get(name, '')}".rstrip()
@@ -109,9 +114,13 @@ class Summary:
             told.append(f"{'bytes':<10} {tally.sizes()}, ratio {tally.bytes_in / tally.bytes_out:.2f}")
         told.append(f"{'seconds':<10} {self.seconds:.1f}")
         if self.passed.files:
-            told.append(f"{'passed by':<10} {self.passed.files} files whose endings are no {tally.noun}'s")
+            told.append(
+                f"{'passed by':<10} {counted(self.passed.files, 'file')} by the ending no {tally.noun}"
+            )
         if self.passed.links:
-            told.append(f"{'passed by':<10} {self.passed.links} links to folders: name such a folder itself")
+            told.append(
+                f"{'passed by':<10} {counted(self.passed.links, 'link')} to folders: name such a folder itself"
+            )
         if self.failures:
             told.append("failed:")
             told += [f"  {named(row.source, row.reason)}" for row in self.failures]

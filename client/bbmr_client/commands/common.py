@@ -65,6 +65,14 @@ def check_target(target: str, *inputs: str) -> None:
             raise UsageError(f"the output would replace the input {name}: name another with -o")
 
 
+def warn_of_alpha(container: Container, format: str) -> None:
+    """Say so where a format cannot hold the alpha channel of a picture."""
+    from bbmr_shared.output import get_format
+
+    if container.alpha is not None and not get_format(format).alpha:
+        say(f"warning: {format} has no transparency: the picture is laid on white")
+
+
 @contextmanager
 def named(name: str) -> Iterator[None]:
     """Let what goes wrong with the container of that name say so."""

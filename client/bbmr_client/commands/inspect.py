@@ -17,10 +17,11 @@ from bbmr_client.commands.common import (
     report,
     say,
     shown,
+    warn_of_alpha,
 )
 from bbmr_client.commands.reconstruct import Format
 from bbmr_client.files import FileAccessError, write_file
-from bbmr_client.text import printable
+from bbmr_client.text import counted, printable
 from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS
 
@@ -64,6 +65,7 @@ def preview(
 
     with named(container):
         picture = thumbnail(source, MAX_SIDE if max_side is None else max_side)
+    warn_of_alpha(source, written_as)
     data = encode_picture(picture, written_as)
     write_file(output, data)
     facts = {"width": picture.width, "height": picture.height, "bytes": len(data), "format": written_as}
@@ -116,9 +118,9 @@ def verify(
         report(as_json({"ok": not failed, "files": len(results), "failed": failed, "results": results}))
     else:
         say(
-            f"{len(results)} files, {failed} of them damaged"
+            f"{counted(len(results), 'file')}, {failed} damaged"
             if failed
-            else f"{len(results)} files, all whole"
+            else f"{counted(len(results), 'file')}, whole"
         )
     if failed:
         raise typer.Exit(1)
@@ -187,7 +189,7 @@ def _verified(name: str) -> tuple[int, int]:
 
 
 def _fine(name: str, planes: int, size: int) -> str:
-    return f"{printable(shown(name, 'input'), 4000)}: ok, {planes} planes, {size} bytes"
+    return f"{printable(shown(name, 'input'), 4000)}: ok, {counted(planes, 'plane')}, {size} bytes"
 
 
 def _strengths(facts: InfoReport) -> str:

@@ -19,6 +19,7 @@ from bbmr_client.commands.common import (
     report,
     say,
     shown,
+    warn_of_alpha,
 )
 from bbmr_client.commands.connection import (
     ApiKey,
@@ -143,6 +144,8 @@ def _one(
     else:
         size, server = _by_server(source, output, wish, connection, quiet)
     seconds = time.perf_counter() - started
+    if not quiet:
+        warn_of_alpha(source, wish.format)
     if json:
         facts = {"width": width, "height": height, "bytes": size, "format": wish.format}
         facts |= {"original": original is not None, "server": server, "seconds": round(seconds, 3)}
