@@ -1,5 +1,5 @@
-"""Text for people: numbers with their nouns, and text from elsewhere (a file, a server, a name) fit to be shown: it must
-not steer the terminal.
+"""Text for people: numbers with their nouns, and what comes from elsewhere (a file, a server, a name) made fit to be
+shown: it must not steer the terminal.
 """
 
 from __future__ import annotations
