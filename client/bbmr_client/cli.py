@@ -79,7 +79,9 @@ def _run(arguments: Sequence[str] | None) -> int:
             stream.reconfigure(errors="replace")  # a terminal without × is no reason to fail
     _quiet_pillow()
     with contextlib.suppress(ValueError):  # not the main thread: nobody sends it signals
-        signal.signal(signal.SIGTERM, _terminated)
+        signal.signal(signal.SIGTERM, _ended)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell starts what runs behind it
+            signal.signal(signal.SIGINT, _ended)
     try:
         result = app(given, prog_name="bbmr-client", standalone_mode=False)
         if sys.stdout is not None:
@@ -162,10 +164,12 @@ def _quiet_pillow() -> None:
         warnings.simplefilter("ignore")
 
 
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    signal.signal(
-        number, signal.SIG_IGN
-    )  # timeout(1) sends it twice, and the second would break the clearing up
+def _ended(number: int, frame: FrameType | None) -> NoReturn:
+    # timeout(1) sends it twice, and the second would break the clearing up. Not SIG_IGN: Python complains of a signal
+    # that was on its way by then.
+    signal.signal(number, lambda *_: None)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     raise SystemExit(TERMINATED)  # so that temporary files and servers go, too
 
 

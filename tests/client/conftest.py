@@ -74,7 +74,7 @@ def run(
     for name in ("BBMR_SERVER", "BBMR_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("BBMR_CONFIG", "")  # nor does a settings file
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def call(*arguments: object) -> Outcome:
         capfd.readouterr()
@@ -83,7 +83,8 @@ def run(
         return Outcome(code, out, err.rstrip("\n"))
 
     yield call
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -278,7 +278,7 @@ class TestSignals:
         os.killpg(process.pid, number)
         os.killpg(process.pid, number)
         _, told = process.communicate(timeout=20)
-        assert process.returncode == status, told
+        assert process.returncode in (status, -number), told  # the second may come when all is over
         assert "Traceback" not in told
         assert not list((tmp_path / "out").glob("*.part"))
 

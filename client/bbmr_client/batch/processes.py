@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from types import FrameType
 from typing import Any, BinaryIO
 
 from bbmr_client.batch.result import Failed, Job, Result
@@ -159,7 +160,27 @@ def _answer(line: Connection[Any, Any], options: Mapping[str, Any], key: bytes, 
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """A process that is started inside has these signals blocked until it is ready to ignore them."""
+    """A process that is started inside has these signals blocked until it is ready to ignore them, and what is sent to
+    this one meanwhile is answered afterwards: a start that is broken off would leave a child that complains."""
+    sent: list[tuple[int, FrameType | None]] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():  # the only one that handlers are called in
+        for number in _SIGNALS:
+            if callable(handler := signal.getsignal(number)):
+                handlers[int(number)] = handler
+                signal.signal(number, lambda *facts: sent.append(facts))
+    try:
+        with _blocked():
+            yield
+    finally:
+        for held, handler in handlers.items():
+            signal.signal(held, handler)
+        for held, frame in sent[:1]:
+            handlers[held](held, frame)
+
+
+@contextlib.contextmanager
+def _blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

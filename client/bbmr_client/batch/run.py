@@ -9,13 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn
 
 from bbmr_client.batch.crew import Workers
 from bbmr_client.batch.display import Display, make_display
@@ -74,11 +71,6 @@ def run(batch: Batch, hire: Callable[[int], Workers]) -> Summary:
     if batch.report is not None:
         check_report(batch.report)
     folder = check_folder(batch.output, batch.ending)
-    with _one_interrupt():
-        return _planned(batch, folder, hire)
-
-
-def _planned(batch: Batch, folder: str, hire: Callable[[int], Workers]) -> Summary:
     display, passed, plan = make_display(batch.quiet), Passed(), Plan(batch.ending)
     try:
         for found in find(batch.names, batch.endings, folder, passed):
@@ -129,26 +121,6 @@ def _with_workers(
     if tally.failed or tally.left:
         raise BatchFailedError(_last_words(summary))
     return summary
-
-
-@contextlib.contextmanager
-def _one_interrupt() -> Iterator[None]:
-    """Ctrl-C once ends the run; again, and sent by a `timeout` that sends it twice, it would break the clearing up."""
-
-    def interrupted(number: int, frame: object) -> NoReturn:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT)
-    if not main or before in (signal.SIG_IGN, None):  # as a shell starts what runs behind it
-        yield
-        return
-    signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _make(folder: str) -> None:
