@@ -88,7 +88,9 @@ class TestCertificates:
         with scripted(picture(), tls=server_tls) as (url, seen):
             with Client(url, 20, tls=tls) as client:
                 assert client.reconstruct(container).size == (300, 200)
-            with pytest.raises(ServerUnreachableError, match="--client-cert"):
+            # TLS 1.3 refuses only after the handshake, and a client that is sending by then may see no more than a
+            # connection that broke.
+            with pytest.raises(ServerUnreachableError, match=r"--client-cert|the connection to \S+ broke"):
                 Client(url, 20, tls=Tls(ca_file)).reconstruct(container)
         assert seen.count == 1
 
