@@ -48,7 +48,7 @@ train: $(STAMP) ## MODEL=light PHOTOS=folder [MINUTES=60] [RUN=runs/light]: trai
 # Hundreds of tests have real processes, sockets and signals: on a busy machine one of them may lose a race. It is then
 # run once more, and listed.
 test: lint ## set up, check style, types, imports and Dockerfiles, then run every test with coverage
-	$(PY) -m pytest --cov --cov-report=term --reruns 1 -r R
+	$(PY) -m pytest --cov --cov-report=term --reruns 1 -r fER
 
 lint: $(STAMP) ## ruff, mypy, import-linter, hadolint, compose schema
 	$(BIN)/ruff check .
