@@ -61,13 +61,6 @@ _ParserError: type[Exception] = typer.BadParameter.__bases__[0]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    try:
-        return _run(arguments)
-    except KeyboardInterrupt:  # a second one, while the first was seen to
-        return INTERRUPTED
-
-
-def _run(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given[: given.index("--") if "--" in given else None]
     if debug:

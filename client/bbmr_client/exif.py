@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 
+from bbmr_shared.exif import ORDERS
 from bbmr_shared.output import EXIF_MARKER
 
 ORIENTATION = 0x0112
@@ -35,7 +36,7 @@ def upright(block: bytes | None, turned: bool, size: tuple[int, int] | None = No
     if block is None:
         return None
     block = block.removeprefix(EXIF_MARKER)
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(block[:4])
+    order = ORDERS.get(block[:4])
     if order is None or len(block) < 8:
         return None
     data = bytearray(block)

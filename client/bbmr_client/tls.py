@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bbmr_client.files import reason
 from bbmr_shared.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,6 +78,4 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, ssl.SSLError):
         return (error.reason or "no certificate or key in PEM is in it").lower().replace("_", " ")
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return str(error)
+    return reason(error)

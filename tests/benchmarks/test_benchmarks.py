@@ -138,15 +138,10 @@ def test_the_seam_figure_sees_a_jump_and_nothing_else() -> None:
     assert border_gradients(jump.clip(0, 255).astype(np.uint8), rates, 128).ratio > 1.5
 
 
-def test_the_committed_results_hold_what_is_promised_of_the_client_and_the_format() -> None:
-    client, folder, fuzz, damage = (
-        json.loads((report.RESULTS / f"{name}.json").read_text())
-        for name in ("client", "folder", "fuzz", "damage")
+def test_the_committed_results_hold_what_is_promised_of_folders_and_the_format() -> None:
+    folder, fuzz, damage = (
+        json.loads((report.RESULTS / f"{name}.json").read_text()) for name in ("folder", "fuzz", "damage")
     )
-    start = {row["what"]: row["best"] for row in client["start"]}
-    assert start["import bbmr_client"] < 0.5
-    assert start["bbmr-client --help"] < 0.7
-    assert "torch" not in {package["name"] for package in client["installed"]["packages"]}
     assert folder["count"] >= 1000
     assert all(check["holds"] for check in folder["checks"])
     assert sum(target["executions"] for target in fuzz["targets"]) >= 2_000_000

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bbmr_client.batch.inputs import PICTURES, expand, is_batch
-from bbmr_client.commands.common import check_target, no_report, report, say
+from bbmr_client.commands.common import check_target, no_report, report, say, shown
 from bbmr_client.commands.many import Jobs, Overwrite, Quiet, ReportFile
 from bbmr_client.files import STDIO, write_file
 from bbmr_shared.errors import UsageError
@@ -160,17 +160,17 @@ def _one(name: str, target: str, options: dict[str, Any], quiet: bool, json: boo
         report(result.model_dump_json(indent=2), target)
     elif not quiet:
         for warning in warnings:
-            say(f"{'standard input' if name == STDIO else name}: warning: {warning}")
-        say(_line("standard output" if target == STDIO else target, result))
+            say(f"{shown(name, 'input')}: warning: {warning}")
+        say(_line(shown(target), result))
 
 
-def _line(shown: str, result: EncodeReport) -> str:
+def _line(name: str, result: EncodeReport) -> str:
     blocks = ", ".join(f"{count} at {rate}" for rate, count in result.rates.items() if count)
     what = f"overall rate {result.overall_rate:.3f} (blocks: {blocks})"
     if result.original:
         what = "the photo's file as it is"
     return (
-        f"{shown}: {result.width}×{result.height}, {result.bytes} bytes, {result.bpp:.3f} bpp, "
+        f"{name}: {result.width}×{result.height}, {result.bytes} bytes, {result.bpp:.3f} bpp, "
         f"{what}, {result.seconds:.2f} s"
     )
 
