@@ -14,10 +14,9 @@ from starlette.responses import Response
 
 from bbmr_shared.release import release
 
-from . import openapi, problems
+from . import openapi, problems, reconstruction, routes
 from .engine import Engine
 from .middleware import CLIENT_GONE, REQUEST_ID, Crowd, Linger, Net, Watch
-from .routes import router
 from .service import Service
 from .settings import Settings, load_settings
 
@@ -63,7 +62,8 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         lifespan=lifespan,
     )
     app.state.service = service
-    app.include_router(router)
+    for part in (reconstruction, routes):
+        app.include_router(part.router)
     problems.install(app)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     paths = frozenset(app.openapi()["paths"]) | {"/openapi.json"}

@@ -9,8 +9,8 @@ from bbmr_models.reconstruct import Reconstructor
 from bbmr_shared.errors import UnknownModelError, UsageError
 
 from .engine import Engine
+from .engine.work import ReconstructorFactory, Reconstructs
 from .settings import Settings
-from .work import ReconstructorFactory, Reconstructs
 
 
 def make_engine(settings: Settings) -> Engine:

@@ -12,8 +12,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from .engine import Engine
-from .work import STAGES, Answer
+from .engine import STAGES, Answer, Engine
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120)
 CONTENT_TYPE = CONTENT_TYPE_LATEST

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+from starlette.requests import Request
+
 from bbmr_shared.container import Container
 
 from .body import BodyMemory
@@ -37,3 +39,9 @@ class Service:
     def close(self) -> None:
         """End the threads; the engine has its own `stop`."""
         self._readers.shutdown(wait=False, cancel_futures=True)
+
+
+def service_of(request: Request) -> Service:
+    """The dependency by which routes get at what they share."""
+    service: Service = request.app.state.service
+    return service

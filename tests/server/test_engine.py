@@ -13,8 +13,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from bbmr_server.engine import Engine
+from bbmr_server.engine.work import Work
 from bbmr_server.errors import DeadlineError, InvalidRequestError, NotReadyError, QueueFullError
-from bbmr_server.work import Work
 from bbmr_shared.composite import preview
 from bbmr_shared.container import Container
 from bbmr_shared.errors import UnknownModelError, WeightsError

@@ -27,9 +27,9 @@ from bbmr_models import load
 from bbmr_models.reconstruct import Reconstructor
 from bbmr_server.app import create_app
 from bbmr_server.engine import Engine
+from bbmr_server.engine.work import Work
 from bbmr_server.loading import describe_models, find_devices, make_engine, make_factory
 from bbmr_server.settings import Settings
-from bbmr_server.work import Work
 from bbmr_shared.composite import preview
 from bbmr_shared.container import MEDIA_TYPE, Container
 from bbmr_shared.errors import UnknownModelError, UsageError

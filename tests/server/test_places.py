@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bbmr_server.places import Places
+from bbmr_server.engine.places import Places
 
 
 @dataclass(eq=False)

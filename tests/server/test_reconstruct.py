@@ -400,7 +400,7 @@ async def test_keys(make_bench: Callable[..., Any], connect: Any, body: bytes) -
 async def test_two_devices_give_the_same_picture(
     make_bench: Callable[..., Any], container: Container, wait_for: Callable[..., None]
 ) -> None:
-    from bbmr_server.work import Work
+    from bbmr_server.engine.work import Work
 
     network = make_bench(start=False).network
     used = []

@@ -13,7 +13,7 @@ from bbmr_shared.container import Container
 from bbmr_shared.region import Region
 from bbmr_shared.region import check_region as check_region_of
 
-from .errors import InvalidRequestError
+from ..errors import InvalidRequestError
 
 STAGES = ("decode", "queue", "network", "encode")
 """The parts of a request's time, in the order in which `Server-Timing` lists them."""

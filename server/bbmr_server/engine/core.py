@@ -26,7 +26,7 @@ from bbmr_shared.limits import DEFAULT_LIMITS
 from bbmr_shared.output import OUTPUT_FORMATS, encode_picture
 from bbmr_shared.thumbnail import thumbnail
 
-from .errors import NotReadyError, QueueFullError
+from ..errors import NotReadyError, QueueFullError
 from .job import Job, too_late
 from .places import Places
 from .warmup import tiny_container

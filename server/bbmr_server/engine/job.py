@@ -9,7 +9,7 @@ from concurrent.futures import Future, InvalidStateError
 
 from bbmr_shared.composite import Planes
 
-from .errors import DeadlineError
+from ..errors import DeadlineError
 from .work import Answer, Work
 
 

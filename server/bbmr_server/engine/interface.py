@@ -1,0 +1,91 @@
+"""What the rest of the server may ask of an engine, wherever it runs; and what an engine tells who watches it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol
+
+from .work import Answer, Work
+
+WorkerState = Literal["loading", "ready", "dead", "stopped"]
+
+
+class Observer:
+    """Told what happens inside an engine; does nothing itself. Every method may be called from any thread."""
+
+    def worker(self, device: str, state: WorkerState) -> None:
+        """The worker of `device` has come into `state`; "dead" is followed by "loading" where it is restarted."""
+
+    def batch(self, device: str, model: str, tiles: int, pixels: int, seconds: float) -> None:
+        """A batch of `tiles` with `pixels` in all went through the network, which took the device `seconds`."""
+
+    def memory(self, device: str, used: int) -> None:
+        """`used` bytes: of the GPU by its worker, or resident of the worker's process on the CPU."""
+
+    def halved(self, device: str, tiles: int) -> None:
+        """A batch did not fit the memory of `device`; from now on at most `tiles` go together."""
+
+
+class EngineLike(Protocol):
+    """An engine: `bbmr_server.engine.Engine` in this process, or a stand-in for one that runs elsewhere."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the weights that are served; the first is the default."""
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """One name a worker, such as "cpu" or "cuda:1"."""
+
+    @property
+    def catalogue(self) -> Mapping[str, Mapping[str, object]]:
+        """Name → what is known of each model in `models`, as plain JSON data; "sha256" is always there."""
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the engine has ended for good, or None."""
+
+    @property
+    def started(self) -> bool:
+        """Whether `start` was called."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker is alive and warm, and work is taken."""
+
+    @property
+    def length(self) -> int:
+        """Requests that may be inside at once."""
+
+    @property
+    def inside(self) -> int:
+        """Requests accepted and not finished."""
+
+    @property
+    def waiting(self) -> int:
+        """Requests accepted and not started."""
+
+    def start(self, on_failure: Callable[[], None] | None = None) -> None:
+        """Begin to load; returns at once. `on_failure` is called when `failure` has been set."""
+
+    def stop(self, timeout: float = 20.0) -> None:
+        """Take nothing more, finish what was accepted within `timeout` seconds, refuse the rest, end. Blocks."""
+
+    def refuse_all(self) -> None:
+        """Take nothing more and refuse what is inside."""
+
+    def check_ready(self, room: bool = True) -> None:
+        """Raise `NotReadyError` or (with `room`) `QueueFullError` where any work would be refused now."""
+
+    def check_model(self, name: str, who: str = "the request asks") -> None:
+        """Raise `UnknownModelError` where the weights `name` are not loaded."""
+
+    def model_for(self, work: Work) -> str:
+        """The weights that `work` will be done with. Raises `UnknownModelError` where they are not loaded."""
+
+    async def reconstruct(self, work: Work, deadline_s: float = math.inf) -> Answer:
+        """Make one picture. Cancelling the call gives the work up. Raises as `Engine.reconstruct`."""
+
+    async def swap(self, name: str, source: str | None = None) -> Mapping[str, object]:
+        """Load weights anew and serve them from then on; gives back their card. Raises as `Engine.swap`."""

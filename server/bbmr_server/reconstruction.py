@@ -1,0 +1,195 @@
+"""`POST /reconstruct`, and what every route that answers with a picture shares: a container in, a coded picture out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import AfterValidator
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from bbmr_shared.container import Container
+from bbmr_shared.output import OUTPUT_FORMATS
+from bbmr_shared.region import Region, parse_region
+
+from . import openapi
+from .body import CountedResponse, read_body
+from .engine import STAGES, Answer, Work
+from .errors import UnsupportedMediaTypeError
+from .negotiate import choose_format
+from .service import Service, service_of
+
+router = APIRouter()
+T = TypeVar("T")
+
+MIMES = {name: form.mime for name, form in OUTPUT_FORMATS.items()}
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def _region_text(text: str | None) -> str | None:
+    if text is not None:
+        parse_region(text)
+    return text
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which picture of a container is asked for, as far as the query says."""
+
+    region: Region | None = None
+    max_side: int | None = None
+    model: str | None = None
+
+
+def wanted(
+    region: Annotated[
+        str | None,
+        AfterValidator(_region_text),
+        Query(description="x,y,w,h in pixels: only this part.", pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){3}$"),
+    ] = None,
+    max_side: Annotated[
+        int | None,
+        Query(ge=1, le=65_535, description="A thumbnail of the composite, at most so many pixels a side."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        Query(min_length=1, max_length=64, description="Weights; without it those the container names."),
+    ] = None,
+) -> Wanted:
+    """The dependency that reads the query of every route that answers with a picture."""
+    return Wanted(parse_region(region) if region else None, max_side, model)
+
+
+def _admit(request: Request, service: Annotated[Service, Depends(service_of)]) -> str:
+    """Refuse what can be refused by the headers alone; gives back the whole Accept."""
+    service.keys.check(request.headers)
+    check_body_type(request)
+    accept = accept_of(request)
+    choose_format(accept, MIMES)
+    return accept
+
+
+@router.post(
+    "/reconstruct",
+    response_class=Response,
+    responses=openapi.RECONSTRUCT_ANSWER,
+    openapi_extra=openapi.RECONSTRUCT_BODY,
+)
+async def reconstruct(
+    request: Request,
+    service: Annotated[Service, Depends(service_of)],
+    accept: Annotated[str, Depends(_admit)],
+    what: Annotated[Wanted, Depends(wanted)],
+) -> Response:
+    """Turn a container into a picture of the type that Accept asks for (PNG by default)."""
+    settings, engine = service.settings, service.engine
+    engine.check_ready()
+    if what.model is not None:
+        engine.check_model(what.model)
+    with service.bodies.share() as share:
+        body = await read_body(
+            request.stream(),
+            request.headers.get("content-length"),
+            limit=settings.max_body_bytes,
+            timeout=settings.upload_timeout_s,
+            share=share,
+        )
+        container = await service.read_container(body)
+        del body
+        form = format_for(accept, container, what)
+        answer = await make_picture(request, service, container, form, what)
+    return picture_response(service, answer, form, NO_STORE)
+
+
+def accept_of(request: Request) -> str:
+    """Every Accept header of the request as one; empty where there is none."""
+    return ",".join(request.headers.getlist("accept"))
+
+
+def check_body_type(request: Request) -> None:
+    """Raise `UnsupportedMediaTypeError` where the body is declared as no container, or as compressed."""
+    declared = request.headers.get("content-type", "")
+    kind = declared.partition(";")[0].strip().lower()
+    if kind not in openapi.CONTAINER_TYPES:
+        raise UnsupportedMediaTypeError(
+            f"the body is declared as {kind[:80] or 'nothing'}; send a container as {openapi.CONTAINER_TYPES[0]}",
+            headers={"Accept-Post": ", ".join(openapi.CONTAINER_TYPES)},
+        )
+    check_not_compressed(request)
+
+
+def check_not_compressed(request: Request) -> None:
+    """Raise `UnsupportedMediaTypeError` where the body has a content coding."""
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaTypeError(
+            "a compressed body is not read; send the file as it is, it hardly shrinks",
+            headers={"Accept-Encoding": "identity"},
+        )
+
+
+def format_for(accept: str, container: Container, what: Wanted) -> str:
+    """The format of the answer, among those that can hold a picture of its size.
+
+    Raises:
+        NotAcceptableError: Accept allows none of those.
+    """
+    width, height = what.region[2:] if what.region else (container.width, container.height)
+    longest = min(max(width, height), what.max_side or max(width, height))
+    holding = {name: MIMES[name] for name, row in OUTPUT_FORMATS.items() if longest <= row.max_side}
+    return choose_format(accept, holding, f"hold {width}×{height} pixels")
+
+
+async def make_picture(
+    request: Request, service: Service, container: Container, form: str, what: Wanted
+) -> Answer:
+    """Have the engine make the picture, and give it up as soon as the client has left. Counted in the metrics.
+
+    Raises:
+        ClientDisconnect: nobody waits for it any more. Others as `Engine.reconstruct`.
+    """
+    work = Work(container, form, what.region, what.max_side, what.model)
+    answer = await unless_gone(request, service.engine.reconstruct(work, service.settings.deadline_s))
+    service.metrics.count_picture(answer)
+    return answer
+
+
+def picture_response(service: Service, answer: Answer, form: str, caching: Mapping[str, str]) -> Response:
+    """A picture as an answer; `caching` are the headers that say who may keep it."""
+    timing = ", ".join(
+        f"{stage};dur={answer.seconds[stage] * 1000:.1f}" for stage in STAGES if stage in answer.seconds
+    )
+    headers = {
+        "BBMR-Model": answer.model,
+        "BBMR-Width": str(answer.width),
+        "BBMR-Height": str(answer.height),
+        "Server-Timing": timing,
+        "Content-Disposition": f'inline; filename="reconstruction{OUTPUT_FORMATS[form].extension}"',
+        "X-Content-Type-Options": "nosniff",
+        "Vary": "Accept",
+        **caching,
+    }
+    return CountedResponse(answer.data, service.bodies, media_type=answer.mime, headers=headers)
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled as soon as the client has left. Raises `ClientDisconnect` then."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnect(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        for future in (task, gone):
+            future.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
