@@ -7,69 +7,22 @@ picture. Stem, backbone and head work on the HR/4 grid; the deblock branch looks
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bbmr_shared.grid import ALIGN, BLOCK, RATES, BlockGrid
+from bbmr_shared.grid import RATES
 
 from .backbones import BACKBONES
+from .config import GRID, JointSRConfig
 
-GRID = 4
-"""The backbone works at 1/4 of the picture's resolution."""
+__all__ = ["FOLDED", "GRID", "Canvas", "JointSR", "JointSRConfig", "channels_last", "structure"]
+
 FOLDED = 3 * GRID * GRID
 """Channels of an RGB picture folded onto the HR/4 grid."""
 HALF_FOLDED = 3 * (GRID // 2) ** 2
-
-
-@dataclass(frozen=True)
-class JointSRConfig:
-    """What a checkpoint is; kept in the metadata of its weights. Every ablation is a configuration.
-
-    Attributes:
-        backbone: a name in `BACKBONES`.
-        channels, blocks: its width and depth.
-        deblock: channels of the deblock branch; 0 leaves the branch out.
-        tile: side in pixels of the fixed tiles of reconstruction, counted from the picture's origin.
-        halo: pixels of context around a tile; a multiple of 16.
-        lossy: whether it was trained on planes with coding errors too; if not, it reads lossless planes only.
-        rates: the palette it was trained for; it reads no others.
-        block: side in pixels of the blocks it was trained on; it reads blocks of any size.
-    """
-
-    backbone: str = "light"
-    channels: int = 32
-    blocks: int = 6
-    deblock: int = 16
-    tile: int = 1024
-    halo: int = 80
-    lossy: bool = False
-    rates: tuple[int, ...] = RATES
-    block: int = BLOCK
-
-    def __post_init__(self) -> None:
-        """Check the switches; raises `ValueError`."""
-        if self.backbone not in BACKBONES:
-            raise ValueError(f"the backbone is one of {', '.join(sorted(BACKBONES))}, not {self.backbone!r}")
-        if min(self.channels, self.blocks, self.deblock + 1) < 1:
-            raise ValueError("channels and blocks are at least 1, deblock at least 0")
-        if self.tile < ALIGN or self.tile % ALIGN or self.halo < 0 or self.halo % ALIGN:
-            raise ValueError(f"tile and halo are multiples of {ALIGN}, not {self.tile} and {self.halo}")
-        if not self.rates or not set(self.rates) <= set(RATES):
-            raise ValueError(f"the rates are some of {RATES}, not {self.rates}")
-        BlockGrid(ALIGN, ALIGN, self.block)
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"rates": list(self.rates)}
-
-    @staticmethod
-    def from_dict(held: Mapping[str, Any]) -> JointSRConfig:
-        """What `to_dict` gave; what is left out has its default. Raises `TypeError` or `ValueError`."""
-        rates = tuple(held.get("rates", RATES))
-        return JointSRConfig(**{**held, "rates": rates})
 
 
 class Canvas(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from .weights import DIGESTS, digests, read
+from .cards import DIGESTS, digests, read
 
 WEIGHTS = Path(str(DIGESTS)).parent
 MAX_BYTES = 4 * 2**20

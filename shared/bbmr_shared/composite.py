@@ -18,6 +18,7 @@ from PIL import Image
 
 from .grid import RATES, BlockGrid
 from .region import Region, check_region
+from .window import window_around
 
 if TYPE_CHECKING:
     from .container import Container
@@ -71,21 +72,33 @@ def coarse_levels(
 
 
 def base(
-    levels: Mapping[int, Level], planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid
+    levels: Mapping[int, Level],
+    planes: Planes,
+    rate_map: NDArray[np.uint8],
+    grid: BlockGrid,
+    block_rows: range | None = None,
 ) -> NDArray[np.uint8]:
-    """Level 1 in 8 bits, halves rounded up, from `coarse_levels`; one row of blocks at a time, to save memory."""
-    out = np.empty((grid.padded_height, grid.padded_width, 3), np.uint8)
-    for row, rows in enumerate(_block_rows(grid, 1)):
+    """Level 1 in 8 bits, halves rounded up, from `coarse_levels`; one row of blocks at a time, to save memory.
+
+    With `block_rows` (of step 1) only those rows of blocks, from the first pixel row of the first on.
+    """
+    slices = _block_rows(grid, 1)
+    wanted = range(grid.rows) if block_rows is None else block_rows
+    first = slices[wanted.start].start
+    out_of_all = np.empty((slices[wanted.stop - 1].stop - first, grid.padded_width, 3), np.uint8)
+    for row in wanted:
+        rows = slices[row]
+        out = out_of_all[rows.start - first : rows.stop - first]
         own = rate_map[row] == 1
         if not own.all():
             wide = _upsample_rows(levels[2], rows)
             wide += UNIT // 2
             wide >>= FRACTION_BITS
-            out[rows] = wide
+            out[:] = wide
         if own.any():
             mask = np.repeat(own, grid.widths)
-            np.copyto(out[rows], planes[1][rows], where=mask[None, :, None])
-    return out
+            np.copyto(out, planes[1][rows], where=mask[None, :, None])
+    return out_of_all
 
 
 def reduced(planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid, level: int) -> NDArray[np.uint8]:
@@ -110,9 +123,11 @@ def preview(container: Container, region: Region | None = None, planes: Planes |
     """
     area = region or (0, 0, container.width, container.height)
     check_region(area, container.width, container.height)
-    decoded = container.decode_planes() if planes is None else planes
-    canvas = composite(decoded, container.rate_map, container.grid)
-    return to_picture(canvas[area[1] :, area[0] :], container, area)
+    window = window_around(container.grid, area)
+    rate_map = window.of_blocks(container.rate_map)
+    decoded = container.decode_planes(frozenset(np.unique(rate_map).tolist())) if planes is None else planes
+    canvas = composite(window.of_planes(decoded), rate_map, window.grid)
+    return to_picture(canvas[area[1] - window.y :, area[0] - window.x :], container, area)
 
 
 def to_picture(canvas: NDArray[np.uint8], container: Container, region: Region | None = None) -> Image.Image:

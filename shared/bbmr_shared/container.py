@@ -12,7 +12,7 @@ header, the headers of the planes) and decodes nothing; `decode_planes` decodes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from . import codecs, ratemap
 from .errors import MalformedContainerError
-from .grid import BLOCK, BlockGrid
+from .grid import BLOCK, RATES, BlockGrid
 from .header import ALPHA_FIELDS, KNOWN_FIELDS, PLANE_FIELDS, Header, check_extra, check_name
 from .layout import Bytes, read_frame, write_frame
 from .limits import DEFAULT_LIMITS, Limits
@@ -161,8 +161,11 @@ class Container:
         only = self.planes[0]
         return only.data if self.original and only.codec == format else None
 
-    def decode_planes(self) -> dict[int, NDArray[np.uint8]]:
+    def decode_planes(self, rates: Collection[int] = RATES) -> dict[int, NDArray[np.uint8]]:
         """Decode every plane: rate → `uint8 [padded_height/rate, padded_width/rate, 3]`.
+
+        Args:
+            rates: planes of other rates are left out.
 
         Raises:
             PlaneError: a plane does not decode to what its entry declares.
@@ -174,6 +177,7 @@ class Container:
         return {
             plane.rate: codecs.decode(plane.data, plane.codec, grid.plane_size(plane.rate))
             for plane in self.planes
+            if plane.rate in rates
         }
 
     def decode_alpha(self) -> NDArray[np.uint8] | None:

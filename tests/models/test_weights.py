@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bbmr_models import available, load, weights
+from bbmr_models import available, cards, load
 from bbmr_models.weights import SHIPPED, save_weights
 from bbmr_shared.errors import UnknownModelError, UsageError, WeightsError
 
@@ -57,7 +57,7 @@ def test_other_files_and_architectures_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_changed_shipped_file_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "digests", lambda: {"light": "0" * 64})
+    monkeypatch.setattr(cards, "digests", lambda: {"light": "0" * 64})
     with pytest.raises(WeightsError, match="damaged"):
         load("light")
 

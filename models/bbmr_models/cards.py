@@ -1,0 +1,103 @@
+"""Cards: what is known of a set of weights, read from its file without torch; and where the shipped ones lie.
+
+In: a name or a path. Out: the file's bytes, checked, and its `Card`. A file is safetensors with the configuration and
+the story of the training in its metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from bbmr_shared.errors import UnknownModelError, WeightsError
+
+from .config import JointSRConfig
+
+FORMAT = "bbmr-jointsr-1"
+SHIPPED = files("bbmr_models") / "weights"
+DIGESTS = SHIPPED / "digests.json"
+"""name → SHA-256 of the shipped file."""
+MAX_BYTES = 64 << 20
+"""Largest file of weights that is read."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of one set of weights. `notes` is what training wrote down (steps, minutes, gains)."""
+
+    name: str
+    config: JointSRConfig
+    parameters: int
+    bytes: int
+    sha256: str
+    notes: dict[str, Any]
+
+
+def available() -> dict[str, Card]:
+    """Every shipped set of weights: name → card. Raises `WeightsError` where one is damaged."""
+    return {name: read(name)[1] for name in digests()}
+
+
+def digests() -> dict[str, str]:
+    """name → SHA-256 of every shipped file, as recorded."""
+    if not DIGESTS.is_file():
+        return {}
+    held: dict[str, str] = json.loads(DIGESTS.read_text())
+    return held
+
+
+def read(name: str, folder: Path | None = None) -> tuple[bytes, Card]:
+    """The bytes and the card of weights, checked.
+
+    Args:
+        name: of shipped weights, or the path of any file that ends in `.safetensors`.
+        folder: where `name.safetensors` is looked for before the shipped ones.
+
+    Raises:
+        UnknownModelError: no such name.
+        WeightsError: the file is missing, truncated, changed, or no bbmr weights.
+    """
+    expected = None
+    own = None if folder is None else folder / f"{name}.safetensors"
+    if own is not None and own.is_file():
+        source: Any = own
+    elif name.endswith(".safetensors"):
+        source = Path(name)
+    else:
+        known = digests()
+        if name not in known:
+            raise UnknownModelError(f"no model '{name}'; there is {', '.join(sorted(known)) or 'none'}")
+        source, expected = SHIPPED / f"{name}.safetensors", known[name]
+    try:
+        with source.open("rb") as file:
+            data: bytes = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise WeightsError(f"the weights '{name}' cannot be read: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        raise WeightsError(f"the weights '{name}' have more than {MAX_BYTES} bytes")
+    sha256 = hashlib.sha256(data).hexdigest()
+    if expected not in (None, sha256):
+        raise WeightsError(f"the weights '{name}' are damaged (digest differs); install bbmr again")
+    return data, card_of(name, data)
+
+
+def card_of(name: str, data: bytes) -> Card:
+    """The card of a weights file, from its safetensors header alone. Raises `WeightsError` where it is none."""
+    try:
+        (length,) = struct.unpack_from("<Q", data)
+        header = json.loads(data[8 : 8 + length])
+        metadata = header.pop("__metadata__")
+        if metadata["format"] != FORMAT:
+            raise ValueError(f"format {metadata['format']!r}")
+        config = JointSRConfig.from_dict(json.loads(metadata["config"]))
+        parameters = sum(math.prod(entry["shape"]) for entry in header.values())
+        notes = json.loads(metadata["notes"])
+    except (struct.error, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise WeightsError(f"'{name}' is not a bbmr weights file: {error}") from error
+    return Card(name, config, parameters, len(data), hashlib.sha256(data).hexdigest(), notes)

@@ -1,0 +1,82 @@
+"""What a checkpoint is: the configuration of a JointSR, and what it demands of a container. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bbmr_shared.container import Container
+from bbmr_shared.errors import IncompatibleModelError
+from bbmr_shared.grid import ALIGN, BLOCK, RATES, BlockGrid
+
+GRID = 4
+"""The backbone works at 1/4 of the picture's resolution."""
+BACKBONE_NAMES = ("craft", "light", "omnisr")
+"""The keys of `backbones.BACKBONES`."""
+DOWNSCALERS = frozenset({"bicubic"})
+"""Downscaling Modules whose planes the shipped weights were trained on."""
+
+
+@dataclass(frozen=True)
+class JointSRConfig:
+    """What a checkpoint is; kept in the metadata of its weights. Every ablation is a configuration.
+
+    Attributes:
+        backbone: one of `BACKBONE_NAMES`.
+        channels, blocks: its width and depth.
+        deblock: channels of the deblock branch; 0 leaves the branch out.
+        tile: side in pixels of the fixed tiles of reconstruction, counted from the picture's origin.
+        halo: pixels of context around a tile; a multiple of 16.
+        lossy: whether it was trained on planes with coding errors too; if not, it reads lossless planes only.
+        rates: the palette it was trained for; it reads no others.
+        block: side in pixels of the blocks it was trained on; it reads blocks of any size.
+    """
+
+    backbone: str = "light"
+    channels: int = 32
+    blocks: int = 6
+    deblock: int = 16
+    tile: int = 1024
+    halo: int = 80
+    lossy: bool = False
+    rates: tuple[int, ...] = RATES
+    block: int = BLOCK
+
+    def __post_init__(self) -> None:
+        """Check the switches; raises `ValueError`."""
+        if self.backbone not in BACKBONE_NAMES:
+            raise ValueError(f"the backbone is one of {', '.join(BACKBONE_NAMES)}, not {self.backbone!r}")
+        if min(self.channels, self.blocks, self.deblock + 1) < 1:
+            raise ValueError("channels and blocks are at least 1, deblock at least 0")
+        if self.tile < ALIGN or self.tile % ALIGN or self.halo < 0 or self.halo % ALIGN:
+            raise ValueError(f"tile and halo are multiples of {ALIGN}, not {self.tile} and {self.halo}")
+        if not self.rates or not set(self.rates) <= set(RATES):
+            raise ValueError(f"the rates are some of {RATES}, not {self.rates}")
+        BlockGrid(ALIGN, ALIGN, self.block)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"rates": list(self.rates)}
+
+    @staticmethod
+    def from_dict(held: Mapping[str, Any]) -> JointSRConfig:
+        """What `to_dict` gave; what is left out has its default. Raises `TypeError` or `ValueError`."""
+        rates = tuple(held.get("rates", RATES))
+        return JointSRConfig(**{**held, "rates": rates})
+
+
+def check_reads(config: JointSRConfig, container: Container) -> None:
+    """Raise `IncompatibleModelError` where the container's planes are of a kind that the model was not trained on."""
+    if not container.uses_network:
+        return  # whatever the planes are, they are not read by the network
+    if container.downscaler not in DOWNSCALERS:
+        raise IncompatibleModelError(
+            f"this model does not read planes of the downscaler '{container.downscaler}'"
+        )
+    others = sorted({plane.rate for plane in container.planes} - set(config.rates))
+    if others:
+        raise IncompatibleModelError(f"this model was not trained for blocks of rate {others[0]}")
+    if not config.lossy and any(plane.error for plane in container.planes):
+        raise IncompatibleModelError(
+            "this model was trained on lossless planes only; 'preview' shows this container without a network"
+        )
