@@ -14,13 +14,19 @@ from starlette.responses import Response
 
 from bbmr_shared.release import release
 
-from . import openapi, problems, reconstruction, routes
+from . import openapi, problems, reconstruction, routes, tracing
 from .engine import Engine
-from .middleware import CLIENT_GONE, REQUEST_ID, Crowd, Linger, Net, Watch
+from .middleware import CLIENT_GONE, REQUEST_ID, Crowd, Linger, Net, RouteNames, Watch
+from .ratelimit import RateLimit
 from .service import Service
 from .settings import Settings, load_settings
 
-EXPOSED = ["BBMR-Model", "BBMR-Width", "BBMR-Height", "Server-Timing", "Retry-After", REQUEST_ID]
+EXPOSED = [
+    *("BBMR-Model", "BBMR-Width", "BBMR-Height", "Server-Timing", REQUEST_ID),
+    *("Retry-After", "RateLimit", "RateLimit-Policy", "ETag", "Location", "Content-Range", "Accept-Ranges"),
+]
+PREFLIGHT_S = 7200
+"""Seconds a browser may keep what it was told about other origins; more is not kept by all of them."""
 
 
 def create_app(settings: Settings | None = None, engine: Engine | None = None) -> FastAPI:
@@ -40,6 +46,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
 
         engine = make_engine(settings)
     service = Service(settings, engine)
+    tracer = tracing.make_provider(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -51,6 +58,8 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
             # Under uvicorn every request is over by now.
             await asyncio.to_thread(engine.stop, settings.drain_s)
             service.close()
+            if tracer is not None:
+                await asyncio.to_thread(tracing.finish, tracer)
 
     app = _App(
         title="bbmr",
@@ -66,20 +75,32 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         app.include_router(part.router)
     problems.install(app)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
-    paths = frozenset(app.openapi()["paths"]) | {"/openapi.json"}
+    route_of = RouteNames([*app.openapi()["paths"], "/openapi.json"])
     # The one added last is the outermost.
     app.add_middleware(Net)
+    if settings.rate_limit:
+        app.add_middleware(RateLimit, rate=settings.rate_limit, metrics=service.metrics)
     app.add_middleware(Crowd)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "X-API-Key", "Content-Type", REQUEST_ID],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "X-API-Key",
+                "Content-Type",
+                "If-None-Match",
+                "Range",
+                REQUEST_ID,
+            ],
             expose_headers=EXPOSED,
+            max_age=PREFLIGHT_S,
         )
     app.add_middleware(Linger)
-    app.add_middleware(Watch, metrics=service.metrics, routes=paths)
+    if tracer is not None:
+        app.add_middleware(tracing.Trace, provider=tracer, route_of=route_of)
+    app.add_middleware(Watch, metrics=service.metrics, keys=service.keys, route_of=route_of)
     return app
 
 

@@ -9,6 +9,7 @@
         ├── UnsupportedMediaTypeError   415  the body is declared as something else
         ├── InvalidRequestError         422  a query parameter or header cannot be used
         ├── QueueFullError              429  all places are taken
+        ├── RateLimitedError            429  one key or address has sent too many requests
         ├── NotReadyError               503  no working engine
         └── DeadlineError               504  not finished in time
 
@@ -82,6 +83,13 @@ class QueueFullError(RequestError):
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
         super().__init__(message, headers={"Retry-After": str(retry_after)})
         self.retry_after = retry_after
+
+
+class RateLimitedError(RequestError):
+    """One key, or one address, has sent more requests than it may."""
+
+    slug = "rate-limited"
+    status = 429
 
 
 class NotReadyError(RequestError):

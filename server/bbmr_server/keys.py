@@ -1,43 +1,145 @@
-"""API keys: a request's headers in, nothing or a refusal out."""
+"""API keys: settings in, a ring of keys out; a request's headers in, the name of its key or a refusal out."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from pydantic import SecretStr
 
+from bbmr_shared.errors import UsageError
+
 from .errors import ForbiddenError, UnauthorizedError
+from .settings import KEY, KEY_WORDS, Settings
+
+MAX_FILE_BYTES = 1 << 20
+_PLACEHOLDER = re.compile(
+    r"change.?me|change.?it|change.?this|default|example|placeholder|password|passw0rd|secret|replace|qwerty"
+    r"|your.{0,4}key|letmein",
+    re.IGNORECASE,
+)
 
 
 class KeyRing:
-    """The keys a server accepts; with none, everybody may come in."""
+    """The keys a server accepts; with none, everybody may come in.
 
-    def __init__(self, keys: Sequence[SecretStr]) -> None:
-        self._digests = [_digest(key.get_secret_value()) for key in keys]
+    Args:
+        keys: each a secret of 16 or more printable ASCII characters, or a name, a space and a secret.
+
+    Raises:
+        UsageError: an entry is malformed, or a name or a secret is there twice. Nothing of a secret is repeated.
+    """
+
+    def __init__(self, keys: Sequence[SecretStr] = ()) -> None:
+        self._names: dict[bytes, str] = {}
+        for number, key in enumerate(keys, 1):
+            found = KEY.fullmatch(key.get_secret_value())
+            if found is None:
+                raise UsageError(f"API key {number}: {KEY_WORDS}")
+            digest = _digest(found["secret"])
+            name = found["name"] or f"key-{digest.hex()[:8]}"
+            if digest in self._names or name in self._names.values():
+                raise UsageError(f"API key {number}: the key or its name {name} is there twice")
+            self._names[digest] = name
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the keys are called in the log: the names given, otherwise `key-` and 8 digits of a digest."""
+        return tuple(self._names.values())
+
+    def name_of(self, headers: Mapping[str, str]) -> str | None:
+        """The name of the valid key that a request carries, or None.
+
+        Every key is compared, in constant time, so the duration tells nothing.
+        """
+        digest = _digest(_given(headers))
+        names = [name for known, name in self._names.items() if hmac.compare_digest(digest, known)]
+        return names[0] if names else None
 
     def check(self, headers: Mapping[str, str]) -> None:
         """Let the request pass if it carries a valid key (`Authorization: Bearer KEY` or `X-API-Key: KEY`).
 
-        Every key is compared, in constant time, so the duration tells nothing.
-
         Raises:
             UnauthorizedError: there is no key; ForbiddenError: it is not valid.
         """
-        if not self._digests:
+        if not self._names:
             return
-        scheme, _, value = headers.get("authorization", "").partition(" ")
-        given = value.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "").strip()
-        if not given:
+        if not _given(headers):
             raise UnauthorizedError(
                 "this server wants an API key: send Authorization: Bearer KEY",
                 headers={"WWW-Authenticate": 'Bearer realm="bbmr"'},
             )
-        digest = _digest(given)
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        if not any(matches):
+        if self.name_of(headers) is None:
             raise ForbiddenError("the API key is not valid here")
+
+
+def load_keys(settings: Settings) -> KeyRing:
+    """The keys of BBMR_API_KEYS and of the file BBMR_API_KEYS_FILE.
+
+    Raises:
+        UsageError: the file cannot be read or has no key; a key is malformed; or the server would listen for others
+            than its own machine with a key that everybody could guess.
+    """
+    keys = [*settings.api_keys, *_from_file(settings)]
+    ring = KeyRing(keys)
+    if settings.public:
+        for number, key in enumerate(keys, 1):
+            if why := weakness(key.get_secret_value().split()[-1]):
+                raise UsageError(
+                    f"API key {number} ({ring.names[number - 1]}) {why}, and others could reach the server on "
+                    f"{settings.host}: make one with `openssl rand -hex 24`"
+                )
+    return ring
+
+
+def weakness(secret: str) -> str | None:
+    """Why anybody could guess this secret, or None: a placeholder, an example, few characters, a sequence."""
+    if _PLACEHOLDER.search(secret):
+        return "is a placeholder or an example"
+    if len(set(secret)) < 5:
+        return "has fewer than 5 different characters"
+    if any(secret == (secret[:size] * len(secret))[: len(secret)] for size in range(1, len(secret) // 2 + 1)):
+        return "repeats itself"
+    steps = [ord(b) - ord(a) for a, b in pairwise(secret)]
+    if max(steps.count(1), steps.count(-1)) >= 0.7 * len(steps):
+        return "is a sequence"
+    return None
+
+
+def _from_file(settings: Settings) -> list[SecretStr]:
+    path = settings.api_keys_file
+    if path is None:
+        return []
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+        text = data.decode("ascii")
+    except UnicodeDecodeError:
+        raise UsageError(f"BBMR_API_KEYS_FILE: {path} is not plain ASCII text") from None
+    except OSError as error:
+        raise UsageError(f"BBMR_API_KEYS_FILE: cannot read {path}: {error.strerror or error}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise UsageError(f"BBMR_API_KEYS_FILE: {path} is longer than {MAX_FILE_BYTES} bytes")
+    keys = []
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
+        if line and not line.startswith("#"):
+            if not KEY.fullmatch(line):
+                raise UsageError(f"BBMR_API_KEYS_FILE: line {number} of {path}: {KEY_WORDS}")
+            keys.append(SecretStr(line))
+    if not keys:
+        raise UsageError(f"BBMR_API_KEYS_FILE: there is no key in {path}")
+    return keys
+
+
+def _given(headers: Mapping[str, str]) -> str:
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    return value.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "").strip()
 
 
 def _digest(key: str) -> bytes:

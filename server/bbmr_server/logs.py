@@ -1,15 +1,24 @@
-"""Logs: one line a record on standard error, as text or as JSON. No body and no key is ever in one."""
+"""Logs: one line a record on standard error, as text or as JSON. No body and no key is ever in one.
+
+Whatever a client sent stays inside its field: text quotes what is no plain word, JSON is ASCII. The traceback of an
+unforeseen error is the one thing that has several lines as text; as JSON it is a field.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 from typing import Literal
 
 events = logging.getLogger("bbmr_server")
 access = logging.getLogger("bbmr_server.access")
+_LEVELS = {"bbmr_server": logging.INFO, "uvicorn": logging.WARNING, "opentelemetry": logging.WARNING}
+
+
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]+")  # printable ASCII but space, quotes, = and backslash
 
 
 class _Text(logging.Formatter):
@@ -18,10 +27,10 @@ class _Text(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)sZ %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
 
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in record.message)
         fields: dict[str, object] = getattr(record, "fields", {})
-        return line + "".join(f" {key}={value}" for key, value in fields.items())
+        return super().formatMessage(record) + "".join(f" {key}={_word(fields[key])}" for key in fields)
 
 
 class _Json(logging.Formatter):
@@ -38,14 +47,19 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line)
+
+
+def _word(value: object) -> str:
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
 def configure(form: Literal["text", "json"]) -> None:
-    """Send the records of this package and of uvicorn's failures to standard error in one form."""
+    """Send the records of this package, and of the failures of uvicorn and OpenTelemetry, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if form == "json" else _Text())
-    for name, level in (("bbmr_server", logging.INFO), ("uvicorn", logging.WARNING)):
+    for name, level in _LEVELS.items():
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.setLevel(level)

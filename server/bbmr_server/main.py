@@ -21,7 +21,7 @@ from bbmr_shared.release import release
 if TYPE_CHECKING:
     from .settings import Settings
 
-NEEDS = frozenset({"fastapi", "prometheus_client", "pydantic_settings", "safetensors", "torch", "uvicorn"})
+NEEDS = frozenset({"fastapi", "prometheus_client", "pydantic_settings", "safetensors", "throttled", "torch", "uvicorn"})
 """What the extra `server` brings; missing, it is named in words."""
 
 
@@ -99,6 +99,8 @@ def _serve(host: str | None, port: int | None) -> int:
         access_log=False,
         server_header=False,
         date_header=True,
+        proxy_headers=bool(settings.forwarded_allow_ips),
+        forwarded_allow_ips=list(settings.forwarded_allow_ips),
         timeout_keep_alive=KEEP_ALIVE_S,
         # The engine refuses what is left at drain_s; this is for connections that hang on after that.
         timeout_graceful_shutdown=math.ceil(settings.drain_s) + 2,

@@ -1,6 +1,13 @@
-"""Metrics: what happens to requests in, Prometheus' text format out. One registry an app, nothing global."""
+"""Metrics: what happens to requests in, Prometheus' text format out. One registry an app, nothing global.
+
+Every label comes from a fixed set (routes, methods, statuses, problems, loaded weights, types), so nobody can make
+the page grow by what they send. docs/monitoring.md lists them all.
+"""
 
 from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -11,21 +18,37 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-from .engine import STAGES, Answer, Engine
+from bbmr_shared.release import release
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120)
+from .engine import STAGES, Answer
+from .engine.interface import EngineLike
+from .engine_metrics import SECONDS, EngineMetrics
+from .problems import TITLES
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 class Metrics:
-    """The counters of one app, over its engine."""
+    """The metrics of one app. `observer` is what its engine tells."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.observer = EngineMetrics(self.registry)
         ProcessCollector(registry=self.registry)
         self._requests = Counter(
             "bbmr_requests", "Requests answered", ["method", "route", "status"], registry=self.registry
+        )
+        self._problems = Counter(
+            "bbmr_problems", "Requests answered with a problem", ["problem"], registry=self.registry
+        )
+        self._limited = Counter(
+            "bbmr_rate_limited",
+            "Requests over the rate of their key or address",
+            ["by"],
+            registry=self.registry,
         )
         self._seconds = Histogram(
             "bbmr_request_seconds",
@@ -45,19 +68,27 @@ class Metrics:
         self._pixels = Counter("bbmr_pixels", "Pixels of the pictures made", registry=self.registry)
         self._received = Counter("bbmr_received_bytes", "Bytes of bodies received", registry=self.registry)
         self._sent = Counter("bbmr_sent_bytes", "Bytes of bodies sent", registry=self.registry)
-        inside = Gauge("bbmr_queue_length", "Requests accepted and not finished", registry=self.registry)
-        inside.set_function(lambda: len(engine.places))
-        waiting = Gauge("bbmr_queue_waiting", "Requests accepted and not started", registry=self.registry)
-        waiting.set_function(lambda: engine.places.waiting)
-        places = Gauge("bbmr_queue_places", "Requests that may be inside at once", registry=self.registry)
-        places.set(engine.places.length)
-        ready = Gauge("bbmr_ready", "1 while the engine takes work", registry=self.registry)
-        ready.set_function(lambda: float(engine.ready))
-        models = Gauge("bbmr_model_loaded", "Weights that are served", ["model"], registry=self.registry)
-        for name in engine.models:
-            models.labels(name).set(1)
+        build = Gauge("bbmr_build_info", "1, for this version", ["version", "python"], registry=self.registry)
+        build.labels(release(), platform.python_version()).set(1)
+        # What has not happened yet is 0, not absent: a rate over it can be alerted on.
         for stage in STAGES:
             self._stages.labels(stage)
+        for slug in TITLES:
+            self._problems.labels(slug)
+        for by in ("key", "address"):
+            self._limited.labels(by)
+
+    def watch(self, engine: EngineLike) -> None:
+        """Report the queue, the readiness and the weights of `engine` from now on."""
+        self.gauge("bbmr_queue_length", "Requests accepted and not finished", lambda: len(engine.places))
+        self.gauge("bbmr_queue_waiting", "Requests accepted and not started", lambda: engine.places.waiting)
+        self.gauge("bbmr_queue_places", "Requests that may be inside at once", lambda: engine.places.length)
+        self.gauge("bbmr_ready", "1 while the engine takes work", lambda: engine.ready)
+        self.registry.register(_Models(engine))
+
+    def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+        """Report what `value()` says at the time of each reading; it may be called from any thread."""
+        Gauge(name, meaning, registry=self.registry).set_function(value)
 
     def count_request(
         self, method: str, route: str, status: int, seconds: float, received: int, sent: int
@@ -67,6 +98,14 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
         self._received.inc(received)
         self._sent.inc(sent)
+
+    def count_problem(self, problem: str) -> None:
+        """One request was answered with the problem of this name."""
+        self._problems.labels(problem).inc()
+
+    def count_limited(self, by_key: bool) -> None:
+        """One request was over its rate, counted by its key or by its address."""
+        self._limited.labels("key" if by_key else "address").inc()
 
     def count_picture(self, answer: Answer) -> None:
         """One picture was made."""
@@ -78,3 +117,19 @@ class Metrics:
     def render(self) -> bytes:
         """The page that Prometheus reads."""
         return generate_latest(self.registry)
+
+
+class _Models(Collector):
+    """The weights as they are at each reading: a swap changes them."""
+
+    def __init__(self, engine: EngineLike) -> None:
+        self._engine = engine
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            "bbmr_model_info", "1, for the weights that are served", labels=["model", "sha256"]
+        )
+        for name in self._engine.models:
+            card = self._engine.catalogue.get(name, {})
+            family.add_metric([name, str(card.get("sha256", ""))], 1)
+        yield family

@@ -1,8 +1,9 @@
 """Middleware (plain ASGI), outermost first: `Watch`, `Linger`, `Crowd`, `Net`.
 
-`Watch` sees every request and answer: request id, access log and metrics. `Linger` lets a client that is still
+`Watch` sees every request and answer: request id, key, access log and metrics. `Linger` lets a client that is still
 sending read why it was refused. `Crowd` refuses who came when too many connections were open. `Net` turns what nobody
-foresaw into a problem document.
+foresaw into a problem document. Two more are there where the settings ask for them: `tracing.Trace` and
+`ratelimit.RateLimit`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ import contextlib
 import re
 import time
 import uuid
-from collections.abc import Container, Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import logs
 from .errors import NotReadyError
+from .keys import KeyRing
 from .metrics import Metrics
+from .notes import notes_of
 from .problems import internal_problem, problem
 
 REQUEST_ID = "X-Request-ID"
@@ -37,21 +41,45 @@ _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class Watch:
-    """Gives each request an id, and writes its line in the access log and its count in the metrics."""
+def method_of(scope: Scope) -> str:
+    """The method of a request, or `other`: clients may make up their own."""
+    return scope["method"] if scope["method"] in _METHODS else "other"
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, routes: Container[str]) -> None:
+
+class RouteNames:
+    """Finds the template of the route of a request, such as `/containers/{digest}`: one of a fixed set."""
+
+    def __init__(self, templates: Iterable[str]) -> None:
+        self._patterns = [(template, compile_path(template)[0]) for template in templates]
+
+    def __call__(self, scope: Scope) -> str:
+        """The template, or `other` for an address that has no route. Best once the request was handled."""
+        found = getattr(scope.get("route"), "path", None)
+        if isinstance(found, str):
+            return found
+        path: str = scope["path"]
+        return next((template for template, pattern in self._patterns if pattern.match(path)), "other")
+
+
+class Watch:
+    """Gives each request an id and finds its key; writes its line in the access log and its count in the metrics."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, keys: KeyRing, route_of: RouteNames) -> None:
         self.app = app
         self.metrics = metrics
-        self.routes = routes
+        self.keys = keys
+        self.route_of = route_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID, "")
+        headers = Headers(scope=scope)
+        given = headers.get(REQUEST_ID, "")
         request_id = given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        notes = notes_of(scope)
+        notes.key = self.keys.name_of(headers) if self.keys else None
         began = time.perf_counter()
         status, received, sent = CLIENT_GONE, 0, 0
 
@@ -74,20 +102,28 @@ class Watch:
         finally:
             seconds = time.perf_counter() - began
             path: str = scope["path"]
-            route = path if path in self.routes else "other"
-            method = scope["method"] if scope["method"] in _METHODS else "other"
+            route = self.route_of(scope)
+            method = method_of(scope)
             self.metrics.count_request(method, route, status, seconds, received, sent)
+            if notes.problem is not None:
+                self.metrics.count_problem(notes.problem)
             fields = {
                 "request_id": request_id,
                 "client": (scope.get("client") or ("-",))[0],
+                "key": notes.key,
                 "method": method,
                 "path": quote(path[:200], safe="/-._~"),
+                "route": route,
                 "status": status,
+                "problem": notes.problem,
                 "ms": round(seconds * 1000, 1),
                 "received": received,
                 "sent": sent,
+                **notes.fields,
+                "agent": headers.get("user-agent", "")[:200] or None,
             }
             if status >= 400 or path not in PROBES:
+                fields = {name: value for name, value in fields.items() if value is not None}
                 logs.access.info("request", extra={"fields": fields})
 
 

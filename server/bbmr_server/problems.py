@@ -16,6 +16,8 @@ from starlette.responses import JSONResponse, Response
 
 from bbmr_shared.errors import PROBLEM_PREFIX, BbmrError
 
+from .notes import notes_of
+
 MEDIA_TYPE = "application/problem+json"
 
 TITLES: dict[str, str] = {
@@ -35,6 +37,7 @@ TITLES: dict[str, str] = {
     "unknown-model": "There are no such weights here",
     "incompatible-model": "The weights cannot read this container",
     "queue-full": "All places are taken",
+    "rate-limited": "Too many requests",
     "internal": "Something went wrong in the server",
     "model": "The network failed",
     "not-ready": "The engine is not ready",
@@ -56,6 +59,7 @@ def problem(
 ) -> Response:
     """One problem document as an answer; `fields` are extra members."""
     request_id = getattr(request.state, "request_id", None)
+    notes_of(request.scope).problem = slug
     document: dict[str, object] = {
         "type": PROBLEM_PREFIX + slug,
         "title": TITLES[slug],

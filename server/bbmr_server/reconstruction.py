@@ -21,6 +21,7 @@ from .body import CountedResponse, read_body
 from .engine import STAGES, Answer, Work
 from .errors import UnsupportedMediaTypeError
 from .negotiate import choose_format
+from .notes import note_picture
 from .service import Service, service_of
 
 router = APIRouter()
@@ -154,6 +155,7 @@ async def make_picture(
     work = Work(container, form, what.region, what.max_side, what.model)
     answer = await unless_gone(request, service.engine.reconstruct(work, service.settings.deadline_s))
     service.metrics.count_picture(answer)
+    note_picture(request, answer)
     return answer
 
 

@@ -11,7 +11,7 @@ from bbmr_shared.container import Container
 
 from .body import BodyMemory
 from .engine import Engine
-from .keys import KeyRing
+from .keys import load_keys
 from .metrics import Metrics
 from .settings import Settings
 
@@ -22,9 +22,11 @@ class Service:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings = settings
         self.engine = engine
-        self.keys = KeyRing(settings.api_keys)
+        self.keys = load_keys(settings)
         self.bodies = BodyMemory(settings.body_memory_bytes)
-        self.metrics = Metrics(engine)
+        self.metrics = Metrics()
+        self.metrics.watch(engine)
+        self.metrics.gauge("bbmr_body_memory_bytes", "Bytes of bodies and answers in memory", lambda: self.bodies.used)
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="bbmr-read")
 
     async def read_container(self, data: bytes) -> Container:

@@ -6,10 +6,12 @@ Every setting is `BBMR_` + its name in capitals, has a safe default, and is chec
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -19,9 +21,15 @@ from bbmr_shared.errors import UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS, MIB, Limits
 
 PREFIX = "BBMR_"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 CLIENT_VARIABLES = frozenset({"BBMR_SERVER", "BBMR_API_KEY"})
 """Variables with our prefix that belong to the client; not reported as unknown."""
+
+KEY = re.compile(r"(?:(?P<name>[A-Za-z0-9._-]{1,32})[ \t]+)?(?P<secret>[\x21-\x7e]{16,256})")
+KEY_WORDS = (
+    "each key needs 16 or more printable ASCII characters without spaces; "
+    "a name of letters, digits, '.', '_' or '-' and a space may stand before it"
+)
+_RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)( burst [1-9][0-9]{0,8})?")
 
 Origins = Annotated[tuple[str, ...], NoDecode]
 Keys = Annotated[tuple[SecretStr, ...], NoDecode]
@@ -71,15 +79,28 @@ class Settings(BaseSettings):
     api_keys: Keys = Field(
         (), description="Keys that may reconstruct, separated by commas; empty: open to all."
     )
+    api_keys_file: Path | None = Field(None, description="A file with more keys, one a line.")
+    rate_limit: str = Field(
+        "", description="Requests a key (or, without one, an address) may send, such as `600/minute`."
+    )
+    forwarded_allow_ips: Names = Field(
+        (), description="Reverse proxies whose X-Forwarded-For is believed: addresses, networks or `*`."
+    )
     cors_origins: Origins = Field((), description="Origins whose pages may call, or `*`; empty: none.")
     log_format: Literal["text", "json"] = Field("text", description="`text` or `json`, on standard error.")
+    otel_endpoint: str = Field("", description="Where traces go (OTLP over HTTP); empty: nowhere.")
 
-    @field_validator("device", "model", "cors_origins", "api_keys", mode="before")
+    @field_validator("device", "model", "cors_origins", "api_keys", "forwarded_allow_ips", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("api_keys_file", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
 
     @field_validator("device")
     @classmethod
@@ -102,10 +123,35 @@ class Settings(BaseSettings):
     @field_validator("api_keys")
     @classmethod
     def _strong_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        for key in value:
-            text = key.get_secret_value()
-            if len(text) < 16 or not re.fullmatch(r"[\x21-\x7e]+", text):
-                raise ValueError("each key needs 16 or more printable ASCII characters without spaces")
+        if not all(KEY.fullmatch(key.get_secret_value()) for key in value):
+            raise ValueError(KEY_WORDS)
+        return value
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _known_rate(cls, value: str) -> str:
+        if value and not _RATE.fullmatch(value):
+            raise ValueError(
+                "is a number a second, minute, hour or day, such as 600/minute or 5/second burst 20"
+            )
+        return value
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _known_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            try:
+                if proxy != "*":
+                    ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ValueError("each is an address, a network such as 10.0.0.0/8, or *") from None
+        return value
+
+    @field_validator("otel_endpoint")
+    @classmethod
+    def _whole_endpoint(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^\s@?#]+", value):
+            raise ValueError("is the address of a collector, such as http://localhost:4318")
         return value
 
     @field_validator("cors_origins")
@@ -135,9 +181,17 @@ class Settings(BaseSettings):
         )
 
     @property
+    def public(self) -> bool:
+        """Whether the address can be reached from other machines, as far as its text tells."""
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+    @property
     def open_to_the_network(self) -> bool:
         """Whether anybody who reaches the address may use the server."""
-        return not self.api_keys and self.host not in LOOPBACK
+        return not self.api_keys and self.api_keys_file is None and self.public
 
 
 def load_settings(**flags: object) -> Settings:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from pathlib import Path
+
 import pytest
 
 from bbmr_server.settings import Settings, load_settings, unknown_variables
@@ -48,8 +50,12 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "BBMR_MAX_CONNECTIONS": "7",
         "BBMR_DRAIN_S": "3",
         "BBMR_API_KEYS": "0123456789abcdef, fedcba9876543210",
+        "BBMR_API_KEYS_FILE": "/run/secrets/keys",
+        "BBMR_RATE_LIMIT": "5/second burst 20",
+        "BBMR_FORWARDED_ALLOW_IPS": "10.0.0.0/8, ::1",
         "BBMR_CORS_ORIGINS": "https://a.example,http://localhost:3000",
         "BBMR_LOG_FORMAT": "json",
+        "BBMR_OTEL_ENDPOINT": "http://collector:4318",
     }
     assert set(given) == {f"BBMR_{name.upper()}" for name in Settings.model_fields}
     for name, value in given.items():
@@ -58,6 +64,8 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
     assert settings.device == ("cuda:0", "cuda:1")
     assert settings.model == ("light", "other")
     assert [key.get_secret_value() for key in settings.api_keys] == ["0123456789abcdef", "fedcba9876543210"]
+    assert settings.api_keys_file == Path("/run/secrets/keys")
+    assert settings.forwarded_allow_ips == ("10.0.0.0/8", "::1")
     assert settings.cors_origins == ("https://a.example", "http://localhost:3000")
     assert (settings.deadline_s, settings.upload_timeout_s, settings.drain_s) == (1.5, 0.5, 3.0)
     assert (settings.limits.max_container_bytes, settings.limits.max_pixels) == (1000, 64)
@@ -90,6 +98,15 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
         ("BBMR_DEADLINE_S", "inf", "less than or equal"),
         ("BBMR_UPLOAD_TIMEOUT_S", "nan", "BBMR_UPLOAD_TIMEOUT_S"),
         ("BBMR_API_KEYS", "changeme", "16 or more printable"),
+        ("BBMR_API_KEYS", "two words 0123456789abcdef", "16 or more printable"),
+        ("BBMR_RATE_LIMIT", "0/minute", "such as 600/minute"),
+        ("BBMR_RATE_LIMIT", "600", "such as 600/minute"),
+        ("BBMR_RATE_LIMIT", "600/fortnight", "such as 600/minute"),
+        ("BBMR_RATE_LIMIT", "600/minute,5/second", "such as 600/minute"),
+        ("BBMR_FORWARDED_ALLOW_IPS", "proxy.example", "an address, a network"),
+        ("BBMR_FORWARDED_ALLOW_IPS", "10.0.0.1/8", "an address, a network"),
+        ("BBMR_OTEL_ENDPOINT", "collector:4318", "address of a collector"),
+        ("BBMR_OTEL_ENDPOINT", "http://user:pass@collector", "address of a collector"),
         ("BBMR_CORS_ORIGINS", "example.org", "scheme and host"),
         ("BBMR_CORS_ORIGINS", "https://example.org/path", "scheme and host"),
         ("BBMR_LOG_FORMAT", "xml", "'text' or 'json'"),
@@ -120,4 +137,8 @@ def test_a_mistyped_variable_is_reported() -> None:
 def test_open_to_the_network_only_without_keys_on_a_public_address() -> None:
     assert not Settings().open_to_the_network
     assert Settings(host="0.0.0.0").open_to_the_network
+    assert Settings(host="::").open_to_the_network
+    assert Settings(host="server.example").open_to_the_network
+    assert not Settings(host="127.8.0.1").open_to_the_network
     assert not Settings(host="0.0.0.0", api_keys="0123456789abcdef").open_to_the_network  # type: ignore[arg-type]
+    assert not Settings(host="0.0.0.0", api_keys_file=Path("keys")).open_to_the_network
