@@ -35,15 +35,18 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         400: "Not a readable container",
         401: "No API key",
         403: "The API key is not valid",
+        404: "Nothing there",
         406: "No acceptable type",
         408: "The body came too slowly",
         413: "Too large",
         415: "The body is of the wrong type",
+        416: "The range is outside",
         422: "Well-formed, but not acceptable",
         429: "All places are taken; see Retry-After",
         500: "A fault of the server",
         503: "No working engine",
         504: "Not finished in time",
+        507: "The store is full",
     }
     return {status: {"description": words[status], "content": content} for status in statuses}
 
@@ -71,6 +74,31 @@ RECONSTRUCT_ANSWER: dict[int | str, dict[str, Any]] = {
         },
     },
     **refusals(400, 401, 403, 406, 408, 413, 415, 422, 429, 500, 503, 504),
+}
+
+ENCODE_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "A photo: JPEG, PNG, WebP, AVIF, TIFF and others.",
+        "content": dict.fromkeys(("image/*", "application/octet-stream"), _BINARY),
+    }
+}
+
+ENCODE_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The container.",
+        "content": {MEDIA_TYPE: _BINARY},
+        "headers": {
+            name: {"description": text, "schema": {"type": kind}}
+            for name, text, kind in (
+                ("BBMR-Model", "The weights that the container asks for.", "string"),
+                ("BBMR-Width", "Width of the photo in pixels.", "integer"),
+                ("BBMR-Height", "Height of the photo in pixels.", "integer"),
+                ("Server-Timing", "Milliseconds it took, waiting included.", "string"),
+            )
+        },
+    },
+    **refusals(400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504),
 }
 
 

@@ -29,6 +29,7 @@ KEY_WORDS = (
     "each key needs 16 or more printable ASCII characters without spaces; "
     "a name of letters, digits, '.', '_' or '-' and a space may stand before it"
 )
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/(?!\.{1,2}(/|$))[A-Za-z0-9._-]+)*/?")
 _RATE = re.compile(r"[1-9][0-9]{0,8}/(second|minute|hour|day)( burst [1-9][0-9]{0,8})?")
 
 Origins = Annotated[tuple[str, ...], NoDecode]
@@ -66,6 +67,13 @@ class Settings(BaseSettings):
         description="Bytes that all bodies in memory, and answers not yet taken, may have together.",
     )
     queue_length: int = Field(16, ge=1, le=100_000, description="Requests waiting and running at once.")
+    page: bool = Field(True, description="Whether `/` is the page that shows what bbmr does to a photo.")
+    encode_pixels: int = Field(
+        50_000_000, ge=1, description="Largest photo that is encoded; it takes up to 40 bytes a pixel."
+    )
+    encode_queue_length: int = Field(
+        8, ge=1, le=10_000, description="Photos waiting, encoded and measured at once."
+    )
     deadline_s: float = Field(120.0, gt=0, le=86_400, description="Seconds a picture may take once uploaded.")
     upload_timeout_s: float = Field(60.0, gt=0, le=86_400, description="Seconds a body may take to arrive.")
     head_timeout_s: float = Field(
@@ -89,6 +97,23 @@ class Settings(BaseSettings):
     cors_origins: Origins = Field((), description="Origins whose pages may call, or `*`; empty: none.")
     log_format: Literal["text", "json"] = Field("text", description="`text` or `json`, on standard error.")
     otel_endpoint: str = Field("", description="Where traces go (OTLP over HTTP); empty: nowhere.")
+    store: str = Field(
+        "", max_length=1024, description="Where containers are kept: a directory, or `s3://bucket/prefix`; empty: off."
+    )
+    store_max_bytes: int = Field(10 * 1024 * MIB, ge=1, description="Bytes of all containers kept together.")
+    store_reads: Literal["keys", "open"] = Field(
+        "keys", description="`keys`: who reads needs an API key as who writes does; `open`: everybody may read."
+    )
+    store_timeout_s: float = Field(
+        30.0, gt=0, le=3600, description="Seconds one operation on the disk or service of the store may take."
+    )
+    picture_cache: Path | None = Field(
+        None, description="A directory for pictures of stored containers; empty: none is kept."
+    )
+    picture_cache_bytes: int = Field(1024 * MIB, ge=1, description="Bytes of all pictures kept together.")
+    picture_max_age_s: int = Field(
+        3600, ge=0, le=31_536_000, description="Seconds others may keep a picture of a stored container."
+    )
 
     @field_validator("device", "model", "cors_origins", "api_keys", "forwarded_allow_ips", mode="before")
     @classmethod
@@ -97,7 +122,7 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("api_keys_file", mode="before")
+    @field_validator("api_keys_file", "picture_cache", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return None if value == "" else value
@@ -125,6 +150,13 @@ class Settings(BaseSettings):
     def _strong_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if not all(KEY.fullmatch(key.get_secret_value()) for key in value):
             raise ValueError(KEY_WORDS)
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _known_store(cls, value: str) -> str:
+        if ("://" in value or value.startswith("s3:")) and not _BUCKET.fullmatch(value):
+            raise ValueError("is a directory, or s3://bucket/prefix; keys of S3 go into AWS_ACCESS_KEY_ID and so on")
         return value
 
     @field_validator("rate_limit")

@@ -1,0 +1,82 @@
+"""What the store's routes say of their answers in OpenAPI, and what their headers share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+
+from bbmr_shared.container import MEDIA_TYPE
+from bbmr_shared.output import OUTPUT_FORMATS
+
+from ..openapi import refusals
+from ..service import Service
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+class Kept(BaseModel):
+    """What is said of a container that is kept."""
+
+    digest: str = Field(description="SHA-256 of its bytes, in hex.")
+    bytes: int
+    width: int
+    height: int
+
+
+def _headers(**texts: str) -> dict[str, Any]:
+    return {
+        name.replace("_", "-"): {"description": text, "schema": {"type": "string"}}
+        for name, text in texts.items()
+    }
+
+
+_LOCATION = _headers(Location="The container's address.")
+_TAGS = _headers(ETag="Names this answer.", Cache_Control="Who may keep it, and for how long.")
+
+POST: dict[int | str, dict[str, Any]] = {
+    201: {"description": "Kept.", "model": Kept, "headers": _LOCATION},
+    200: {"description": "It was there already.", "model": Kept, "headers": _LOCATION},
+    **refusals(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 507),
+}
+PUT = POST
+GET: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The container.", "content": {MEDIA_TYPE: _BINARY}, "headers": _TAGS},
+    206: {
+        "description": "A part of it.",
+        "content": {MEDIA_TYPE: _BINARY},
+        "headers": _TAGS | _headers(Content_Range="Which bytes, of how many."),
+    },
+    304: {"description": "The client has it.", "headers": _TAGS},
+    **refusals(401, 403, 404, 416, 422, 429, 500, 503),
+}
+DELETE: dict[int | str, dict[str, Any]] = {
+    204: {"description": "Deleted."},
+    **refusals(401, 403, 404, 422, 429, 500, 503),
+}
+IMAGE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The picture.",
+        "content": {form.mime: _BINARY for form in OUTPUT_FORMATS.values()},
+        "headers": _TAGS
+        | _headers(
+            BBMR_Model="The weights used; `none` for a thumbnail.",
+            BBMR_Width="Width in pixels.",
+            BBMR_Height="Height in pixels.",
+        ),
+    },
+    304: {"description": "The client has it.", "headers": _TAGS},
+    **refusals(401, 403, 404, 406, 413, 422, 429, 500, 503, 504),
+}
+
+
+def scope(service: Service) -> str:
+    """Who may keep an answer: caches on the way only what everybody may have."""
+    protected = service.settings.store_reads == "keys" and len(service.keys) > 0
+    return "private" if protected else "public"
+
+
+def every(request: Request, name: str) -> str | None:
+    """All values of a header that may come several times, as one; None where there is none."""
+    return ",".join(request.headers.getlist(name)) or None

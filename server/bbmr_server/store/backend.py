@@ -1,0 +1,266 @@
+"""Where bytes lie: a directory or an S3 bucket behind one small interface. In: names and bytes; out: the same bytes.
+
+Both are object stores of obstore (the Rust crate object_store, which crates.io's registry and many databases use): one
+package without dependencies, atomic writes in both places, ranges, retries with bounds. s3fs and aioboto3 bring
+botocore, aiohttp and a dozen more for S3 alone. Two things were found and are mended here:
+
+- its local writes are atomic (written beside, then renamed) but not flushed: what is answered with 201 is synced first;
+- its asyncio functions end a Python before 3.14 with SIGABRT now and then where one was used just before the exit
+  (obstore 0.12, 3 of 5 runs; the blocking ones never in 40), so the blocking ones run in a few threads of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bbmr_shared.errors import UsageError
+from bbmr_shared.limits import MIB
+
+from .. import logs
+from .errors import InsufficientStorageError, StoreUnavailableError
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+T = TypeVar("T")
+
+THREADS = 8
+"""Operations on one backend at once; the others wait, and their time runs."""
+RETRIES = 2
+LEFTOVER_S = 3600.0
+"""A file that was begun so long ago and is not finished was left by a server that was killed."""
+FULL = re.compile(r"os error (28|122)\b|StorageFull|QuotaExceeded|No space left")
+"""How a full disk (ENOSPC), a quota (EDQUOT) and S3-compatible services say that there is no room."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object: its name, bytes, and when it was written in seconds since 1970."""
+
+    name: str
+    size: int
+    modified: float
+
+
+class Backend:
+    """Objects by name. Every method raises `StoreUnavailableError` where the place fails or is too slow.
+
+    Args:
+        objects: the object store.
+        words: what messages call it.
+        timeout: seconds an operation may take, waiting for a thread included.
+        root: the directory, where it is one.
+        durable: whether what `put` wrote to a directory is on the disk when it returns.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        words: str,
+        timeout: float,
+        root: Path | None = None,
+        durable: bool = True,
+    ) -> None:
+        self.words = words
+        self._objects = objects
+        self._timeout = timeout
+        self._root = root
+        self._durable = durable
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bbmr-store")
+
+    async def put(self, name: str, data: bytes) -> None:
+        """Write an object as a whole or not at all, over one of the same name.
+
+        Raises:
+            InsufficientStorageError: no room.
+        """
+        await self._call("write", self._put, name, data)
+
+    async def get(self, name: str) -> bytes | None:
+        """A whole object; None where there is none."""
+        return await self._call("read", self._get, name)
+
+    async def range(self, name: str, start: int, length: int) -> bytes | None:
+        """`length` bytes from `start` on, fewer where it ends before; None where there is no such object."""
+        return await self._call("read", self._range, name, start, length)
+
+    async def size(self, name: str) -> int | None:
+        """Bytes of an object; None where there is none."""
+        return await self._call("look up", self._size, name)
+
+    async def sha256(self, name: str) -> str | None:
+        """SHA-256 of an object in hex, read piece by piece; None where there is none."""
+        return await self._call("read", self._sha256, name)
+
+    async def delete(self, name: str) -> None:
+        """Remove an object; nothing happens where there is none."""
+        await self._call("delete", self._delete, name)
+
+    async def list(self) -> list[Entry]:
+        """Every object. May take long, so its time has no bound but that of each request behind it."""
+        return await self._call("list", lambda: list(self._entries()), timeout=None)
+
+    def close(self) -> None:
+        """End the threads as soon as they are idle."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _call(
+        self, verb: str, function: Callable[..., T], *arguments: object, timeout: float | None = -1.0
+    ) -> T:
+        from obstore.exceptions import BaseError
+
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout if timeout == -1.0 else timeout):
+                return await loop.run_in_executor(self._threads, function, *arguments)
+        except TimeoutError:
+            logs.events.error("store: cannot %s in %s: not done after %g s", verb, self.words, self._timeout)
+            raise StoreUnavailableError("the store did not answer in time; try again later") from None
+        except (BaseError, OSError) as error:
+            text = str(error)
+            # The first line names the object and the cause; what follows may be a whole answer of the service.
+            logs.events.error("store: cannot %s in %s: %s", verb, self.words, text.partition("\n")[0][:500])
+            if FULL.search(text):
+                raise InsufficientStorageError("the disk of the store is full; nothing was kept") from None
+            raise StoreUnavailableError("the store cannot be used at the moment; try again later") from None
+
+    # In the threads
+
+    def _put(self, name: str, data: bytes) -> None:
+        import obstore
+
+        obstore.put(self._objects, name, data, use_multipart=False)
+        if self._root is not None and self._durable:
+            _sync(self._root / name)
+            _sync((self._root / name).parent)
+
+    def _get(self, name: str) -> bytes | None:
+        import obstore
+
+        try:
+            return obstore.get(self._objects, name).bytes().to_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _range(self, name: str, start: int, length: int) -> bytes | None:
+        import obstore
+
+        try:
+            return obstore.get_range(self._objects, name, start=start, length=length).to_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _size(self, name: str) -> int | None:
+        import obstore
+
+        try:
+            return obstore.head(self._objects, name)["size"]
+        except FileNotFoundError:
+            return None
+
+    def _sha256(self, name: str) -> str | None:
+        import obstore
+
+        digest = hashlib.sha256()
+        try:
+            for chunk in obstore.get(self._objects, name).stream(min_chunk_size=MIB):
+                digest.update(chunk)
+        except FileNotFoundError:
+            return None
+        return digest.hexdigest()
+
+    def _delete(self, name: str) -> None:
+        import obstore
+
+        with contextlib.suppress(FileNotFoundError):
+            obstore.delete(self._objects, name)
+
+    def _entries(self) -> Iterator[Entry]:
+        import obstore
+
+        self._sweep()
+        for batch in obstore.list(self._objects, chunk_size=1000):
+            for meta in batch:
+                yield Entry(meta["path"], meta["size"], meta["last_modified"].timestamp())
+
+    def _sweep(self) -> None:
+        """Remove what killed servers left half-written: object_store writes to `name#1` first."""
+        if self._root is None:
+            return
+        for path in self._root.glob("*/*#[0-9]*"):
+            with contextlib.suppress(OSError):
+                if path.stat().st_mtime < time.time() - LEFTOVER_S:
+                    path.unlink()
+
+
+def open_directory(path: Path, setting: str, timeout: float, durable: bool = True) -> Backend:
+    """The directory `path`, made where it is not there (for its owner alone).
+
+    Raises:
+        UsageError: it cannot be made or written to, or obstore is not installed; `setting` is the variable to name.
+    """
+    obstore_store = _import(setting)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = path / f".{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"{setting}: cannot write to {path}: {error.strerror or error}") from None
+    return Backend(obstore_store.LocalStore(path), f"the directory {path}", timeout, path.resolve(), durable)
+
+
+def open_bucket(bucket: str, prefix: str, setting: str, timeout: float) -> Backend:
+    """A bucket of S3 or a compatible service, as the AWS_… variables say. Nothing is asked of it yet.
+
+    Plain HTTP is used where AWS_ENDPOINT_URL says http://, and nowhere else.
+
+    Raises:
+        UsageError: a variable is wrong, or obstore is not installed.
+    """
+    obstore_store = _import(setting)
+    endpoints = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    endpoint = next((os.environ[name] for name in endpoints if os.environ.get(name)), "")
+    try:
+        objects = obstore_store.S3Store(
+            bucket,
+            prefix=prefix or None,
+            client_options={
+                "allow_http": endpoint.startswith("http://"),
+                "connect_timeout": timedelta(seconds=min(5.0, timeout)),
+                "timeout": timedelta(seconds=timeout),
+            },
+            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=timeout)},
+        )
+    except Exception as error:  # obstore's own errors, of several kinds
+        raise UsageError(f"{setting}: {str(error).partition(chr(10))[0][:200]}") from None
+    return Backend(objects, f"s3://{bucket}/{prefix}", timeout)
+
+
+def _import(setting: str) -> Any:
+    try:
+        import obstore.store
+    except ModuleNotFoundError:
+        raise UsageError(
+            f"{setting} needs obstore, which is not installed: pip install 'bbmr[store]'"
+        ) from None
+    return obstore.store
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

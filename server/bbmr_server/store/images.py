@@ -1,0 +1,183 @@
+"""`/containers/{digest}/image`: a picture of a stored container, at an address for `<img>` and caches on the way.
+
+The entity tag tells everything that the picture depends on, and is made from the first 64 KiB of the container, so a
+client that has the picture already costs neither decoding nor the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from bbmr_shared.container import Container
+from bbmr_shared.errors import ContainerError
+from bbmr_shared.header import Header
+from bbmr_shared.output import OUTPUT_FORMATS
+from bbmr_shared.release import release
+from bbmr_shared.thumbnail import fitted
+
+from ..engine import Answer, Work
+from ..engine.work import check_region
+from ..notes import note
+from ..reconstruction import MIMES, Wanted, accept_of, format_for, make_picture, picture_response, wanted
+from ..service import Service
+from . import answers
+from .conditional import not_modified
+from .errors import DamagedContainerError, NotFoundError, StoreUnavailableError
+from .opening import Keeping
+from .routes import Digest, Reading, Shared
+
+router = APIRouter()
+
+Format = Annotated[
+    str | None,
+    Query(
+        pattern=f"^({'|'.join(OUTPUT_FORMATS)})$",
+        description=f"{', '.join(OUTPUT_FORMATS)}; it wins over Accept.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """Of a container, what its header tells and an answer depends on."""
+
+    width: int
+    height: int
+    model: str | None
+    uses_network: bool
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """Which picture is asked for, wholly resolved."""
+
+    digest: str
+    model: str
+    model_sha256: str
+    form: str
+    what: Wanted
+
+    @property
+    def name(self) -> str:
+        """32 hexadecimal digits, others for whatever may give other pixels or other bytes."""
+        parts = (self.digest, self.model, self.model_sha256, self.form, self.what.region, self.what.max_side)
+        text = "\n".join(str(part) for part in (*parts, release()))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def tag(self) -> str:
+        """Weak: encoders and devices may give other bytes for what is the same picture."""
+        return f'W/"{self.name}"'
+
+
+@router.get("/containers/{digest}/image", response_class=Response, responses=answers.IMAGE)
+async def image(
+    request: Request,
+    service: Shared,
+    keeping: Reading,
+    digest: Digest,
+    what: Annotated[Wanted, Depends(wanted)],
+    format: Format = None,
+) -> Response:
+    """The picture of a stored container, of the type that `format` or Accept asks for (PNG by default)."""
+    facts = _facts(await keeping.store.header(digest, service.settings.limits))
+    stand_in = cast(Container, facts)  # what follows asks for nothing else of a container
+    form = format_for(MIMES[format] if format else accept_of(request), stand_in, what)
+    if what.region is not None:
+        check_region(what.region, stand_in)
+    picture = _resolve(service, digest, stand_in, form, what)
+    caching = {
+        "ETag": picture.tag,
+        "Cache-Control": f"{answers.scope(service)}, max-age={service.settings.picture_max_age_s}",
+        **({} if format else {"Vary": "Accept"}),
+    }
+    if not_modified(answers.every(request, "if-none-match"), picture.tag):
+        return Response(status_code=304, headers=caching)
+    if request.method == "HEAD":
+        return _without_length(
+            _answer(service, Answer(b"", MIMES[form], *_size(facts, what), picture.model), form, caching)
+        )
+    cached = None
+    if keeping.pictures is not None:
+        cached = await keeping.pictures.get(digest, picture.name)
+        note(request, cache="miss" if cached is None else "hit")
+    if cached is not None:
+        return _answer(service, cached, form, {**caching, "Server-Timing": "cache"})
+    answer = await _make(request, service, keeping, digest, form, what)
+    if _resolve(service, digest, stand_in, form, what) != picture:
+        caching = {
+            "Cache-Control": "no-store"
+        }  # the weights were swapped meanwhile: it may be of the old ones or the new
+    else:
+        await _remember(keeping, picture, answer)
+    return _answer(service, answer, form, caching)
+
+
+router.add_api_route("/containers/{digest}/image", image, methods=["HEAD"], include_in_schema=False)
+
+
+async def _make(
+    request: Request, service: Service, keeping: Keeping, digest: str, form: str, what: Wanted
+) -> Answer:
+    service.engine.check_ready()
+    size = await keeping.store.size(digest)
+    with service.bodies.share() as share:
+        share.take(size)
+        data = await keeping.store.get(digest)
+        try:
+            container = await service.read_container(data)
+            del data
+            return await make_picture(request, service, container, form, what)
+        except (
+            ContainerError
+        ) as error:  # it was checked when it was accepted, so this is no fault of this request
+            raise DamagedContainerError(f"the stored container cannot be read: {error}") from None
+
+
+async def _remember(keeping: Keeping, picture: _Picture, answer: Answer) -> None:
+    """Put a picture into the cache, unless its container was deleted while it was made."""
+    if keeping.pictures is None:
+        return
+    async with keeping.store.alone(picture.digest):
+        with contextlib.suppress(NotFoundError, StoreUnavailableError):
+            await keeping.store.size(picture.digest)
+            await keeping.pictures.put(picture.digest, picture.name, answer)
+
+
+def _facts(header: Header) -> _Facts:
+    corrected = bool(header.strength) or header.strength_map is not None
+    return _Facts(header.width, header.height, header.model, corrected)
+
+
+def _resolve(service: Service, digest: str, container: Container, form: str, what: Wanted) -> _Picture:
+    """Raises `UnknownModelError` where the weights are not loaded."""
+    model = service.engine.model_for(Work(container, form, what.region, what.max_side, what.model))
+    if what.max_side is not None or (what.model is None and not container.uses_network):
+        model = "none"
+    sha256 = str(service.engine.catalogue.get(model, {}).get("sha256", ""))
+    return _Picture(digest, model, sha256, form, what)
+
+
+def _size(facts: _Facts, what: Wanted) -> tuple[int, int]:
+    width, height = what.region[2:] if what.region else (facts.width, facts.height)
+    return fitted(width, height, what.max_side) if what.max_side else (width, height)
+
+
+def _answer(service: Service, answer: Answer, form: str, caching: dict[str, str]) -> Response:
+    response = picture_response(service, answer, form, caching)
+    if "Vary" not in caching:
+        del response.headers["Vary"]
+    return response
+
+
+def _without_length(response: Response) -> Response:
+    """For HEAD: how long the picture would be is not known before it is made."""
+    del response.headers["Content-Length"]
+    del response.headers["Server-Timing"]
+    return response

@@ -1,0 +1,222 @@
+"""The store: checked containers under their digests. In: bytes; out: the same bytes, or an error that says why not.
+
+The digest is SHA-256 over the whole file, in hex: what `sha256sum photo.bbmr` prints, so anybody can tell an address
+before the upload and check a download. The digest at the end of a container (BLAKE2b-128) finds damage; with 128 bits,
+strangers could make two files that share it, and one would be answered for the other.
+
+What was accepted stays until somebody deletes it: a full store refuses, it never evicts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
+
+from bbmr_shared.errors import BbmrError
+from bbmr_shared.header import Header
+from bbmr_shared.layout import FIRST_READ, read_header
+from bbmr_shared.limits import Limits
+
+from .. import logs
+from .backend import Backend
+from .errors import DamagedContainerError, InsufficientStorageError, NotFoundError
+from .watch import StoreWatch
+
+DIGEST_PATTERN = r"^[0-9a-f]{64}$"
+SMALLEST = 4096
+"""Every container counts for whole blocks of so many bytes, as on most disks: many tiny ones are bounded, too."""
+RECOUNT_S = 600.0
+"""How old the count of what is kept may be: other servers may write to the same bucket or directory."""
+
+_NAME = re.compile(r"[0-9a-f]{2}/([0-9a-f]{64})\.bbmr")
+
+
+def digest_of(data: bytes) -> str:
+    """The digest under which `data` is kept."""
+    return hashlib.sha256(data).hexdigest()
+
+
+class Store:
+    """Containers by digest, in `backend`, of together at most `limit` bytes.
+
+    Several servers may share a backend. Each counts what it wrote itself at once and what others wrote within
+    `RECOUNT_S`, so together they may exceed the bound by what they write in that time.
+    """
+
+    def __init__(self, backend: Backend, limit: int, watch: StoreWatch) -> None:
+        self.backend = backend
+        self.limit = limit
+        self.used: int | None = None
+        self._watch = watch
+        self._counted_at = 0.0
+        self._since = 0
+        self._counting: asyncio.Task[None] | None = None
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def put(self, digest: str, data: bytes) -> bool:
+        """Keep `data`, which must be a checked container with this digest. Returns whether it was new.
+
+        One that is there already is compared, and written again where it was damaged.
+
+        Raises:
+            InsufficientStorageError: no room; StoreUnavailableError. Nothing is kept in part then.
+        """
+        name = _name(digest)
+        with self._watch.operation("put"):
+            async with self.alone(digest):
+                before = await self.backend.size(name)
+                if before == len(data) and await self.backend.sha256(name) == digest:
+                    return False
+                await self._take(len(data), before)
+                try:
+                    await self.backend.put(name, data)
+                except BaseException:
+                    self._give(len(data))
+                    self._counted_at = 0.0  # whether the old one is still there is not known
+                    raise
+        self._watch.received(len(data))
+        return True
+
+    async def get(self, digest: str) -> bytes:
+        """A whole container, as it was accepted.
+
+        Raises:
+            NotFoundError; DamagedContainerError: it has changed since; StoreUnavailableError.
+        """
+        with self._watch.operation("get"):
+            data = await self.backend.get(_name(digest))
+            if data is None:
+                raise _missing()
+            if await asyncio.to_thread(digest_of, data) != digest:
+                raise self._damaged(digest, "its digest differs")
+        self._watch.sent(len(data))
+        return data
+
+    async def range(self, digest: str, start: int, length: int) -> bytes:
+        """`length` bytes from `start` on; both inside the container. Not checked: that takes the whole file.
+
+        Raises: as `get`; DamagedContainerError where it is shorter than it was.
+        """
+        with self._watch.operation("range"):
+            data = await self.backend.range(_name(digest), start, length)
+            if data is None:
+                raise _missing()
+            if len(data) != length:
+                raise self._damaged(digest, "it is shorter than it was")
+        self._watch.sent(len(data))
+        return data
+
+    async def size(self, digest: str) -> int:
+        """Bytes of a container. Raises `NotFoundError`, `StoreUnavailableError`."""
+        with self._watch.operation("size"):
+            size = await self.backend.size(_name(digest))
+            if size is None:
+                raise _missing()
+        return size
+
+    async def header(self, digest: str, limits: Limits) -> Header:
+        """The header of a container; mostly the first 64 KiB are read.
+
+        Raises: as `get`; DamagedContainerError where it is no header any more. LimitExceededError
+        """
+        with self._watch.operation("range"):
+            for length in (FIRST_READ, limits.max_header_bytes + FIRST_READ):
+                start = await self.backend.range(_name(digest), 0, length)
+                if start is None:
+                    raise _missing()
+                try:
+                    return read_header(start, limits)
+                except BbmrError as error:
+                    if error.slug == "too-large":
+                        raise
+                    why = str(error)
+                    if len(start) < length:
+                        break
+            raise self._damaged(digest, why)
+
+    async def delete(self, digest: str) -> None:
+        """Remove a container. Raises `NotFoundError`, `StoreUnavailableError`."""
+        name = _name(digest)
+        with self._watch.operation("delete"):
+            async with self.alone(digest):
+                size = await self.backend.size(name)
+                if size is None:
+                    raise _missing()
+                await self.backend.delete(name)
+                self._give(size)
+
+    @asynccontextmanager
+    async def alone(self, digest: str) -> AsyncIterator[None]:
+        """While the block runs, nobody else in this process writes or deletes this container."""
+        lock = self._locks.setdefault(digest, asyncio.Lock())
+        async with lock:
+            yield
+
+    def close(self) -> None:
+        """End the threads."""
+        self.backend.close()
+
+    # Counting
+
+    async def _take(self, size: int, before: int | None) -> None:
+        if self.used is None:
+            await self._counted()
+        elif time.monotonic() - self._counted_at > RECOUNT_S:
+            self._begin_count()
+        assert self.used is not None
+        more = _charge(size) - (0 if before is None else _charge(before))
+        if self.used + more > self.limit:
+            raise InsufficientStorageError(
+                f"the store holds {self.used} of {self.limit} bytes, and {size} more do not fit"
+            )
+        self._add(more)
+
+    def _give(self, size: int) -> None:
+        if self.used is not None:
+            self.used = max(0, self.used - _charge(size))
+
+    def _add(self, more: int) -> None:
+        assert self.used is not None
+        self.used += more
+        self._since += max(0, more)
+
+    async def _counted(self) -> None:
+        """Wait for the first count. Raises `StoreUnavailableError`."""
+        await asyncio.shield(self._begin_count())
+
+    def _begin_count(self) -> asyncio.Task[None]:
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(self._count())
+            self._counting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._counting
+
+    async def _count(self) -> None:
+        self._since = (
+            0  # what is written while the list is made may or may not be in it: counted twice, not never
+        )
+        entries = await self.backend.list()
+        self.used = sum(_charge(entry.size) for entry in entries if _NAME.fullmatch(entry.name)) + self._since
+        self._counted_at = time.monotonic()
+
+    def _damaged(self, digest: str, why: str) -> DamagedContainerError:
+        logs.events.error("store: the container %s in %s is damaged: %s", digest, self.backend.words, why)
+        return DamagedContainerError("the stored container was damaged since it was accepted; send it again")
+
+
+def _name(digest: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError("no digest")  # addresses are checked before; nothing else may become a path
+    return f"{digest[:2]}/{digest}.bbmr"
+
+
+def _charge(size: int) -> int:
+    return -(-size // SMALLEST) * SMALLEST
+
+
+def _missing() -> NotFoundError:
+    return NotFoundError("there is no container with this digest here")

@@ -1,0 +1,66 @@
+"""What the store tells the metrics: operations by outcome, bytes, and the cache of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from .errors import DamagedContainerError, InsufficientStorageError, NotFoundError, StoreUnavailableError
+
+OPERATIONS = ("put", "get", "range", "size", "delete")
+_OUTCOMES: dict[type[BaseException], str] = {
+    NotFoundError: "missing",
+    InsufficientStorageError: "full",
+    StoreUnavailableError: "unavailable",
+    DamagedContainerError: "damaged",
+}
+
+
+class StoreWatch:
+    """The counters of one store, in the registry of its app."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._operations = Counter(
+            "bbmr_store_requests",
+            "Operations on the store of containers",
+            ["operation", "outcome"],
+            registry=registry,
+        )
+        self._received = Counter("bbmr_store_received_bytes", "Bytes of containers kept", registry=registry)
+        self._sent = Counter("bbmr_store_sent_bytes", "Bytes of containers read", registry=registry)
+        self.bytes = Gauge("bbmr_store_bytes", "Bytes that the kept containers count for", registry=registry)
+        self.limit = Gauge("bbmr_store_max_bytes", "Bytes that they may count for", registry=registry)
+        self._cache = Counter(
+            "bbmr_cache_requests", "Pictures looked up in the cache", ["outcome"], registry=registry
+        )
+        self.cache_bytes = Gauge("bbmr_cache_bytes", "Bytes of the pictures in the cache", registry=registry)
+        for operation in OPERATIONS:
+            self._operations.labels(operation, "ok")
+        for outcome in ("hit", "miss", "error"):
+            self._cache.labels(outcome)
+
+    @contextmanager
+    def operation(self, name: str) -> Iterator[None]:
+        """Count one of `OPERATIONS` with how it ends."""
+        outcome = "ok"
+        try:
+            yield
+        except BaseException as error:
+            outcome = _OUTCOMES.get(type(error), "failed")
+            raise
+        finally:
+            self._operations.labels(name, outcome).inc()
+
+    def received(self, size: int) -> None:
+        """A container of `size` bytes is kept."""
+        self._received.inc(size)
+
+    def sent(self, size: int) -> None:
+        """`size` bytes of a container were read."""
+        self._sent.inc(size)
+
+    def cache(self, outcome: str) -> None:
+        """The cache of pictures was asked: hit, miss or error."""
+        self._cache.labels(outcome).inc()
