@@ -12,7 +12,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import random
 import shutil
 import subprocess
@@ -30,6 +29,7 @@ from PIL import Image
 from bbmr_shared.container import Container
 
 from .common import table, write
+from .processes import children, command, resident
 
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "samples" / "lake-sherburne.jpg"
@@ -186,19 +186,19 @@ class Watched:
         return rows
 
     def _kill(self, process: subprocess.Popen[str]) -> None:
-        below = _children(process.pid)
+        below = children(process.pid)
         process.kill()
         since = time.monotonic()
-        while any(_resident(pid) is not None for pid in below):
+        while any(resident(pid) is not None for pid in below):
             time.sleep(0.01)
             self.outlived_s = time.monotonic() - since
             if self.outlived_s > 30:
                 return
 
     def _sample(self, pid: int, outputs: int) -> None:
-        for one in (pid, *_children(pid)):
-            megabytes = _resident(one)
-            if megabytes is None or "resource_tracker" in _command(one):  # of Python's own, some 10 MB
+        for one in (pid, *children(pid)):
+            megabytes = resident(one)
+            if megabytes is None or "resource_tracker" in command(one):  # of Python's own, some 10 MB
                 continue
             workers = sum(process.role != "parent" for process in self._processes.values())
             role = "parent" if one == pid else f"worker {workers + 1}"
@@ -234,32 +234,6 @@ def _is_true(row: dict[str, str]) -> bool:
     size = (str(container.width), str(container.height))
     sizes = (Path(row["path"]).stat().st_size, len(data))
     return (row["width"], row["height"]) == size and (int(row["bytes_in"]), int(row["bytes_out"])) == sizes
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found += [int(word) for word in task.read_text().split()]
-        except OSError:
-            continue
-    return [one for child in found for one in (child, *_children(child))]
-
-
-def _resident(pid: int) -> float | None:
-    """MB of 10⁶ bytes; None for a process that has ended."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6 if pages else None
-
-
-def _command(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
 
 
 def _markdown(results: dict[str, Any]) -> str:

@@ -37,4 +37,4 @@ def test_growing_memory_is_seen() -> None:
     watched._processes = {1: folder._Process("worker 1", [(index, 100 + index) for index in range(100)])}
     (row,) = watched.memory()
     assert row["growth_mb"] == pytest.approx(89, abs=2)
-    assert folder._resident(os.getpid()) is not None
+    assert folder.resident(os.getpid()) is not None

@@ -1,0 +1,116 @@
+"""Signals to a real server under load: its worker is killed, it is asked to stop. Nothing that was accepted is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import repeat
+
+import pytest
+
+from benchmarks import processes
+from benchmarks.load import Ask, Outcome, closed_loop
+from benchmarks.overload import PHOTO, judge, piece
+from benchmarks.served import Served, served
+
+CLIENTS = 6
+DRAIN_S = 20.0
+SLACK_S = 20.0
+"""For a machine on which much else runs."""
+
+pytestmark = pytest.mark.skipif(not processes.can_watch(), reason="processes are read in /proc")
+
+
+@pytest.fixture(scope="module")
+def ask() -> Ask:
+    """A picture that takes the network long enough for others to wait behind it."""
+    return Ask(piece(PHOTO, side=640))
+
+
+class Load:
+    """`CLIENTS` clients in a thread of their own, each sending `ask` again and again until `stop`."""
+
+    def __init__(self, server: Served, ask: Ask) -> None:
+        self.outcomes: list[Outcome] = []
+        self._ending = threading.Event()
+        self._url, self._ask = server.url, ask
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def stop(self) -> list[Outcome]:
+        self._ending.set()
+        self._thread.join()
+        return self.outcomes
+
+    def _run(self) -> None:
+        asyncio.run(closed_loop(self._url, self._asks(), CLIENTS, judge, self._keep, patient=True))
+
+    def _asks(self) -> Iterator[Ask]:
+        for ask in repeat(self._ask):
+            if self._ending.is_set():
+                return
+            yield ask
+
+    def _keep(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        if outcome.status == 0:
+            self._ending.set()  # the server is gone
+
+
+def workers(server: Served) -> list[int]:
+    """The processes that run the network."""
+    return [pid for pid in processes.children(server.pid) if "engine.worker" in processes.command(pid)]
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def test_a_worker_that_is_killed_loses_nothing_and_comes_back(ask: Ask) -> None:
+    with served({"BBMR_THREADS": "1"}) as server:
+        (victim,) = workers(server)
+        load = Load(server, ask)
+        wait_until(lambda: len(load.outcomes) >= CLIENTS)
+        wait_until(lambda: server.metrics()["bbmr_queue_length"] >= 2)
+        killed = time.monotonic()
+        os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: not server.ready())
+        wait_until(server.ready, 120)
+        after = len(load.outcomes)
+        wait_until(lambda: len(load.outcomes) >= after + CLIENTS)
+        outcomes = load.stop()
+        metrics = server.metrics()
+        assert [pid for pid in workers(server) if pid != victim]
+    inside = [one for one in outcomes if one.at < killed - 0.2 and one.at + one.seconds > killed]
+    assert len(inside) >= 2, "nothing was under way when the worker was killed"
+    assert {one.status for one in outcomes if one.at < killed - 0.2} == {200}
+    assert {one.status for one in outcomes} <= {200, 503}
+    assert all(int(one.headers["Retry-After"]) >= 1 for one in outcomes if one.status == 503)
+    assert not [one.wrong for one in outcomes if one.wrong]
+    assert metrics['bbmr_worker_restarts_total{device="cpu"}'] == 1
+
+
+def test_a_server_that_is_asked_to_stop_answers_what_it_accepted(ask: Ask) -> None:
+    with served({"BBMR_THREADS": "1", "BBMR_DRAIN_S": str(DRAIN_S)}) as server:
+        load = Load(server, ask)
+        wait_until(lambda: len(load.outcomes) >= CLIENTS)
+        wait_until(lambda: server.metrics()["bbmr_queue_length"] >= 2)
+        below = processes.children(server.pid)
+        asked = time.monotonic()
+        server.process.terminate()
+        status = server.process.wait(DRAIN_S + SLACK_S)
+        outcomes = load.stop()
+    inside = [one for one in outcomes if one.at < asked - 0.2 and one.at + one.seconds > asked]
+    assert status == 0
+    assert len(inside) >= 2, "nothing was under way when the server was asked to stop"
+    assert {one.status for one in inside} == {200}
+    # What came later was refused in words, or found nobody.
+    assert {one.status for one in outcomes} <= {0, 200, 503}
+    wait_until(lambda: not any(processes.resident(pid) for pid in below))

@@ -1,0 +1,22 @@
+"""Ten times as many requests as a real server can serve; `benchmarks.overload` measures the same for longer."""
+
+from __future__ import annotations
+
+from benchmarks.overload import HEALTHY_MS, PHOTO, overload, settings
+from benchmarks.served import served
+
+SLACK = 10
+"""How many times slower than measured alone /healthz may be here, where other tests and the load share the cores."""
+
+
+def test_what_is_accepted_is_served_and_the_rest_is_told_when_to_come_back() -> None:
+    with served({**settings(), "BBMR_THREADS": "1"}) as server:
+        results = overload(server, PHOTO, seconds=5)
+    failed = {row["check"] for row in results["checks"] if not row["holds"]}
+    timed = {
+        f"/healthz always answered within {HEALTHY_MS:g} ms",
+        "at least half as many were served as without the overload",
+    }
+    assert failed <= timed, results
+    assert results["health"]["slowest_ms"] < SLACK * HEALTHY_MS
+    assert results["retry_after_s"][0] >= 1
