@@ -9,10 +9,10 @@ EXTRAS := server,train,test
 MINUTES ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train test lint format fuzz lock clean
+.PHONY: help setup demo train test docker-test lint format fuzz lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 setup: $(STAMP) ## make .venv and install client, server, training and test tools into it
 
@@ -50,13 +50,16 @@ train: $(STAMP) ## MODEL=light PHOTOS=folder [MINUTES=60] [RUN=runs/light]: trai
 test: lint ## set up, check style, types, imports and Dockerfiles, then run every test with coverage
 	$(PY) -m pytest --cov --cov-report=term --reruns 1 -r fER
 
+docker-test: $(STAMP) ## build the images without an engine, run them, look into them (root on Debian; minutes)
+	$(PY) -m pytest -v -o python_files='check_*.py' --timeout 3600 tests/docker
+
 lint: $(STAMP) ## ruff, mypy, import-linter, hadolint, compose schema
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/hadolint docker/*.Dockerfile
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml docker/public.yml
 
 format: $(STAMP) ## let ruff put the code in order
 	$(BIN)/ruff check --fix .

@@ -1,50 +1,67 @@
 # The server on the CPU.
 #   docker build -f docker/server.Dockerfile -t bbmr-server:cpu .
-#   docker run --rm -p 127.0.0.1:8000:8000 bbmr-server:cpu
+#   docker run --rm --init --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 bbmr-server:cpu
 #
-# TORCH_BACKEND names the build of torch as uv does ("cpu", "cu128", ...). Empty: plain pip with whatever
-# pip is configured for, which is the way on a machine that has its own wheels and no internet.
+# PYTHON_IMAGE may be another image with Python 3.11 or newer, or this one with its digest:
+#   --build-arg PYTHON_IMAGE=python:3.11.16-slim-bookworm@sha256:...
+# TORCH_BACKEND names the build of torch as uv does ("cpu", "cu128", ...). Empty: the one that the configured package
+# sources give, which is the way on a machine that has its own wheels and no internet.
 
-FROM python:3.11-slim AS build
+ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm
+
+# torch, the other libraries and the program are layers of their own, in the order in which they change: a change of the
+# code installs and moves a few megabytes.
+FROM ${PYTHON_IMAGE} AS libraries
 ARG TORCH_BACKEND=cpu
-ENV PIP_CACHE_DIR=/var/cache/pip \
-    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     UV_CACHE_DIR=/var/cache/uv \
-    UV_LINK_MODE=copy
-RUN python3 -m venv /opt/bbmr
+    UV_COMPILE_BYTECODE=1 \
+    UV_LINK_MODE=copy \
+    UV_PYTHON=/opt/bbmr/bin/python \
+    UV_PYTHON_DOWNLOADS=never
+RUN python3 -m venv /opt/uv && \
+    /opt/uv/bin/python -m pip install --no-cache-dir "uv>=0.8,<1" && \
+    python3 -m venv --without-pip /opt/bbmr
 WORKDIR /src
-# torch first, in a layer of its own: it is most of the image and changes least.
 COPY requirements.lock ./
-RUN --mount=type=cache,target=/var/cache/pip --mount=type=cache,target=/var/cache/uv \
-    python3 -m venv /opt/uv && \
-    if [ -n "$TORCH_BACKEND" ]; then \
-      /opt/uv/bin/python -m pip install "uv>=0.8,<1" && \
-      /opt/uv/bin/uv pip install --python /opt/bbmr/bin/python --torch-backend "$TORCH_BACKEND" \
-        -c requirements.lock "torch>=2.6,<2.14"; \
-    else \
-      /opt/bbmr/bin/python -m pip install -c requirements.lock "torch>=2.6,<2.14"; \
-    fi
-COPY . .
-RUN --mount=type=cache,target=/var/cache/pip \
-    /opt/bbmr/bin/python -m pip install -c requirements.lock '.[server]'
+RUN --mount=type=cache,target=/var/cache/uv \
+    /opt/uv/bin/uv pip install ${TORCH_BACKEND:+--torch-backend "$TORCH_BACKEND"} \
+      -c requirements.lock "torch>=2.6,<2.14"
+COPY pyproject.toml ./
+RUN --mount=type=cache,target=/var/cache/uv \
+    /opt/uv/bin/uv pip install -c requirements.lock -r pyproject.toml --extra server --extra store --extra otel && \
+    rm -f /opt/bbmr/.lock
 
-FROM python:3.11-slim
+FROM libraries AS program
+COPY . .
+RUN --mount=type=cache,target=/var/cache/uv \
+    /opt/uv/bin/uv pip install --no-deps --target /opt/app . && \
+    rm -f /opt/app/.lock
+
+FROM ${PYTHON_IMAGE}
+ARG PYTHON_IMAGE
 LABEL org.opencontainers.image.title="bbmr server, CPU" \
-      org.opencontainers.image.licenses="MIT"
-COPY --from=build /opt/bbmr /opt/bbmr
+      org.opencontainers.image.description="Reconstructs photos from bbmr containers over HTTP" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.base.name="${PYTHON_IMAGE}"
+COPY --from=libraries /opt/bbmr /opt/bbmr
+COPY --from=program /opt/app /opt/app
 ENV BBMR_DEVICE=cpu \
     BBMR_HOST=0.0.0.0 \
     BBMR_PORT=8000 \
     HOME=/tmp \
-    PATH=/opt/bbmr/bin:$PATH \
+    PATH=/opt/app/bin:/opt/bbmr/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONPATH=/opt/app \
     PYTHONUNBUFFERED=1
+# A new named volume on /data takes over this folder's owner, so that the user below can write there.
+RUN install -d -o 10001 -g 10001 /data
 WORKDIR /tmp
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 # Ready means: the weights are loaded and the engine answers.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['BBMR_PORT'] + '/readyz', timeout=4)"]
+    CMD ["python", "-m", "bbmr_server.healthcheck"]
 ENTRYPOINT ["bbmr-server"]
 CMD ["serve"]

@@ -44,7 +44,7 @@ REGISTRY = re.compile(
         ]
     )
 )
-TARGETS = ("setup", "demo", "test", "lint", "format", "fuzz", "clean")
+TARGETS = ("setup", "demo", "test", "docker-test", "lint", "format", "fuzz", "clean")
 
 
 def tracked(root: Path) -> list[Path]:
