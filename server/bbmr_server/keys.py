@@ -18,7 +18,7 @@ from .settings import KEY, KEY_WORDS, Settings
 MAX_FILE_BYTES = 1 << 20
 _PLACEHOLDER = re.compile(
     r"change.?me|change.?it|change.?this|default|example|placeholder|password|passw0rd|secret|replace|qwerty"
-    r"|your.{0,4}key|letmein",
+    r"|your.{0,6}key|letmein",
     re.IGNORECASE,
 )
 
