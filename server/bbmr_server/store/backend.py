@@ -43,6 +43,9 @@ LEFTOVER_S = 3600.0
 FULL = re.compile(r"os error (28|122)\b|StorageFull|QuotaExceeded|No space left")
 """How a full disk (ENOSPC), a quota (EDQUOT) and S3-compatible services say that there is no room."""
 
+OUTSIDE = re.compile(r"Requested range was invalid|416 Range Not Satisfiable|InvalidRange")
+"""How directories and services say that a range begins after the end."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -92,7 +95,7 @@ class Backend:
         return await self._call("read", self._get, name)
 
     async def range(self, name: str, start: int, length: int) -> bytes | None:
-        """`length` bytes from `start` on, fewer where it ends before; None where there is no such object."""
+        """`length` bytes from `start` on, fewer or none where it ends before; None where there is no such object."""
         return await self._call("read", self._range, name, start, length)
 
     async def size(self, name: str) -> int | None:
@@ -160,6 +163,10 @@ class Backend:
             return obstore.get_range(self._objects, name, start=start, length=length).to_bytes()
         except FileNotFoundError:
             return None
+        except obstore.exceptions.GenericError as error:
+            if OUTSIDE.search(str(error)):
+                return b""
+            raise
 
     def _size(self, name: str) -> int | None:
         import obstore

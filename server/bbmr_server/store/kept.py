@@ -73,11 +73,13 @@ class Store:
                 if before == len(data) and await self.backend.sha256(name) == digest:
                     return False
                 await self._take(len(data), before)
+                if before is not None:
+                    self._counted_at = 0.0  # for how much the damaged one counted is not known
                 try:
                     await self.backend.put(name, data)
                 except BaseException:
                     self._give(len(data))
-                    self._counted_at = 0.0  # whether the old one is still there is not known
+                    self._counted_at = 0.0
                     raise
         self._watch.received(len(data))
         return True
