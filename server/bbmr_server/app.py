@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from bbmr_shared.release import release
 
-from . import openapi, problems, reconstruction, routes, tracing
+from . import openapi, page, problems, reconstruction, routes, tracing
 from .engine import Engine
 from .middleware import CLIENT_GONE, REQUEST_ID, Crowd, Linger, Net, RouteNames, Watch
 from .ratelimit import RateLimit
@@ -71,8 +71,8 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         lifespan=lifespan,
     )
     app.state.service = service
-    for part in (reconstruction, routes):
-        app.include_router(part.router)
+    for router in (reconstruction.router, *page.routers(settings), routes.router):
+        app.include_router(router)
     problems.install(app)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     route_of = RouteNames([*app.openapi()["paths"], "/openapi.json"])

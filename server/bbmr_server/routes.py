@@ -55,11 +55,5 @@ async def docs(request: Request) -> HTMLResponse:
     return HTMLResponse(pages.docs_page(request.app.openapi()), headers=pages.HEADERS)
 
 
-@router.get("/", response_class=HTMLResponse)
-async def index(service: Annotated[Service, Depends(service_of)]) -> HTMLResponse:
-    """What this server is."""
-    return HTMLResponse(pages.index_page(list(service.engine.models)), headers=pages.HEADERS)
-
-
-for _path, _page in (("/healthz", healthz), ("/readyz", readyz), ("/", index), ("/docs", docs)):
+for _path, _page in (("/healthz", healthz), ("/readyz", readyz), ("/docs", docs)):
     router.add_api_route(_path, _page, methods=["HEAD"], include_in_schema=False)

@@ -13,6 +13,7 @@ from .body import BodyMemory
 from .engine import Engine
 from .keys import load_keys
 from .metrics import Metrics
+from .page.desk import Desk
 from .settings import Settings
 
 
@@ -27,6 +28,7 @@ class Service:
         self.metrics = Metrics()
         self.metrics.watch(engine)
         self.metrics.gauge("bbmr_body_memory_bytes", "Bytes of bodies and answers in memory", lambda: self.bodies.used)
+        self.desk = Desk(settings.encode_queue_length)
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="bbmr-read")
 
     async def read_container(self, data: bytes) -> Container:
@@ -41,6 +43,7 @@ class Service:
     def close(self) -> None:
         """End the threads; the engine has its own `stop`."""
         self._readers.shutdown(wait=False, cancel_futures=True)
+        self.desk.close()
 
 
 def service_of(request: Request) -> Service:

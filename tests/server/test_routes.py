@@ -122,10 +122,10 @@ class _Links(HTMLParser):
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
-async def test_pages_load_nothing_from_elsewhere(
+async def test_plain_pages_load_nothing_from_elsewhere(
     make_bench: Callable[..., Any], connect: Any, path: str
 ) -> None:
-    async with connect(make_bench(start=False)) as client:
+    async with connect(make_bench(start=False, page=False)) as client:
         response = await client.get(path)
         assert response.status_code == 200
         assert "default-src 'none'" in response.headers["content-security-policy"]

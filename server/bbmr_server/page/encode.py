@@ -1,0 +1,149 @@
+"""`POST /encode`: a photo in, a container out, made by the client's code; and what routes that take photos share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from bbmr_client.encoder import DEFAULT_RATE, encode
+from bbmr_client.photo import Photo, load_photo
+from bbmr_shared.container import MEDIA_TYPE
+from bbmr_shared.limits import Limits
+
+from .. import openapi
+from ..body import BodyShare, CountedResponse, read_body
+from ..errors import DeadlineError, UnsupportedMediaTypeError
+from ..reconstruction import NO_STORE, check_not_compressed, unless_gone
+from ..service import Service, service_of
+from ..settings import Settings
+from .desk import GivenUp, Place, go_on
+
+router = APIRouter()
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A body that has come in, the place its request has at the desk, and where its bytes are counted."""
+
+    body: bytes
+    place: Place
+    share: BodyShare
+
+
+def photo_limits(settings: Settings) -> Limits:
+    """The limits of a photo: memory for encoding goes with its pixels."""
+    return replace(
+        settings.limits,
+        max_photo_bytes=settings.max_body_bytes,
+        max_pixels=min(settings.max_pixels, settings.encode_pixels),
+    )
+
+
+def read_photo(data: bytes, settings: Settings) -> Photo:
+    """The photo in `data`. Raises `PictureError`, `LimitExceededError`."""
+    return load_photo(data, photo_limits(settings), "the photo")
+
+
+def admit(request: Request, service: Annotated[Service, Depends(service_of)]) -> Service:
+    """Refuse what can be refused by the headers alone."""
+    service.keys.check(request.headers)
+    declared = request.headers.get("content-type", "")
+    kind = declared.partition(";")[0].strip().lower()
+    if not kind.startswith("image/") and kind != "application/octet-stream":
+        raise UnsupportedMediaTypeError(
+            f"the body is declared as {kind[:80] or 'nothing'}; send a photo as image/jpeg, image/png, … "
+            "or application/octet-stream",
+            headers={"Accept-Post": "image/*, application/octet-stream"},
+        )
+    check_not_compressed(request)
+    return service
+
+
+@asynccontextmanager
+async def uploaded(request: Request, service: Service) -> AsyncIterator[Upload]:
+    """The body, once it is there; its place at the desk is taken before it is read.
+
+    Raises:
+        QueueFullError, LimitExceededError, UploadTimeoutError
+    """
+    settings = service.settings
+    with service.desk.place() as place, service.bodies.share() as share:
+        body = await read_body(
+            request.stream(),
+            request.headers.get("content-length"),
+            limit=settings.max_body_bytes,
+            timeout=settings.upload_timeout_s,
+            share=share,
+        )
+        yield Upload(body, place, share)
+
+
+async def in_time(request: Request, service: Service, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`; given up when the client leaves or the deadline passes.
+
+    Raises:
+        ClientDisconnect, DeadlineError. Others as `work`.
+    """
+    seconds = service.settings.deadline_s
+    try:
+        return await asyncio.wait_for(unless_gone(request, work), seconds)
+    except TimeoutError:
+        raise DeadlineError(
+            f"not finished within {seconds:g} s; send a smaller photo, or try again later"
+        ) from None
+
+
+@router.post(
+    "/encode", response_class=Response, responses=openapi.ENCODE_ANSWER, openapi_extra=openapi.ENCODE_BODY
+)
+async def encode_photo(
+    request: Request,
+    service: Annotated[Service, Depends(admit)],
+    rate: Annotated[
+        float,
+        Query(ge=1, le=16, allow_inf_nan=False, description="Overall rate: 1/rate² of the pixels are kept."),
+    ] = DEFAULT_RATE,
+    metadata: Annotated[
+        Literal["all", "icc", "none"],
+        Query(description="What is kept beside the pixels: everything, the colour profile, nothing."),
+    ] = "all",
+    model: Annotated[
+        str | None,
+        Query(min_length=1, max_length=64, description="Weights to encode for; without it the default."),
+    ] = None,
+) -> Response:
+    """Turn a photo into a container, as `bbmr-client encode` does."""
+    if model is not None:
+        service.engine.check_model(model)
+    name = model or service.engine.models[0]
+    settings = service.settings
+
+    async with uploaded(request, service) as upload:
+
+        def work(given_up: GivenUp) -> tuple[bytes, tuple[int, int]]:
+            photo = read_photo(upload.body, settings)
+            go_on(given_up)
+            container = encode(photo, rate=rate, metadata=metadata, model=name)
+            go_on(given_up)
+            return container.to_bytes(), (container.width, container.height)
+
+        began = time.perf_counter()
+        data, (width, height) = await in_time(request, service, upload.place.run(work))
+    headers = {
+        "BBMR-Model": name,
+        "BBMR-Width": str(width),
+        "BBMR-Height": str(height),
+        "Server-Timing": f"photo;dur={(time.perf_counter() - began) * 1000:.1f}",
+        "Content-Disposition": 'attachment; filename="photo.bbmr"',
+        "X-Content-Type-Options": "nosniff",
+        **NO_STORE,
+    }
+    return CountedResponse(data, service.bodies, media_type=MEDIA_TYPE, headers=headers)

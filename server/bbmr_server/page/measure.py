@@ -1,0 +1,126 @@
+"""What only the page asks for, under `/page/`: limits, facts about a container, figures, and a photo to look at.
+
+Stateless: whatever is needed comes with the request. These routes belong to the page and change with it; they are not
+in the OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, Query, Request
+from PIL import Image, PngImagePlugin
+from starlette.responses import JSONResponse, Response
+
+from bbmr_client.view import RATE_COLOURS
+from bbmr_shared.container import Container
+from bbmr_shared.errors import UsageError
+from bbmr_shared.output import encode_picture
+from bbmr_shared.release import release
+
+from ..body import CountedResponse
+from ..engine import Work
+from ..reconstruction import NO_STORE
+from ..service import Service, service_of
+from .desk import GivenUp, go_on
+from .encode import Upload, admit, in_time, photo_limits, read_photo, uploaded
+from .figures import comparison, facts
+
+router = APIRouter(prefix="/page", include_in_schema=False)
+
+
+@router.get("/limits")
+async def limits(service: Annotated[Service, Depends(service_of)]) -> JSONResponse:
+    """What the page must know before it sends anything."""
+    settings = service.settings
+    found = {
+        "version": release(),
+        "max_body_bytes": settings.max_body_bytes,
+        "max_photo_pixels": photo_limits(settings).max_pixels,
+        "max_side": settings.limits.max_side,
+        "rates": [
+            {"rate": rate, "colour": "#{:02x}{:02x}{:02x}".format(*colour)}
+            for rate, colour in RATE_COLOURS.items()
+        ],
+    }
+    return JSONResponse(found, headers=NO_STORE)
+
+
+@router.post("/facts")
+async def container_facts(request: Request, service: Annotated[Service, Depends(admit)]) -> JSONResponse:
+    """What the container in the body holds."""
+    async with uploaded(request, service) as upload:
+        container = await service.read_container(upload.body)
+        return JSONResponse(facts(container, len(upload.body)), headers=NO_STORE)
+
+
+@router.post("/photo")
+async def photo_to_look_at(request: Request, service: Annotated[Service, Depends(admit)]) -> Response:
+    """The photo in the body as PNG, upright: for browsers that do not know its format."""
+    async with uploaded(request, service) as upload:
+
+        def work(given_up: GivenUp) -> bytes:
+            photo = read_photo(upload.body, service.settings)
+            go_on(given_up)
+            picture = Image.fromarray(photo.rgb)
+            if photo.alpha is not None:
+                picture.putalpha(Image.fromarray(photo.alpha))
+            if photo.icc:
+                picture.info["icc_profile"] = photo.icc
+            return encode_picture(picture, "png")
+
+        data = await in_time(request, service, upload.place.run(work))
+    return CountedResponse(data, service.bodies, media_type="image/png", headers=dict(NO_STORE))
+
+
+@router.post("/compare")
+async def compare(
+    request: Request,
+    service: Annotated[Service, Depends(admit)],
+    container: Annotated[int, Query(ge=1, description="Bytes of the container; the photo follows it.")],
+    model: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
+) -> JSONResponse:
+    """The figures of a container beside AVIF and plain rescaling, measured against the photo it was made from.
+
+    Body: the container and, right behind it, the photo's file.
+    """
+    service.engine.check_ready()
+    if model is not None:
+        service.engine.check_model(model)
+    async with uploaded(request, service) as upload:
+        found = await in_time(request, service, _compare(service, upload, container, model))
+    return JSONResponse(found, headers=NO_STORE)
+
+
+async def _compare(service: Service, upload: Upload, length: int, model: str | None) -> dict[str, Any]:
+    if length >= len(upload.body):
+        raise UsageError(f"there is no photo behind the {length} bytes of the container")
+    container = await service.read_container(upload.body[:length])
+    photo_limits(service.settings).check_dimensions(container.width, container.height)
+    answer = await service.engine.reconstruct(
+        Work(container, "png", model=model), service.settings.deadline_s
+    )
+    service.metrics.count_picture(answer)
+    upload.share.hold(len(answer.data))
+
+    def work(given_up: GivenUp) -> dict[str, Any]:
+        photo = read_photo(upload.body[length:], service.settings)
+        if (photo.width, photo.height) != (container.width, container.height):
+            raise UsageError(
+                f"the photo has {photo.width}×{photo.height} pixels, the container "
+                f"{container.width}×{container.height}: it was made from another one"
+            )
+        go_on(given_up)
+        picture = _decoded(answer.data, container)
+        found = comparison(photo.rgb, picture, container, length, given_up)
+        return {**found, "model": answer.model, "notes": list(photo.notes)}
+
+    return await upload.place.run(work)
+
+
+def _decoded(data: bytes, container: Container) -> np.ndarray:
+    picture = PngImagePlugin.PngImageFile(io.BytesIO(data))  # our own file, of the size that was checked
+    assert picture.size == (container.width, container.height)
+    return np.asarray(picture.convert("RGB"))

@@ -1,0 +1,22 @@
+"""`GET /` where the page is turned off: one plain page, without a script."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from starlette.responses import HTMLResponse
+
+from .. import pages
+from ..service import Service, service_of
+
+router = APIRouter()
+
+
+@router.get("/", response_class=HTMLResponse)
+async def index(service: Annotated[Service, Depends(service_of)]) -> HTMLResponse:
+    """What this server is."""
+    return HTMLResponse(pages.index_page(list(service.engine.models)), headers=pages.HEADERS)
+
+
+router.add_api_route("/", index, methods=["HEAD"], include_in_schema=False)

@@ -1,0 +1,99 @@
+// Requests to this server: what is sent and answered, refusals in words, and waiting where the server is full.
+
+const KEY = "bbmr-key";
+const TRIES = 8;
+const CONTAINER = "application/vnd.bbmr";
+const BYTES = "application/octet-stream";
+
+/** What a visitor is told; `kind`: "problem", "key" (a key is wanted), "offline". */
+export class Refusal extends Error {
+  constructor(title, text, kind = "problem") {
+    super(text);
+    this.title = title;
+    this.kind = kind;
+  }
+}
+
+export const keepKey = (key) => sessionStorage.setItem(KEY, key);
+
+/** `encode(photo)` and the others: blobs in, blobs or plain data out. `waiting(seconds)` is called while the server is full. */
+export function server(signal, waiting) {
+  const post = (path, query, body, headers) =>
+    request(`${path}?${new URLSearchParams(query)}`, { method: "POST", body, headers, signal }, waiting);
+  return {
+    encode: async (photo, query) => (await post("encode", query, photo, type(BYTES))).blob(),
+    facts: async (container) => (await post("page/facts", {}, container, type(BYTES))).json(),
+    photo: async (photo) => (await post("page/photo", {}, photo, type(BYTES))).blob(),
+    compare: async (container, photo, query) => {
+      const both = new Blob([container, photo]);
+      return (await post("page/compare", { container: container.size, ...query }, both, type(BYTES))).json();
+    },
+    reconstruct: async (container, query) => {
+      const answer = await post("reconstruct", query, container, { ...type(CONTAINER), Accept: "image/png" });
+      const picture = await answer.blob();
+      const made = { model: answer.headers.get("BBMR-Model"), timing: answer.headers.get("Server-Timing") || "" };
+      return { picture, ...made };
+    },
+    models: async () => (await request("models", { signal }, waiting)).json(),
+    limits: async () => (await request("page/limits", { signal }, waiting)).json(),
+    file: async (path) => (await request(path, { signal }, waiting)).blob(),
+  };
+}
+
+const type = (mime) => ({ "Content-Type": mime });
+
+async function request(path, options, waiting) {
+  for (let attempt = 1; ; attempt++) {
+    const headers = { ...options.headers };
+    const key = sessionStorage.getItem(KEY);
+    if (key) headers.Authorization = `Bearer ${key}`;
+    let answer;
+    try {
+      answer = await fetch(path, { ...options, headers, cache: "no-cache" });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      const words = navigator.onLine === false ? "This computer is offline." : "It may have been stopped, or the connection is down.";
+      throw new Refusal("The server cannot be reached", words, "offline");
+    }
+    if (answer.ok) return answer;
+    const busy = (answer.status === 429 || answer.status === 503) && answer.headers.has("Retry-After");
+    if (!busy || attempt === TRIES) throw await refusal(answer);
+    await pause(Math.min(60, Math.max(1, Number(answer.headers.get("Retry-After")) || 1)), options.signal, waiting);
+  }
+}
+
+async function refusal(answer) {
+  let problem = {};
+  try {
+    problem = await answer.json();
+  } catch {
+    // something between here and the server answered; its status has to do
+  }
+  const title = problem.title || `The server answered with status ${answer.status}`;
+  const text = sentence(problem.detail || "It did not say why.");
+  return new Refusal(title, text, answer.status === 401 || answer.status === 403 ? "key" : "problem");
+}
+
+function sentence(text) {
+  const start = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(start) ? start : `${start}.`;
+}
+
+async function pause(seconds, signal, waiting) {
+  for (let left = seconds; left > 0; left--) {
+    waiting?.(left);
+    await new Promise((resolve, reject) => {
+      const timer = setTimeout(done, 1000);
+      signal?.addEventListener("abort", stop, { once: true });
+      function done() {
+        signal?.removeEventListener("abort", stop);
+        resolve();
+      }
+      function stop() {
+        clearTimeout(timer);
+        reject(new DOMException("given up", "AbortError"));
+      }
+    });
+  }
+  waiting?.(0);
+}
