@@ -18,7 +18,7 @@ from bbmr_shared.region import Region
 
 from .config import check_reads
 from .jointsr import JointSR
-from .runtime import TorchNetwork
+from .runtime_torch import TorchNetwork
 from .tile_input import Source, Target, area_of
 from .tiles import Tile
 from .weights import load

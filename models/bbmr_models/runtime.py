@@ -1,24 +1,26 @@
-"""Runtimes: what runs a network on a device. In: `TileInput`s of one shape. Out: pixels."""
+"""Runtimes: what runs a network on a device. In: a weights file's bytes, then `TileInput`s of one shape. Out: pixels.
+
+Nothing here imports torch; the runtime that is chosen is loaded when it is needed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bbmr_shared.composite import MAX_LEVEL
-from bbmr_shared.container import FULL_STRENGTH
+from bbmr_shared.errors import UsageError
 
+from .cards import card_of
 from .config import JointSRConfig
 from .tile_input import TileInput
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from .jointsr import Canvas, JointSR
+Runtime = Literal["auto", "torch", "torch-float32", "ncnn"]
+"""`torch` computes in bfloat16 where the device does so itself, `torch-float32` never."""
 
 
 class Network(Protocol):
@@ -32,76 +34,63 @@ class Network(Protocol):
         """The corrected tiles, `uint8 [N, H, W, 3]`, of `N` tiles of one shape."""
 
 
-class TorchNetwork:
-    """A `Network` in PyTorch: float32 on the CPU, bfloat16 on CUDA.
-
-    Args:
-        model: from `load`; it is moved to `device`.
-        device: "cpu", "cuda", "cuda:1" …
-    """
-
-    def __init__(self, model: JointSR, device: str = "cpu") -> None:
-        import torch
-
-        from .jointsr import channels_last
-
-        self.device = torch.device(device)
-        self.model = channels_last(model.to(self.device)).eval()
-
-    @property
-    def config(self) -> JointSRConfig:
-        return self.model.config
-
-    def run(self, batch: Sequence[TileInput]) -> NDArray[np.uint8]:
-        import torch
-
-        canvas = canvas_of(batch, self.device)
-        with (
-            torch.inference_mode(),
-            torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"),
-        ):
-            picture = (canvas.base + self.model.correction(canvas).float()) * 255
-            pixels = picture.add_(0.5).clamp_(0, 255).byte().permute(0, 2, 3, 1)
-            out: NDArray[np.uint8] = pixels.cpu().numpy()
-        return out
-
-
-def load_network(name: str, data: bytes, device: str = "cpu") -> Network:
+def load_network(
+    name: str,
+    data: bytes,
+    device: str = "cpu",
+    runtime: Runtime = "auto",
+    threads: int = 0,
+    compile: bool = False,
+) -> Network:
     """A network of a weights file's bytes; `name` is for messages.
 
+    Args:
+        device: "cpu", "cuda", "cuda:1" …
+        runtime: what runs it; "auto" takes what `choose` says.
+        threads: CPU threads; 0 leaves the number to the runtime.
+        compile: whether torch compiles the network, anew for every shape of a batch.
+
     Raises:
-        WeightsError: the file is none, or of another architecture. UsageError: the device is not there.
+        WeightsError: the file is none, or of another architecture.
+        UsageError: the device or the runtime is not there, or does not run such weights.
     """
+    if runtime == "auto":
+        runtime = choose(card_of(name, data).config, device)
+    if runtime == "ncnn":
+        from .runtime_ncnn import NcnnNetwork
+
+        if device != "cpu":
+            raise UsageError(f"the runtime ncnn runs on the CPU, not on {device}")
+        return NcnnNetwork(name, data, threads)
+    if find_spec("torch") is None:
+        raise UsageError(
+            f"the weights '{name}' run in torch, which is not installed; `pip install 'bbmr[server]'`"
+        )
+    import torch
+
+    from .runtime_torch import TorchNetwork
     from .weights import build
 
-    return TorchNetwork(build(name, data, device), device)
+    if threads:
+        torch.set_num_threads(threads)
+    bfloat16 = runtime == "torch" and (device != "cpu" or has_bfloat16())
+    return TorchNetwork(build(name, data, device), device, bfloat16, compile)
 
 
-def canvas_of(batch: Sequence[TileInput], device: torch.device) -> Canvas:
-    """Tiles of one shape as one canvas on `device`."""
-    import torch
-
-    from .jointsr import Canvas
-
-    def levels(name: str, scale: float) -> Tensor:
-        return torch.cat([_planar(getattr(tile, name), scale) for tile in batch]).to(device)
-
-    def grid(name: str) -> Tensor:
-        return torch.from_numpy(np.stack([getattr(tile, name) for tile in batch])).to(device)[:, None]
-
-    return Canvas(
-        base=levels("base", 255),
-        half=levels("half", MAX_LEVEL),
-        quarter=levels("quarter", MAX_LEVEL),
-        rate=grid("rate").long(),
-        error=grid("error").float(),
-        strength=grid("strength").float() / FULL_STRENGTH,
-    )
+def choose(config: JointSRConfig, device: str) -> Literal["torch", "ncnn"]:
+    """The fastest runtime that is installed for such weights, by what docs/benchmarks.md says under "Runtimes"."""
+    if device != "cpu" or config.backbone != "light" or find_spec("ncnn") is None:
+        return "torch"
+    return "torch" if find_spec("torch") is not None and has_bfloat16() else "ncnn"
 
 
-def _planar(samples: NDArray[np.generic], scale: float) -> Tensor:
-    """`[h, w, 3]` → float32 `[1, 3, h, w]` in 0 … 1."""
-    import torch
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies in bfloat16; on others bfloat16 is many times slower than float32.
 
-    planar = np.ascontiguousarray(samples.transpose(2, 0, 1)).astype(np.float32)
-    return torch.from_numpy(planar)[None].div_(scale)
+    Where there is no `/proc/cpuinfo`, as on macOS and Windows, the answer is no.
+    """
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False
+    return not words.isdisjoint({"avx512_bf16", "amx_bf16"})
