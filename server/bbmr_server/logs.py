@@ -1,7 +1,7 @@
 """Logs: one line a record on standard error, as text or as JSON. No body and no key is ever in one.
 
 Whatever a client sent stays inside its field: text quotes what is no plain word, JSON is ASCII. The traceback of an
-unforeseen error is the one thing that has several lines as text; as JSON it is a field.
+unforeseen error is the one thing that has several lines as text, indented ones; as JSON it is a field.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import re
 import sys
 import time
-from typing import Literal
+from typing import Any, Literal
 
 events = logging.getLogger("bbmr_server")
 access = logging.getLogger("bbmr_server.access")
@@ -28,9 +28,12 @@ class _Text(logging.Formatter):
         super().__init__("%(asctime)sZ %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in record.message)
+        record.message = _printable(record.message)
         fields: dict[str, object] = getattr(record, "fields", {})
         return super().formatMessage(record) + "".join(f" {key}={_word(fields[key])}" for key in fields)
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join("    " + _printable(line) for line in super().formatException(ei).split("\n"))
 
 
 class _Json(logging.Formatter):
@@ -48,6 +51,10 @@ class _Json(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def _word(value: object) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 
+@cache
 def release() -> str:
     """The version as text; "(not installed)" where the sources are used without being installed."""
     try:
