@@ -1,56 +1,68 @@
-"""Loading: settings in, an engine with the shipped weights out. The only module that knows torch and bbmr_models."""
+"""Loading: settings in, an engine with weights and worker processes out.
+
+Nothing here imports torch: what needs it, the workers and a look at the GPUs, is a process of its own.
+"""
 
 from __future__ import annotations
 
-import torch
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
 
-from bbmr_models import available, load
-from bbmr_models.reconstruct import Reconstructor
+from bbmr_models.cards import digests
 from bbmr_shared.errors import UnknownModelError, UsageError
 
 from .engine import Engine
-from .engine.work import ReconstructorFactory, Reconstructs
+from .engine.process import ProcessLaunch
+from .engine.served import reader
 from .settings import Settings
+
+GPU_BATCH = 8
+"""Tiles that go together on a GPU where BBMR_BATCH says nothing; on a CPU it is one. Not measured on a GPU yet."""
+DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+"""Without one of these no process on Linux can use CUDA."""
 
 
 def make_engine(settings: Settings) -> Engine:
-    """An engine as `settings` say, not started. Nothing is loaded yet, but names are checked.
+    """An engine as `settings` say, not started: no worker runs yet, but weights are read and names are checked.
 
     Raises:
         UsageError: a device is not there. UnknownModelError: there are no such weights. WeightsError: damaged ones.
+        ModuleNotFoundError: torch is not installed.
     """
-    known = available()
-    for name in settings.model:
-        if name not in known:
-            raise UnknownModelError(
-                f"BBMR_MODEL: there are no weights {name!r}; there are {', '.join(known) or 'none'}"
-            )
+    if importlib.util.find_spec("torch") is None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+    read = reader(Path(settings.model_dir) if settings.model_dir else None)
+    try:
+        weights = [read(name) for name in settings.model]
+    except UnknownModelError as error:
+        raise UnknownModelError(f"BBMR_MODEL: {error}") from None
+    devices = find_devices(settings.device)
+    batch = settings.batch or (1 if devices == ("cpu",) else GPU_BATCH)
     return Engine(
-        make_factory(settings.threads, settings.batch),
-        models=settings.model,
-        devices=find_devices(settings.device),
+        ProcessLaunch(batch, settings.threads, settings.worker_timeout_s),
+        weights,
+        read=read,
+        devices=devices,
         queue_length=settings.queue_length,
         memory_pixels=settings.max_pixels,
-        catalogue=describe_models(),
+        batch=batch,
+        fill_s=settings.batch_wait_ms / 1000 if batch > 1 else 0.0,
     )
 
 
-def make_factory(threads: int = 0, batch: int = 0) -> ReconstructorFactory:
-    """What loads a model onto a device for the engine; 0 leaves the choice to `Reconstructor`."""
-
-    def factory(name: str, device: str) -> Reconstructs:
-        if threads:
-            torch.set_num_threads(threads)
-        return Reconstructor(load(name, device), device, batch=batch or None)
-
-    return factory
+def known_models(folder: str = "") -> list[str]:
+    """Every name of weights that may be asked for: the shipped ones and those in `folder`."""
+    own = {path.stem for path in Path(folder).glob("*.safetensors")} if folder else set()
+    return sorted(own | set(digests()))
 
 
 def find_devices(wanted: tuple[str, ...]) -> tuple[str, ...]:
     """Names of devices that are there, for the setting BBMR_DEVICE. Raises `UsageError` where one is not."""
     if wanted == ("cpu",):
         return wanted
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    count = count_gpus()
     if wanted in (("auto",), ("cuda",)) and count:
         return tuple(f"cuda:{index}" for index in range(count))
     if wanted == ("auto",):
@@ -63,16 +75,15 @@ def find_devices(wanted: tuple[str, ...]) -> tuple[str, ...]:
     return wanted
 
 
-def describe_models() -> dict[str, dict[str, object]]:
-    """The cards of all shipped weights, as plain JSON data: name → card."""
-    return {
-        name: {
-            "architecture": f"JointSR/{card.config.backbone}",
-            "config": card.config.to_dict(),
-            "parameters": card.parameters,
-            "bytes": card.bytes,
-            "sha256": card.sha256,
-            "card": card.notes,
-        }
-        for name, card in available().items()
-    }
+def count_gpus() -> int:
+    """CUDA devices that torch can use; asked of a process that ends again, as CUDA stays in the memory of who asks."""
+    if sys.platform == "linux" and not any(driver.exists() for driver in DRIVERS):
+        return 0
+    question = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", question], capture_output=True, text=True, timeout=120, check=True
+        )
+        return int(answer.stdout.split()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError):
+        return 0

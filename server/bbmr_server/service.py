@@ -10,25 +10,28 @@ from starlette.requests import Request
 from bbmr_shared.container import Container
 
 from .body import BodyMemory
-from .engine import Engine
+from .engine.interface import EngineLike
 from .keys import load_keys
 from .metrics import Metrics
 from .page.desk import Desk
 from .settings import Settings
+from .store import open_store
 
 
 class Service:
     """One of these lies in `app.state.service`."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: EngineLike) -> None:
         self.settings = settings
         self.engine = engine
         self.keys = load_keys(settings)
         self.bodies = BodyMemory(settings.body_memory_bytes)
         self.metrics = Metrics()
+        engine.observer = self.metrics.observer
         self.metrics.watch(engine)
         self.metrics.gauge("bbmr_body_memory_bytes", "Bytes of bodies and answers in memory", lambda: self.bodies.used)
         self.desk = Desk(settings.encode_queue_length)
+        self.keeping = open_store(settings, self.metrics.registry, len(self.keys))
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="bbmr-read")
 
     async def read_container(self, data: bytes) -> Container:
@@ -43,6 +46,8 @@ class Service:
     def close(self) -> None:
         """End the threads; the engine has its own `stop`."""
         self._readers.shutdown(wait=False, cancel_futures=True)
+        if self.keeping is not None:
+            self.keeping.close()
         self.desk.close()
 
 

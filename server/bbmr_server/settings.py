@@ -55,7 +55,16 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=256,
-        description="Tiles of equal size of one picture that go through together; 0: 1 for now.",
+        description="Most tiles of equal size that go through the network together; 0: 1 on a CPU, 8 on a GPU.",
+    )
+    batch_wait_ms: float = Field(
+        2.0, ge=0, le=1000, description="Milliseconds that an idle device waits for a batch to fill."
+    )
+    worker_timeout_s: float = Field(
+        120.0, gt=0, le=3600, description="Seconds after which a batch that is not done means that the worker hangs."
+    )
+    model_dir: str = Field(
+        "", description="Folder where NAME.safetensors is looked for before the shipped weights; empty: none."
     )
     max_body_bytes: int = Field(
         DEFAULT_LIMITS.max_container_bytes, ge=1, description="Largest request body in bytes."
@@ -93,6 +102,9 @@ class Settings(BaseSettings):
     )
     forwarded_allow_ips: Names = Field(
         (), description="Reverse proxies whose X-Forwarded-For is believed: addresses, networks or `*`."
+    )
+    admin_keys: Keys = Field(
+        (), description="Keys that may swap weights (POST /admin/…), separated by commas; empty: nobody may."
     )
     cors_origins: Origins = Field((), description="Origins whose pages may call, or `*`; empty: none.")
     log_format: Literal["text", "json"] = Field("text", description="`text` or `json`, on standard error.")
@@ -145,7 +157,7 @@ class Settings(BaseSettings):
             raise ValueError("names one or more weights, each once")
         return value
 
-    @field_validator("api_keys")
+    @field_validator("api_keys", "admin_keys")
     @classmethod
     def _strong_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if not all(KEY.fullmatch(key.get_secret_value()) for key in value):

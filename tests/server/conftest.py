@@ -1,6 +1,6 @@
 """What the tests of the server share: small containers, a network that can be held, apps, and a server that listens.
 
-`FakeReconstructor` answers the composite; tests hold it, break it or count its calls. No test here needs torch but
+`fakes.FakeNetwork` answers the composite; tests hold it, break it or count its calls. No test here needs torch but
 those that ask for the real weights.
 """
 
@@ -27,47 +27,9 @@ from bbmr_server.app import create_app
 from bbmr_server.connections import bounded_protocol
 from bbmr_server.engine import Engine
 from bbmr_server.settings import Settings
-from bbmr_shared.composite import composite, to_picture
 from bbmr_shared.container import Container
 
-
-class FakeReconstructor:
-    """The composite instead of a network. While `gate` is clear, work hangs until it is set or given up."""
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.gate.set()
-        self.entered = threading.Event()
-        self.calls = 0
-        self.given_up = 0
-        self.error: BaseException | None = None
-
-    def reconstruct(
-        self,
-        container: Container,
-        region: tuple[int, int, int, int] | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        planes: Any = None,
-    ) -> Image.Image:
-        self.calls += 1
-        self.entered.set()
-        while not self.gate.wait(0.005):
-            if cancelled is not None and cancelled():
-                self.given_up += 1
-                raise RuntimeError("given up")
-        if self.error is not None:
-            raise self.error
-        planes = container.decode_planes() if planes is None else planes
-        picture = to_picture(composite(planes, container.rate_map, container.grid), container)
-        if region is not None:
-            x, y, width, height = region
-            picture = picture.crop((x, y, x + width, y + height))
-        return picture
-
-    def hold(self) -> None:
-        """From now on work hangs; `entered` tells when some has begun."""
-        self.entered.clear()
-        self.gate.clear()
+from .fakes import FakeNetwork, fake_engine
 
 
 @dataclass
@@ -76,7 +38,7 @@ class Bench:
 
     app: FastAPI
     engine: Engine
-    network: FakeReconstructor
+    network: FakeNetwork
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
@@ -95,7 +57,7 @@ def anyio_backend() -> str:
 @pytest.fixture(autouse=True)
 def keep_loggers() -> Iterator[None]:
     """Whatever a test does to the loggers is undone."""
-    loggers = [logging.getLogger(name) for name in ("bbmr_server", "uvicorn")]
+    loggers = [logging.getLogger(name) for name in ("bbmr_server", "uvicorn", "opentelemetry")]
     kept = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
     yield
     for logger, handlers, level, propagate in kept:
@@ -129,14 +91,9 @@ def make_bench() -> Iterator[Callable[..., Bench]]:
     made: list[Bench] = []
 
     def make(start: bool = True, **settings: Any) -> Bench:
-        network = FakeReconstructor()
+        network = FakeNetwork()
         checked = Settings(**settings)
-        engine = Engine(
-            lambda name, device: network,
-            models=checked.model,
-            queue_length=checked.queue_length,
-            memory_pixels=checked.max_pixels,
-        )
+        engine = fake_engine(network, checked)
         bench = Bench(create_app(checked, engine), engine, network)
         made.append(bench)
         if start:

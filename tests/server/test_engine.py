@@ -7,18 +7,25 @@ import io
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from PIL import Image, ImageChops
 
+from bbmr_client.encoder import encode
 from bbmr_server.engine import Engine
+from bbmr_server.engine.interface import Observer
+from bbmr_server.engine.runner import OutOfMemoryError, Runner, WorkerDiedError
 from bbmr_server.engine.work import Work
 from bbmr_server.errors import DeadlineError, InvalidRequestError, NotReadyError, QueueFullError
 from bbmr_shared.composite import preview
 from bbmr_shared.container import Container
-from bbmr_shared.errors import UnknownModelError, WeightsError
+from bbmr_shared.errors import ModelError, UnknownModelError, WeightsError
 from bbmr_shared.thumbnail import thumbnail
+
+from .conftest import wait_until
+from .fakes import TILES, FakeNetwork, FakeRunner, fake_engine, fake_weights
 
 pytestmark = pytest.mark.anyio
 
@@ -90,7 +97,7 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(
     await bench.engine.reconstruct(Work(container))  # and the places are free again
 
 
-async def test_a_deadline_stops_running_work_and_drops_waiting_work(
+async def test_a_deadline_frees_the_places_of_running_and_waiting_work(
     make_bench: Callable[..., Any], container: Container, wait_for: Callable[..., None]
 ) -> None:
     bench = make_bench()
@@ -98,15 +105,14 @@ async def test_a_deadline_stops_running_work_and_drops_waiting_work(
     running = asyncio.create_task(bench.engine.reconstruct(Work(container), 0.4))
     await asyncio.to_thread(bench.network.entered.wait, 5)
     calls = bench.network.calls
-    waiting = asyncio.create_task(bench.engine.reconstruct(Work(container), 0.2))
+    waiting = asyncio.create_task(bench.engine.reconstruct(Work(container, max_side=None), 0.2))
     for task in (running, waiting):
         with pytest.raises(DeadlineError):
             await task
-    await asyncio.to_thread(wait_for, lambda: len(bench.engine.places) == 0)
-    assert bench.network.given_up == 1
-    assert bench.network.calls == calls  # the waiting one was never begun
+    await asyncio.to_thread(wait_for, lambda: bench.engine.inside == 0)  # though the device still hangs
     bench.network.gate.set()
     assert (await bench.engine.reconstruct(Work(container), 10)).width == 200
+    assert bench.network.calls <= calls + 2  # two batches may be under way; no more was begun for nobody
 
 
 async def test_cancelled_work_gives_its_place_back(
@@ -116,13 +122,12 @@ async def test_cancelled_work_gives_its_place_back(
     bench.network.hold()
     tasks = [asyncio.create_task(bench.engine.reconstruct(Work(container))) for _ in range(2)]
     await asyncio.to_thread(bench.network.entered.wait, 5)
-    assert bench.engine.places.waiting == 1
+    assert bench.engine.waiting == 1
     tasks[1].cancel()
     await asyncio.gather(tasks[1], return_exceptions=True)
-    assert len(bench.engine.places) == 1
+    assert bench.engine.inside == 1
     tasks[0].cancel()
-    await asyncio.to_thread(wait_for, lambda: len(bench.engine.places) == 0)
-    assert bench.network.given_up == 1
+    await asyncio.to_thread(wait_for, lambda: bench.engine.inside == 0)
 
 
 async def test_the_containers_own_weights_are_used_unless_others_are_asked_for(
@@ -138,14 +143,65 @@ async def test_the_containers_own_weights_are_used_unless_others_are_asked_for(
 async def test_a_failing_picture_fails_alone(make_bench: Callable[..., Any], container: Container) -> None:
     bench = make_bench()
     bench.network.error = ZeroDivisionError("inside the network")
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ModelError, match="failed on this picture"):
         await bench.engine.reconstruct(Work(container))
     bench.network.error = None
     assert bench.engine.ready
     assert (await bench.engine.reconstruct(Work(container))).width == 200
 
 
-async def test_a_dead_worker_is_seen_and_nobody_waits_for_it(
+async def test_a_worker_that_dies_is_started_again_and_nothing_is_lost(
+    make_bench: Callable[..., Any], container: Container, wait_for: Callable[..., None]
+) -> None:
+    bench = make_bench()
+    bench.network.hold()
+    bench.network.once = [WorkerDiedError("killed by signal 9")]
+    tasks = [asyncio.create_task(bench.engine.reconstruct(Work(container))) for _ in range(3)]
+    await asyncio.to_thread(bench.network.entered.wait, 5)
+    launches = len(bench.network.launches)
+    bench.network.gate.set()
+    for answer in await asyncio.wait_for(asyncio.gather(*tasks), 20):
+        assert same(Image.open(io.BytesIO(answer.data)), preview(container))
+    assert len(bench.network.launches) == launches + 1
+    assert bench.engine.ready
+
+
+async def test_a_picture_that_kills_workers_is_given_up_and_others_are_not(
+    make_bench: Callable[..., Any], container: Container
+) -> None:
+    bench = make_bench(batch=2)
+    run = bench.network.run
+    deadly = preview(container, (0, 0, 1, 1)).getpixel((0, 0))
+
+    def dies_of_it(tiles: Any) -> Any:
+        if any(tuple(tile.base[0, 0]) == deadly for tile in tiles):
+            raise WorkerDiedError("killed by signal 11")
+        return run(tiles)
+
+    bench.network.run = dies_of_it
+    grey = encode(Image.new("RGB", (200, 150), (90, 90, 90)), rate=2.0)
+    bad = asyncio.create_task(bench.engine.reconstruct(Work(container)))
+    good = asyncio.create_task(bench.engine.reconstruct(Work(grey)))
+    with pytest.raises(ModelError, match="workers died over this picture"):
+        await bad
+    assert (await good).width == 200
+
+
+async def test_a_device_whose_worker_does_not_stay_alive_is_given_up(
+    container: Container, wait_for: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bbmr_server.engine.device.PAUSE_S", 0.001)
+    engine = fake_engine(FakeNetwork(), weights=[fake_weights("light", data=b"deadly")])
+    told = threading.Event()
+    engine.start(told.set)
+    assert await asyncio.to_thread(told.wait, 10)
+    assert not engine.ready
+    with pytest.raises(NotReadyError, match="does not stay alive: killed by signal 9"):
+        await engine.reconstruct(Work(container))
+    engine.stop()
+
+
+async def test_a_dead_device_thread_is_seen_and_nobody_waits_for_it(
     make_bench: Callable[..., Any], container: Container
 ) -> None:
     bench = make_bench()
@@ -163,17 +219,54 @@ async def test_a_dead_worker_is_seen_and_nobody_waits_for_it(
 
 
 def test_weights_that_do_not_load_are_reported(wait_for: Callable[..., None]) -> None:
-    def broken(name: str, device: str) -> Any:
-        raise WeightsError("the weights are damaged; install again")
-
-    engine = Engine(broken)
+    engine = fake_engine(FakeNetwork(), weights=[fake_weights("light", data=b"broken")])
     told = threading.Event()
     engine.start(told.set)
     assert told.wait(5)
     assert not engine.ready
-    with pytest.raises(NotReadyError, match="the weights are damaged"):
+    with pytest.raises(NotReadyError, match="'light' are damaged"):
         engine.check_ready()
     engine.stop()
+
+
+async def test_a_batch_that_does_not_fit_is_halved_and_goes_on(container: Container) -> None:
+    network = FakeNetwork()
+    halved: list[int] = []
+
+    class Watching(Observer):
+        def halved(self, device: str, tiles: int) -> None:
+            halved.append(tiles)
+
+    def short_of_memory(tiles: Any) -> Any:
+        if len(tiles) > 1:
+            raise OutOfMemoryError
+        return run(tiles)
+
+    run, network.run = network.run, short_of_memory  # type: ignore[method-assign]
+    engine = fake_engine(network, batch=4, fill_s=0.3, queue_length=8)
+    engine.observer = Watching()
+    engine.start()
+    try:
+        await asyncio.to_thread(wait_until, lambda: engine.ready)
+        answers = await asyncio.gather(*(engine.reconstruct(Work(container)) for _ in range(6)))
+    finally:
+        await asyncio.to_thread(engine.stop, 5)
+    assert {answer.width for answer in answers} == {200}
+    assert halved[-1] == 1
+    assert max(count for _, count in network.batches) > 1
+
+
+async def test_tiles_of_several_requests_share_a_batch(container: Container) -> None:
+    network = FakeNetwork()
+    engine = fake_engine(network, batch=4, fill_s=0.5, queue_length=8)
+    engine.start()
+    try:
+        await asyncio.to_thread(wait_until, lambda: engine.ready)
+        await asyncio.gather(*(engine.reconstruct(Work(container)) for _ in range(4)))
+    finally:
+        await asyncio.to_thread(engine.stop, 5)
+    assert max(count for _, count in network.batches) >= 2
+    assert sum(count for _, count in network.batches) == 4
 
 
 async def test_not_ready_before_the_warm_up_is_over(
@@ -246,42 +339,101 @@ async def test_work_that_comes_in_while_all_is_refused_does_not_hang(
     assert len(engine.places) == 0
 
 
-def test_workers_that_die_at_once_are_all_seen(wait_for: Callable[..., None]) -> None:
-    both = threading.Barrier(2)
-    first_told = threading.Event()
+async def test_swapped_weights_are_used_by_new_work_and_the_old_ones_finish_theirs(
+    container: Container,
+) -> None:
+    network = FakeNetwork()
+    new = fake_weights("light", "2")
+    engine = fake_engine(network, read=lambda name: new)
+    engine.start()
+    try:
+        await asyncio.to_thread(wait_until, lambda: engine.ready)
+        network.hold()
+        before = asyncio.create_task(engine.reconstruct(Work(container)))
+        await asyncio.to_thread(network.entered.wait, 5)
+        swapping = asyncio.create_task(engine.swap("light"))
+        await asyncio.sleep(0.05)
+        network.gate.set()
+        assert (await swapping)["sha256"] == new.description["sha256"]
+        await before
+        await engine.reconstruct(Work(container))
+        await asyncio.to_thread(wait_until, lambda: network.loaded == {"light@2"})
+    finally:
+        await asyncio.to_thread(engine.stop, 5)
+    assert [key for key, _ in network.batches] == ["light@1", "light@2"]
+    assert engine.catalogue["light"] == new.description
 
-    def broken(name: str, device: str) -> Any:
+
+@pytest.mark.parametrize("data", [b"broken", b"deadly"])
+async def test_weights_that_cannot_be_used_leave_the_old_ones_serving(
+    container: Container, data: bytes
+) -> None:
+    network = FakeNetwork()
+    engine = fake_engine(network, read=lambda name: fake_weights(name, "2", data))
+    engine.start()
+    try:
+        await asyncio.to_thread(wait_until, lambda: engine.ready)
+        with pytest.raises(WeightsError, match="light"):
+            await engine.swap("light")
+        await asyncio.to_thread(wait_until, lambda: engine.ready)
+        await engine.reconstruct(Work(container))
+        assert network.batches[-1][0] == "light@1"
+        assert "light@2" not in network.loaded
+    finally:
+        await asyncio.to_thread(engine.stop, 5)
+
+
+async def test_weights_that_were_not_served_can_be_added(container: Container) -> None:
+    engine = fake_engine(FakeNetwork(), read=fake_weights)
+    engine.start()
+    try:
+        await asyncio.to_thread(wait_until, lambda: engine.ready)
+        await engine.swap("other")
+        assert engine.models == ("light", "other")
+        assert (await engine.reconstruct(Work(container, model="other"))).model == "other"
+    finally:
+        await asyncio.to_thread(engine.stop, 5)
+
+
+def test_devices_that_die_at_once_are_all_seen() -> None:
+    both = threading.Barrier(2)
+
+    def broken(device: str) -> Any:
         both.wait(5)
         raise WeightsError(f"the weights are damaged on {device}")
 
-    engine = Engine(broken, devices=("one", "two"))
     told: list[object] = []
-    died, at_once = engine._died, threading.Barrier(2)
-
-    def die_together(error: BaseException, job: Any) -> None:
-        at_once.wait(5)
-        died(error, job)
-        at_once.wait(5)  # neither thread ends before the other has looked round
-        first_told.set()
-
-    engine._died = die_together  # type: ignore[method-assign]
+    engine = Engine(broken, [fake_weights("light")], devices=("one", "two"))
     engine.start(lambda: told.append(None))
-    assert first_told.wait(5)
+    wait_until(lambda: engine.failure is not None)
+    engine.stop()
     assert len(told) == 1
     assert isinstance(engine.failure, WeightsError)
-    engine.stop()
 
 
-async def test_a_refusal_while_stopping_does_not_take_the_end_from_the_workers(
+async def test_a_large_picture_does_not_hold_up_a_small_one(
     make_bench: Callable[..., Any], container: Container
 ) -> None:
-    bench = make_bench()
-    bench.network.hold()
-    task = asyncio.create_task(bench.engine.reconstruct(Work(container)))
-    await asyncio.to_thread(bench.network.entered.wait, 5)
-    bench.engine._decoded.put(None)  # as `stop` does while the worker is still busy
-    bench.engine.refuse_all()
-    with pytest.raises(NotReadyError):
-        await task
-    await asyncio.to_thread(bench.engine._workers[0].join, 5)
-    assert not bench.engine._workers[0].is_alive()
+    network = FakeNetwork()
+    tiled = replace(TILES, tile=64, halo=16)
+    engine = fake_engine(network, weights=[fake_weights("light", config=tiled)])
+    engine.start()
+    try:
+        await asyncio.to_thread(wait_until, lambda: engine.ready)
+        network.hold()
+        large = asyncio.create_task(engine.reconstruct(Work(container)))
+        await asyncio.to_thread(network.entered.wait, 5)
+        small = asyncio.create_task(engine.reconstruct(Work(container, region=(10, 10, 9, 9))))
+        await asyncio.to_thread(wait_until, lambda: engine.inside == 2)
+        await asyncio.sleep(0.2)  # its tiles are queued
+        network.gate.set()
+        done, _ = await asyncio.wait({large, small}, return_when=asyncio.FIRST_COMPLETED)
+        assert small in done
+        assert same(Image.open(io.BytesIO((await large).data)), preview(container))
+    finally:
+        await asyncio.to_thread(engine.stop, 5)
+
+
+def test_a_fake_runner_is_a_runner() -> None:
+    runner: Runner = FakeRunner(FakeNetwork())
+    assert runner.depth == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,11 +26,13 @@ from PIL import Image, ImageCms
 from bbmr_client.encoder import encode
 from bbmr_client.http import Client
 from bbmr_models import load
+from bbmr_models.cards import SHIPPED
 from bbmr_models.reconstruct import Reconstructor
+from bbmr_server import loading
 from bbmr_server.app import create_app
 from bbmr_server.engine import Engine
 from bbmr_server.engine.work import Work
-from bbmr_server.loading import describe_models, find_devices, make_engine, make_factory
+from bbmr_server.loading import find_devices, known_models, make_engine
 from bbmr_server.settings import Settings
 from bbmr_shared.composite import preview
 from bbmr_shared.container import MEDIA_TYPE, Container
@@ -87,7 +91,7 @@ def test_the_network_is_really_used(larger: Container, offline: Image.Image) -> 
 def test_threads_batch_and_company_do_not_change_the_picture(
     keep_threads: None, larger: Container, offline: Image.Image, threads: int
 ) -> None:
-    engine = Engine(make_factory(threads=threads, batch=threads))
+    engine = make_engine(Settings(device=CPU, threads=threads, batch=threads))
     works = [Work(larger), Work(larger, region=(300, 200, 333, 301)), Work(larger)]
     first, part, second = make(engine, works)
     assert largest_difference(first, offline) <= 1
@@ -99,7 +103,7 @@ def test_threads_batch_and_company_do_not_change_the_picture(
 def test_odd_sizes_with_everything_a_photo_carries(size: tuple[int, int]) -> None:
     photo = Image.new("RGBA", size, (200, 30, 90, 77))
     photo.info["icc_profile"] = icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    (picture,) = make(Engine(make_factory()), [Work(encode(photo, rate=2.0))])
+    (picture,) = make(make_engine(Settings(device=CPU)), [Work(encode(photo, rate=2.0))])
     assert (picture.size, picture.mode, picture.info["icc_profile"]) == (size, "RGBA", icc)
     assert largest_difference(picture, photo) <= 3  # a flat picture stays flat
 
@@ -184,27 +188,58 @@ def test_the_command_serves_and_stops(larger: Container, offline: Image.Image) -
 
 def test_weights_that_are_not_there_are_named_before_anything_starts() -> None:
     with pytest.raises(
-        UnknownModelError, match="BBMR_MODEL: there are no weights 'nosuch'; there are craft, light, omnisr"
+        UnknownModelError, match="BBMR_MODEL: no model 'nosuch'; there is craft, light, omnisr"
     ):
         make_engine(Settings(model=("nosuch",)))
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(loading, "count_gpus", lambda: 0)
     assert find_devices(("auto",)) == CPU
     assert find_devices(CPU) == CPU
     for wanted in (("cuda",), ("cuda:0",)):
         with pytest.raises(UsageError, match="BBMR_DEVICE"):
             find_devices(wanted)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(loading, "count_gpus", lambda: 2)
     assert find_devices(("auto",)) == ("cuda:0", "cuda:1")
     assert find_devices(("cuda:1",)) == ("cuda:1",)
     with pytest.raises(UsageError, match="cuda:2"):
         find_devices(("cuda:0", "cuda:2"))
 
 
+def test_gpus_are_counted_as_torch_sees_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "driver").touch()
+    monkeypatch.setattr(loading, "DRIVERS", (tmp_path / "driver",))
+    assert loading.count_gpus() == (torch.cuda.device_count() if torch.cuda.is_available() else 0)
+
+
+def test_the_process_that_serves_has_no_torch() -> None:
+    script = (
+        "import sys; from bbmr_server.app import create_app; from bbmr_server.settings import Settings; "
+        "create_app(Settings(device='cpu')); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "False"
+
+
+def test_without_torch_it_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "torch" else find(name))
+    with pytest.raises(ModuleNotFoundError) as caught:
+        make_engine(Settings(device=CPU))
+    assert caught.value.name == "torch"
+
+
+def test_weights_in_a_folder_of_ones_own_go_first(tmp_path: Path) -> None:
+    (tmp_path / "light.safetensors").write_bytes((SHIPPED / "omnisr.safetensors").read_bytes())
+    engine = make_engine(Settings(device=CPU, model_dir=str(tmp_path)))
+    assert engine.catalogue["light"]["architecture"] == "JointSR/omnisr"
+    assert known_models(str(tmp_path)) == ["craft", "light", "omnisr"]
+
+
 def test_cards_are_plain_data() -> None:
-    cards = describe_models()
-    assert "light" in cards
+    cards = dict(make_engine(Settings(device=CPU, model=("light", "craft"))).catalogue)
+    assert list(cards) == ["light", "craft"]
     assert httpx.Response(200, json=cards).json() == cards

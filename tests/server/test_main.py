@@ -23,24 +23,18 @@ HEADERS = {"Content-Type": MEDIA_TYPE}
 # A server whose network takes NAP seconds a picture, so that signals meet it at work.
 SLOW_SERVER = """
 import sys, time, types
-from bbmr_shared.composite import preview
-from bbmr_server.engine import Engine
+from tests.server.fakes import FakeNetwork, fake_engine
 
-class Slow:
-    def reconstruct(self, container, region=None, cancelled=None, planes=None):
-        if cancelled is not None:
-            print("at work", file=sys.stderr, flush=True)
-            end = time.monotonic() + float(sys.argv[1])
-            while time.monotonic() < end:
-                time.sleep(0.01)
-                if cancelled():
-                    raise RuntimeError("given up")
-            if sys.argv[2] == "dies":
-                raise SystemExit("killed")
-        return preview(container)
+class Slow(FakeNetwork):
+    def run(self, tiles):
+        print("at work", file=sys.stderr, flush=True)
+        time.sleep(float(sys.argv[1]))
+        if sys.argv[2] == "dies":
+            raise SystemExit("killed")
+        return super().run(tiles)
 
 loading = types.ModuleType("bbmr_server.loading")
-loading.make_engine = lambda settings: Engine(lambda name, device: Slow())
+loading.make_engine = lambda settings: fake_engine(Slow(), settings)
 sys.modules["bbmr_server.loading"] = loading
 from bbmr_server.main import main
 sys.exit(main(["--port", "0"]))

@@ -14,12 +14,13 @@ import pytest
 from PIL import Image, ImageChops
 
 from bbmr_client.encoder import encode
-from bbmr_server.engine import Engine
 from bbmr_shared.codecs import encode_plane
 from bbmr_shared.composite import preview
 from bbmr_shared.container import MEDIA_TYPE, AlphaPlane, Container, Plane
 from bbmr_shared.grid import BlockGrid
 from bbmr_shared.layout import SIGNATURE, digest
+
+from .fakes import FakeNetwork, fake_engine
 
 pytestmark = pytest.mark.anyio
 
@@ -402,16 +403,11 @@ async def test_two_devices_give_the_same_picture(
 ) -> None:
     from bbmr_server.engine.work import Work
 
-    network = make_bench(start=False).network
-    used = []
-
-    def factory(name: str, device: str) -> Any:
-        used.append(device)
-        return network
-
-    engine = Engine(factory, devices=("cuda:0", "cuda:1"))
+    network = FakeNetwork()
+    engine = fake_engine(network, devices=("cuda:0", "cuda:1"))
     engine.start()
-    await asyncio.to_thread(wait_for, lambda: len(used) == 2 and engine.ready)
+    await asyncio.to_thread(wait_for, lambda: engine.ready)
+    assert sorted(network.launches) == ["cuda:0", "cuda:1"]
     answers = await asyncio.gather(*(engine.reconstruct(Work(container)) for _ in range(6)))
     assert len({answer.data for answer in answers}) == 1
     await asyncio.to_thread(engine.stop, 5)

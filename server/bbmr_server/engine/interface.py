@@ -28,7 +28,13 @@ class Observer:
 
 
 class EngineLike(Protocol):
-    """An engine: `bbmr_server.engine.Engine` in this process, or a stand-in for one that runs elsewhere."""
+    """An engine: `bbmr_server.engine.Engine` in this process, or a stand-in for one that runs elsewhere.
+
+    Attributes:
+        observer: is told what happens inside; may be set until `start`.
+    """
+
+    observer: Observer
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -87,5 +93,5 @@ class EngineLike(Protocol):
     async def reconstruct(self, work: Work, deadline_s: float = math.inf) -> Answer:
         """Make one picture. Cancelling the call gives the work up. Raises as `Engine.reconstruct`."""
 
-    async def swap(self, name: str, source: str | None = None) -> Mapping[str, object]:
-        """Load weights anew and serve them from then on; gives back their card. Raises as `Engine.swap`."""
+    async def swap(self, name: str) -> Mapping[str, object]:
+        """Read weights anew and serve them from then on; gives back their card. Raises as `Engine.swap`."""

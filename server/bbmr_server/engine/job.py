@@ -5,27 +5,52 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from concurrent.futures import Future, InvalidStateError
+from typing import Literal
 
-from bbmr_shared.composite import Planes
+from bbmr_models.tile_input import Source, Target
+from bbmr_models.tiles import Tile
 
 from ..errors import DeadlineError
+from .served import Served
 from .work import Answer, Work
+
+Stage = Literal["waiting", "decoding", "tiles", "encoding", "over"]
 
 
 class Job:
-    """Only the thread that holds a job's stage changes it; `abandoned` may be set by anybody."""
+    """What a request has become.
 
-    def __init__(self, work: Work, model: str, deadline: float) -> None:
+    `abandoned` may be set by anybody, at any time. `todo` belongs to the tile queue (and its lock) from `add` on.
+
+    Attributes:
+        weights: those it is done with, even where they are swapped meanwhile; None where no network is asked.
+        source, target: what tiles are cut from and put into; None before decoding, and again once it is over.
+        todo: tiles that no device has yet.
+        left: tiles that are not in `target` yet.
+        deaths: workers that died with tiles of this job.
+        alone: whether its tiles go through without those of others, as it may be what failed.
+        stage: where it is; changed under the engine's lock.
+    """
+
+    def __init__(self, work: Work, weights: Served | None, deadline: float) -> None:
         self.work = work
-        self.model = model
+        self.weights = weights
         self.deadline = deadline
         self.pixels = work.container.grid.padded_width * work.container.grid.padded_height
         self.future: Future[Answer] = Future()
         self.abandoned = threading.Event()
-        self.planes: Planes | None = None
+        self.source: Source | None = None
+        self.target: Target | None = None
+        self.todo: deque[Tile] = deque()
+        self.left = 0
+        self.deaths = 0
+        self.alone = False
+        self.stage: Stage = "waiting"
         self.seconds: dict[str, float] = {}
         self.waiting_since = time.monotonic()
+        self.network_since: float | None = None
 
     def given_up(self) -> bool:
         """Whether nobody wants the answer any more."""

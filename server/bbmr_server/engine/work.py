@@ -1,14 +1,10 @@
-"""What the engine is asked for and what it answers; and what it needs from a network. Plain data, no HTTP."""
+"""What the engine is asked for and what it answers. Plain data, no HTTP."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from PIL import Image
-
-from bbmr_shared.composite import Planes
 from bbmr_shared.container import Container
 from bbmr_shared.region import Region
 from bbmr_shared.region import check_region as check_region_of
@@ -17,24 +13,6 @@ from ..errors import InvalidRequestError
 
 STAGES = ("decode", "queue", "network", "encode")
 """The parts of a request's time, in the order in which `Server-Timing` lists them."""
-
-
-class Reconstructs(Protocol):
-    """A network on a device, such as `bbmr_models.reconstruct.Reconstructor`. Used from one thread."""
-
-    def reconstruct(
-        self,
-        container: Container,
-        region: Region | None = None,
-        cancelled: Callable[[], bool] | None = None,
-        planes: Planes | None = None,
-    ) -> Image.Image:
-        """The picture, or the region of it; may raise anything once `cancelled()` is true."""
-        ...
-
-
-ReconstructorFactory = Callable[[str, str], Reconstructs]
-"""`factory(model name, device)`: loads the weights; may be slow and may raise a `ModelError`."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,145 @@
+"""Batches: the tiles of all waiting jobs in, batches of equal shape and weights out, fairly.
+
+Jobs take turns, a batch each, so that a small picture does not wait for the last tile of a large one. A batch starts
+with the next tile of the job whose turn it is, and is filled with tiles of the same shape: first of its own, then of
+the others'.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from bbmr_models.tiles import Tile
+
+from .job import Job
+
+Entry = tuple[Job, Tile]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tiles of one shape that go through one set of weights together."""
+
+    key: str
+    entries: tuple[Entry, ...]
+
+
+class TileQueue:
+    """For any number of threads.
+
+    Args:
+        on_given_up: told, without any lock, of a job that was taken out because nobody waits for it any more.
+    """
+
+    def __init__(self, on_given_up: Callable[[Job], None]) -> None:
+        self._on_given_up = on_given_up
+        self._changed = threading.Condition()
+        self._turns: deque[Job] = deque()
+        self._nudges = 0
+
+    def add(self, job: Job) -> None:
+        """Queue the tiles in `job.todo`."""
+        with self._changed:
+            self._turns.append(job)
+            self._changed.notify_all()
+
+    def give_back(self, entries: Iterable[Entry]) -> None:
+        """Tiles that were taken and not done; they come before what their jobs still have, and their jobs first."""
+        with self._changed:
+            for job, tile in reversed(list(entries)):
+                job.todo.appendleft(tile)
+                if job in self._turns:
+                    self._turns.remove(job)
+                self._turns.appendleft(job)
+            self._changed.notify_all()
+
+    def discard(self, job: Job) -> None:
+        """Take a job's tiles out."""
+        with self._changed:
+            job.todo.clear()
+            if job in self._turns:
+                self._turns.remove(job)
+
+    def nudge(self) -> None:
+        """Have every `take` that waits return."""
+        with self._changed:
+            self._nudges += 1
+            self._changed.notify_all()
+
+    def take(self, most: int, wait_s: float, fill_s: float = 0.0) -> Batch | None:
+        """The next batch, or None where there is none within `wait_s` seconds, or after a nudge.
+
+        Args:
+            most: tiles in a batch.
+            fill_s: seconds to wait for more tiles where there are fewer than `most`.
+        """
+        with self._changed:
+            nudges = self._nudges
+            if not self._turns and wait_s > 0:
+                self._changed.wait_for(lambda: self._turns or nudges != self._nudges, wait_s)
+            if fill_s > 0 and self._turns:
+                end = time.monotonic() + fill_s
+                while self._turns and self._ready_tiles(most) < most and (rest := end - time.monotonic()) > 0:
+                    self._changed.wait(rest)
+            given_up = self._drop_given_up()
+            batch = self._gather(most) if self._turns else None
+        for job in given_up:
+            self._on_given_up(job)
+        return batch
+
+    def _ready_tiles(self, most: int) -> int:
+        """Tiles that the next batch could have, as far as `most`."""
+        first = self._turns[0]
+        key, shape = _kind(first, first.todo[0])
+        count = 0
+        for job in self._turns:
+            count += len(_alike(job, key, shape))
+            if count >= most:
+                break
+        return count
+
+    def _drop_given_up(self) -> list[Job]:
+        given_up = [job for job in self._turns if job.given_up()]
+        for job in given_up:
+            self._turns.remove(job)
+            job.todo.clear()
+        return given_up
+
+    def _gather(self, most: int) -> Batch:
+        first = self._turns[0]
+        key, shape = _kind(first, first.todo[0])
+        entries: list[Entry] = []
+        for job in list(self._turns):
+            if entries and (first.alone or job.alone):
+                continue
+            for tile in _alike(job, key, shape)[: most - len(entries)]:
+                job.todo.remove(tile)
+                entries.append((job, tile))
+            if len(entries) == most:
+                break
+        self._turns.rotate(-1)
+        self._turns = deque(job for job in self._turns if job.todo)
+        return Batch(key, tuple(entries))
+
+
+def _kind(job: Job, tile: Tile) -> tuple[str, tuple[int, int]]:
+    assert job.weights is not None
+    return job.weights.key, tile.seen[2:]
+
+
+def _alike(job: Job, key: str, shape: tuple[int, int]) -> list[Tile]:
+    """A job's next tiles of one kind: of the row of tiles that it is at, as its source keeps one row at hand."""
+    if job.weights is None or job.weights.key != key:
+        return []
+    row = job.todo[0].core[1]
+    tiles = []
+    for tile in job.todo:
+        if tile.core[1] != row:
+            break
+        if tile.seen[2:] == shape:
+            tiles.append(tile)
+    return tiles

@@ -1,0 +1,30 @@
+"""Swapping weights: the new ones are loaded and tried everywhere before anything is done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+from .device import Device
+from .served import Catalogue, Served
+
+
+def swap(one: Served, weights: Catalogue, devices: Sequence[Device]) -> None:
+    """Have every device load `one`, then serve it. Blocks.
+
+    Raises:
+        BbmrError: a device cannot use it; it is dropped everywhere, and nothing has changed.
+    """
+    weights.stage(one)  # a worker that is started anew meanwhile loads it, too
+    try:
+        futures: list[Future[None]] = [device.order("load", one) for device in devices]
+        for future in futures:
+            future.result()
+    except BaseException:
+        weights.unstage(one)
+        if one.key not in {other.key for other in weights.loaded()}:
+            for device in devices:
+                device.order("drop", one)
+        raise
+    weights.serve(one)
+    weights.unstage(one)
