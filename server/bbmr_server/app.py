@@ -20,6 +20,8 @@ from .middleware import CLIENT_GONE, REQUEST_ID, Crowd, Linger, Net, RouteNames,
 from .ratelimit import RateLimit
 from .service import Service
 from .settings import Settings, load_settings
+from .store import images
+from .store import routes as containers
 
 EXPOSED = [
     *("BBMR-Model", "BBMR-Width", "BBMR-Height", "Server-Timing", REQUEST_ID),
@@ -71,7 +73,8 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
         lifespan=lifespan,
     )
     app.state.service = service
-    for router in (reconstruction.router, *page.routers(settings), routes.router):
+    kept = (containers.router, images.router)
+    for router in (reconstruction.router, *kept, *page.routers(settings), routes.router):
         app.include_router(router)
     problems.install(app)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
