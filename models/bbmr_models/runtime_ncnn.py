@@ -1,6 +1,6 @@
 """The network `light` in ncnn, on the CPU, in float32 and without torch.
 
-In: a weights file's bytes; `TileInput`s. Out: pixels. ncnn computes 3×3 convolutions by Winograd's minimal filtering,
+In: a weights file's bytes; planes. Out: planes. ncnn computes 3×3 convolutions by Winograd's minimal filtering,
 with fewer multiplications than others. Its own description of the network is written from the weights when they are
 loaded, so that there is one file of weights for every runtime.
 """
@@ -8,31 +8,25 @@ loaded, so that there is one file of weights for every runtime.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bbmr_shared.composite import MAX_LEVEL
-from bbmr_shared.container import FULL_STRENGTH
 from bbmr_shared.errors import UsageError, WeightsError
-from bbmr_shared.grid import RATES
 
 from .cards import card_of
-from .config import GRID, JointSRConfig
-from .tile_input import TileInput
+from .config import JointSRConfig
+from .runtime_planar import DEBLOCK_INPUTS, STEM_INPUTS, PlanarNetwork, Planes
 
 MISSING = "the runtime ncnn is not installed; `pip install 'bbmr[ncnn]'`"
 
 Weights = Mapping[str, NDArray[np.float32]]
-Planes = NDArray[np.float32]
-"""`[C, h, w]`."""
 
 
-class NcnnNetwork:
+class NcnnNetwork(PlanarNetwork):
     """A `Network` in ncnn. Used from one thread at a time; other threads of the process wait while it runs.
 
     Args:
@@ -71,67 +65,24 @@ class NcnnNetwork:
             if self._net.load_param_mem(graph) or self._net.load_model(str(file)):
                 raise WeightsError(f"ncnn does not take the weights '{name}'")
 
-    def run(self, batch: Sequence[TileInput]) -> NDArray[np.uint8]:
-        """The corrected tiles, `uint8 [N, H, W, 3]`, one after the other. Raises `MemoryError`."""
-        out = np.empty((len(batch), *batch[0].base.shape), np.uint8)
-        for tile, pixels in zip(batch, out, strict=True):
-            self._run_one(tile, pixels)
-        return out
-
-    def _run_one(self, tile: TileInput, out: NDArray[np.uint8]) -> None:
-        folded = _fold(tile.base, GRID)
-        one_hot = np.equal(tile.rate, np.array(RATES, np.uint8)[:, None, None])
+    def correct(self, canvas: Planes, base: Planes | None) -> Planes:
+        """The convolutions. Raises `MemoryError`."""
         with self._net.create_extractor() as extractor:
-            self._feed(extractor, "canvas", stem_input(tile, folded, one_hot))
-            if self.config.deblock:
-                self._feed(
-                    extractor, "base", np.concatenate((folded / np.float32(255) - np.float32(0.5), one_hot))
-                )
-            failed, blob = extractor.extract("out")
+            for blob, samples in (("canvas", canvas), ("base", base)):
+                if samples is not None:
+                    # a Mat on an array is a view with the array's own strides between planes; the copy has ncnn's
+                    extractor.input(blob, self._ncnn.Mat(samples).clone())
+            failed, out = extractor.extract("out")
             if failed:
-                raise MemoryError(f"ncnn could not run a tile of {out.shape[1]}×{out.shape[0]} pixels")
-            correction: Planes = np.array(blob)
-        gain = (((tile.rate > 1) | (tile.error > 0)) * tile.strength).astype(np.float32) * np.float32(
-            255 / FULL_STRENGTH
-        )
-        correction *= gain
-        correction += folded
-        correction += np.float32(0.5)
-        np.clip(correction, 0, 255, out=correction)
-        height, width, _ = out.shape
-        squares = correction.astype(np.uint8).reshape(3, GRID, GRID, height // GRID, width // GRID)
-        out.reshape(height // GRID, GRID, width // GRID, GRID, 3)[...] = squares.transpose(3, 1, 4, 2, 0)
-
-    def _feed(self, extractor: Any, blob: str, samples: Planes) -> None:
-        # a Mat on an array is a view with the array's own strides between channels; the copy has ncnn's
-        extractor.input(blob, self._ncnn.Mat(samples).clone())
-
-
-def stem_input(tile: TileInput, folded: Planes, one_hot: NDArray[np.bool_]) -> Planes:
-    """As `JointSR` makes it, `[69, h, w]`."""
-    h, w = tile.rate.shape
-    middle, fine = 3 * (GRID // 2) ** 2, 3 * GRID**2
-    out = np.empty((3 + middle + fine + len(RATES) + 1, h, w), np.float32)
-    quarter = tile.quarter.transpose(2, 0, 1).astype(np.float32) / np.float32(MAX_LEVEL)
-    np.subtract(quarter, np.float32(0.5), out=out[:3])
-    known = out[3 : 3 + middle].reshape(3, -1, h, w)
-    np.divide(_fold(tile.half, GRID // 2).reshape(known.shape), np.float32(MAX_LEVEL), out=known)
-    known -= quarter[:, None]
-    known *= tile.rate <= 2
-    known = out[3 + middle : 3 + middle + fine].reshape(3, -1, h, w)
-    np.divide(folded.reshape(known.shape), np.float32(255), out=known)
-    known -= quarter[:, None]
-    known *= tile.rate == 1
-    out[3 + middle + fine : -1] = one_hot
-    np.divide(tile.error, np.float32(128), out=out[-1])
-    return out
+                raise MemoryError(f"ncnn could not run a tile of {canvas.shape[2]}×{canvas.shape[1]} samples")
+            return np.array(out)
 
 
 def describe(config: JointSRConfig, weights: Weights) -> tuple[str, bytes]:
     """ncnn's two files: layers as text, weights as bytes. Raises `KeyError` or `ValueError`."""
     writer = _Writer(weights)
     writer.layer("Input", [], ["canvas"])
-    stem = writer.convolution("stem", "canvas", 69)
+    stem = writer.convolution("stem", "canvas", STEM_INPUTS)
     features = stem
     for index in range(config.blocks):
         inner = writer.convolution(f"backbone.blocks.{index}.first", features, config.channels, relu=True)
@@ -141,7 +92,7 @@ def describe(config: JointSRConfig, weights: Weights) -> tuple[str, bytes]:
     if config.deblock:
         branch = writer.layer("Input", [], ["base"])
         for number, (inputs, relu) in enumerate(
-            ((53, True), (config.deblock, True), (config.deblock, False))
+            ((DEBLOCK_INPUTS, True), (config.deblock, True), (config.deblock, False))
         ):
             branch = writer.convolution(f"deblock.layers.{2 * number}", branch, inputs, relu)
         features = writer.layer("BinaryOp", [features, branch], ["both"], "0=0")
@@ -196,13 +147,6 @@ class _Writer:
                     lines.append(f"Split {blob}/split 1 {times} {blob} {copies}")
                     blobs += times
         return "\n".join(["7767517", f"{len(lines)} {blobs}", *lines, ""]), b"".join(self._values)
-
-
-def _fold(picture: NDArray[np.generic], times: int) -> Planes:
-    """`[H, W, 3]` → float32 `[3 · times², H / times, W / times]`, channels by colour, row, column."""
-    height, width, _ = picture.shape
-    squares = picture.reshape(height // times, times, width // times, times, 3).transpose(4, 1, 3, 0, 2)
-    return squares.astype(np.float32, order="C").reshape(-1, height // times, width // times)
 
 
 def _tensors(data: bytes) -> dict[str, NDArray[np.float32]]:
