@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import http.client
 import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -362,6 +363,39 @@ async def test_reconstruct_is_never_answered_304(serve: Any, body: bytes, digest
             assert answer.status_code == 200
             assert "etag" not in answer.headers
             assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_on_the_wire(
+    make_bench: Callable[..., Any], listen: Any, store: Path, body: bytes, digest: str
+) -> None:
+    """One connection serves them all: no answer has a body, or a length, that it must not have."""
+    bench = make_bench(store=str(store))
+    with listen(bench.app) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.connect()
+        line = connection.sock
+
+        def ask(method: str, path: str, **headers: str) -> tuple[int, bytes, http.client.HTTPResponse]:
+            data = body if method in ("PUT", "POST") else None
+            connection.request(method, path, data, {**HEADERS, **headers})
+            answer = connection.getresponse()
+            return answer.status, answer.read(), answer
+
+        place = f"/containers/{digest}"
+        assert ask("PUT", place)[0] == 201
+        status, content, answer = ask("HEAD", place)
+        assert (status, content, answer.headers["content-length"]) == (200, b"", str(len(body)))
+        status, content, answer = ask("HEAD", f"{place}/image")
+        assert (status, content, answer.headers["content-length"]) == (200, b"", None)
+        assert ask("GET", place, **{"If-None-Match": f'"{digest}"'})[:2] == (304, b"")
+        assert ask("GET", place, Range="bytes=1-3")[:2] == (206, body[1:4])
+        assert ask("GET", place)[:2] == (200, body)
+        status, picture, answer = ask("GET", f"{place}/image")
+        assert (status, answer.headers["content-length"]) == (200, str(len(picture)))
+        assert ask("DELETE", place)[:2] == (204, b"")
+        assert ask("GET", place)[0] == 404
+        assert connection.sock is line
+        connection.close()
 
 
 def test_a_public_server_without_keys_keeps_nothing(make_bench: Callable[..., Any], store: Path) -> None:

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from bbmr_client.encoder import encode
-from bbmr_server.store.backend import Backend, Entry
+from bbmr_server.store.backend import Backend
 from bbmr_server.store.errors import StoreUnavailableError
 from bbmr_shared.container import MEDIA_TYPE
 from tests.server.test_reconstruct import check_problem
@@ -236,12 +236,12 @@ async def test_a_write_that_fails_is_not_counted(
 async def test_a_store_that_cannot_be_counted_takes_nothing(
     make_bench: Callable[..., Any], connect: Any, body: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Backend) -> Iterator[Entry]:
+    def broken(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
     async with connect(make_bench(store=str(tmp_path / "store"))) as client:
         with monkeypatch.context() as patch:
-            patch.setattr(Backend, "_entries", broken)
+            patch.setattr(Backend, "_fold", broken)
             check_problem(await keep(client, body), 503, "store-unavailable")
         assert (await keep(client, body)).status_code == 201
 

@@ -16,6 +16,7 @@ from PIL import Image, ImageChops
 from bbmr_client.encoder import encode
 from bbmr_shared.composite import preview
 from bbmr_shared.container import MEDIA_TYPE, Container
+from tests.server.fakes import fake_weights
 from tests.server.test_reconstruct import check_problem
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +104,6 @@ async def test_the_tag_names_what_the_picture_depends_on(
     other = encode(photo, rate=2.0).to_bytes()
     other_place = f"/containers/{hashlib.sha256(other).hexdigest()}"
     bench = make_store(model=("light", "heavy"))
-    bench.engine.catalogue = {"light": {"sha256": "1"}, "heavy": {"sha256": "2"}}
     addresses = [
         f"{place}/image",
         f"{place}/image?format=webp",
@@ -124,7 +124,7 @@ async def test_the_tag_names_what_the_picture_depends_on(
             tags[0],
             tags[2],
         ]
-        bench.engine.catalogue = {"light": {"sha256": "swapped"}, "heavy": {"sha256": "2"}}
+        bench.engine.weights.serve(fake_weights("light", "2"))
         after = [(await client.head(address)).headers["etag"] for address in addresses]
     changed = [address for address, old, new in zip(addresses, tags, after, strict=True) if old != new]
     assert changed == [
@@ -200,6 +200,33 @@ async def test_the_cache_answers_again(
     assert later.network.calls == calls
 
 
+async def test_one_picture_for_many_at_once_is_made_once(
+    make_store: Any, connect: Any, body: bytes, place: str, tmp_path: Path
+) -> None:
+    bench = make_store(picture_cache=tmp_path / "cache", queue_length=2)
+    async with connect(bench) as client:
+        await fill(client, place, body)
+        calls = bench.network.calls
+        answers = await asyncio.gather(*(client.get(f"{place}/image") for _ in range(10)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert bench.network.calls == calls + 1
+
+
+async def test_who_waits_for_the_same_picture_waits_within_the_deadline(
+    make_store: Any, connect: Any, body: bytes, place: str, tmp_path: Path
+) -> None:
+    bench = make_store(picture_cache=tmp_path / "cache", deadline_s=0.4)
+    async with connect(bench) as client:
+        await fill(client, place, body)
+        bench.network.hold()
+        answers = await asyncio.gather(*(client.get(f"{place}/image") for _ in range(3)))
+        for answer in answers:
+            check_problem(answer, 504, "deadline")
+        bench.network.gate.set()
+        assert (await client.get(f"{place}/image")).status_code == 200
+
+
 async def test_deleting_a_container_deletes_its_cached_pictures(
     make_store: Any, connect: Any, body: bytes, place: str, tmp_path: Path
 ) -> None:
@@ -237,7 +264,7 @@ async def test_the_cache_evicts_what_was_used_longest_ago(
         await fill(client, place, body)
         await client.get(f"{place}/image?region=0,0,50,50")
         (only,) = cache.rglob("*.picture")
-        size = only.stat().st_size
+        size = -(-only.stat().st_size // 4096) * 4096
     bench = make_store(picture_cache=cache, picture_cache_bytes=int(2.5 * size))
     async with connect(bench) as client:
 
@@ -270,13 +297,12 @@ async def test_weights_swapped_meanwhile(
     make_store: Any, connect: Any, body: bytes, place: str, tmp_path: Path
 ) -> None:
     bench = make_store(picture_cache=tmp_path / "cache")
-    bench.engine.catalogue = {"light": {"sha256": "old"}}
     async with connect(bench) as client:
         await fill(client, place, body)
         bench.network.hold()
         getting = asyncio.ensure_future(client.get(f"{place}/image"))
         await asyncio.to_thread(bench.network.entered.wait, 10)
-        bench.engine.catalogue = {"light": {"sha256": "new"}}
+        bench.engine.weights.serve(fake_weights("light", "2"))
         bench.network.gate.set()
         answer = await getting
     assert answer.status_code == 200

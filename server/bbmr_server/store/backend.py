@@ -17,7 +17,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,6 +40,8 @@ THREADS = 8
 RETRIES = 2
 LEFTOVER_S = 3600.0
 """A file that was begun so long ago and is not finished was left by a server that was killed."""
+BLOCK = 4096
+"""What is kept counts in whole blocks of so many bytes, as on most disks: so many tiny objects are bounded, too."""
 FULL = re.compile(r"os error (28|122)\b|StorageFull|QuotaExceeded|No space left")
 """How a full disk (ENOSPC), a quota (EDQUOT) and S3-compatible services say that there is no room."""
 
@@ -54,6 +56,11 @@ class Entry:
     name: str
     size: int
     modified: float
+
+    @property
+    def charge(self) -> int:
+        """What it counts for where bytes are bounded."""
+        return charge(self.size)
 
 
 class Backend:
@@ -110,9 +117,12 @@ class Backend:
         """Remove an object; nothing happens where there is none."""
         await self._call("delete", self._delete, name)
 
-    async def list(self) -> list[Entry]:
-        """Every object. May take long, so its time has no bound but that of each request behind it."""
-        return await self._call("list", lambda: list(self._entries()), timeout=None)
+    async def fold(self, take: Callable[[Entry], object]) -> None:
+        """Call `take`, in a thread, with every object there is; in no order.
+
+        There may be millions, so the whole has no time but that of each request behind it.
+        """
+        await self._call("list", self._fold, take, timeout=None)
 
     def close(self) -> None:
         """End the threads as soon as they are idle."""
@@ -145,8 +155,8 @@ class Backend:
 
         obstore.put(self._objects, name, data, use_multipart=False)
         if self._root is not None and self._durable:
-            _sync(self._root / name)
-            _sync((self._root / name).parent)
+            for path in (self._root / name, (self._root / name).parent, self._root):
+                _sync(path)
 
     def _get(self, name: str) -> bytes | None:
         import obstore
@@ -193,13 +203,13 @@ class Backend:
         with contextlib.suppress(FileNotFoundError):
             obstore.delete(self._objects, name)
 
-    def _entries(self) -> Iterator[Entry]:
+    def _fold(self, take: Callable[[Entry], object]) -> None:
         import obstore
 
         self._sweep()
         for batch in obstore.list(self._objects, chunk_size=1000):
             for meta in batch:
-                yield Entry(meta["path"], meta["size"], meta["last_modified"].timestamp())
+                take(Entry(meta["path"], meta["size"], meta["last_modified"].timestamp()))
 
     def _sweep(self) -> None:
         """Remove what killed servers left half-written: object_store writes to `name#1` first."""
@@ -211,6 +221,11 @@ class Backend:
                     path.unlink()
 
 
+def charge(size: int) -> int:
+    """What `size` bytes count for where bytes are bounded."""
+    return -(-size // BLOCK) * BLOCK
+
+
 def open_directory(path: Path, setting: str, timeout: float, durable: bool = True) -> Backend:
     """The directory `path`, made where it is not there (for its owner alone).
 
@@ -220,12 +235,14 @@ def open_directory(path: Path, setting: str, timeout: float, durable: bool = Tru
     obstore_store = _import(setting)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe = path / f".{os.getpid()}.probe"
-        probe.touch()
-        probe.unlink()
+        path = path.resolve()
     except OSError as error:
         raise UsageError(f"{setting}: cannot write to {path}: {error.strerror or error}") from None
-    return Backend(obstore_store.LocalStore(path), f"the directory {path}", timeout, path.resolve(), durable)
+    if not os.access(
+        path, os.W_OK | os.X_OK
+    ):  # no file as a probe: the disk may be full, and reading goes on
+        raise UsageError(f"{setting}: cannot write to {path}: not allowed")
+    return Backend(obstore_store.LocalStore(path), f"the directory {path}", timeout, path, durable)
 
 
 def open_bucket(bucket: str, prefix: str, setting: str, timeout: float) -> Backend:

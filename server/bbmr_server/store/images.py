@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from dataclasses import dataclass
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
@@ -29,8 +29,12 @@ from ..service import Service
 from . import answers
 from .conditional import not_modified
 from .errors import DamagedContainerError, NotFoundError, StoreUnavailableError
+from .kept import Store
 from .opening import Keeping
 from .routes import Digest, Reading, Shared
+
+if TYPE_CHECKING:
+    from .pictures import PictureCache
 
 router = APIRouter()
 
@@ -103,51 +107,48 @@ async def image(
         return _without_length(
             _answer(service, Answer(b"", MIMES[form], *_size(facts, what), picture.model), form, caching)
         )
-    cached = None
-    if keeping.pictures is not None:
-        cached = await keeping.pictures.get(digest, picture.name)
-        note(request, cache="miss" if cached is None else "hit")
-    if cached is not None:
-        return _answer(service, cached, form, {**caching, "Server-Timing": "cache"})
-    answer = await _make(request, service, keeping, digest, form, what)
-    if _resolve(service, digest, stand_in, form, what) != picture:
-        caching = {
-            "Cache-Control": "no-store"
-        }  # the weights were swapped meanwhile: it may be of the old ones or the new
+    if keeping.pictures is None:
+        answer = await _make(request, service, keeping, picture)
     else:
-        await _remember(keeping, picture, answer)
+        async with keeping.pictures.making(picture.name, service.settings.deadline_s):
+            cached = await keeping.pictures.get(digest, picture.name)
+            note(request, cache="miss" if cached is None else "hit")
+            if cached is not None:
+                return _answer(service, cached, form, {**caching, "Server-Timing": "cache"})
+            answer = await _make(request, service, keeping, picture)
+            if _resolve(service, digest, stand_in, form, what) == picture:
+                await _remember(keeping.store, keeping.pictures, picture, answer)
+    if _resolve(service, digest, stand_in, form, what) != picture:
+        # The weights were swapped meanwhile, and it may be of the old ones or of the new.
+        caching = {"Cache-Control": "no-store", **({} if format else {"Vary": "Accept"})}
     return _answer(service, answer, form, caching)
 
 
 router.add_api_route("/containers/{digest}/image", image, methods=["HEAD"], include_in_schema=False)
 
 
-async def _make(
-    request: Request, service: Service, keeping: Keeping, digest: str, form: str, what: Wanted
-) -> Answer:
+async def _make(request: Request, service: Service, keeping: Keeping, picture: _Picture) -> Answer:
     service.engine.check_ready()
-    size = await keeping.store.size(digest)
+    size = await keeping.store.size(picture.digest)
     with service.bodies.share() as share:
         share.take(size)
-        data = await keeping.store.get(digest)
+        data = await keeping.store.get(picture.digest)
         try:
             container = await service.read_container(data)
             del data
-            return await make_picture(request, service, container, form, what)
+            return await make_picture(request, service, container, picture.form, picture.what)
         except (
             ContainerError
         ) as error:  # it was checked when it was accepted, so this is no fault of this request
             raise DamagedContainerError(f"the stored container cannot be read: {error}") from None
 
 
-async def _remember(keeping: Keeping, picture: _Picture, answer: Answer) -> None:
+async def _remember(store: Store, pictures: PictureCache, picture: _Picture, answer: Answer) -> None:
     """Put a picture into the cache, unless its container was deleted while it was made."""
-    if keeping.pictures is None:
-        return
-    async with keeping.store.alone(picture.digest):
+    async with store.alone(picture.digest):
         with contextlib.suppress(NotFoundError, StoreUnavailableError):
-            await keeping.store.size(picture.digest)
-            await keeping.pictures.put(picture.digest, picture.name, answer)
+            await store.size(picture.digest)
+            await pictures.put(picture.digest, picture.name, answer)
 
 
 def _facts(header: Header) -> _Facts:

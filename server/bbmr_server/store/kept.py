@@ -23,13 +23,11 @@ from bbmr_shared.layout import FIRST_READ, read_header
 from bbmr_shared.limits import Limits
 
 from .. import logs
-from .backend import Backend
+from .backend import Backend, Entry, charge
 from .errors import DamagedContainerError, InsufficientStorageError, NotFoundError
 from .watch import StoreWatch
 
 DIGEST_PATTERN = r"^[0-9a-f]{64}$"
-SMALLEST = 4096
-"""Every container counts for whole blocks of so many bytes, as on most disks: many tiny ones are bounded, too."""
 RECOUNT_S = 600.0
 """How old the count of what is kept may be: other servers may write to the same bucket or directory."""
 
@@ -171,7 +169,7 @@ class Store:
         elif time.monotonic() - self._counted_at > RECOUNT_S:
             self._begin_count()
         assert self.used is not None
-        more = _charge(size) - (0 if before is None else _charge(before))
+        more = charge(size) - (0 if before is None else charge(before))
         if self.used + more > self.limit:
             raise InsufficientStorageError(
                 f"the store holds {self.used} of {self.limit} bytes, and {size} more do not fit"
@@ -180,7 +178,7 @@ class Store:
 
     def _give(self, size: int) -> None:
         if self.used is not None:
-            self.used = max(0, self.used - _charge(size))
+            self.used = max(0, self.used - charge(size))
 
     def _add(self, more: int) -> None:
         assert self.used is not None
@@ -201,8 +199,15 @@ class Store:
         self._since = (
             0  # what is written while the list is made may or may not be in it: counted twice, not never
         )
-        entries = await self.backend.list()
-        self.used = sum(_charge(entry.size) for entry in entries if _NAME.fullmatch(entry.name)) + self._since
+        found = 0
+
+        def add(entry: Entry) -> None:
+            nonlocal found
+            if _NAME.fullmatch(entry.name):
+                found += entry.charge
+
+        await self.backend.fold(add)
+        self.used = found + self._since
         self._counted_at = time.monotonic()
 
     def _damaged(self, digest: str, why: str) -> DamagedContainerError:
@@ -214,10 +219,6 @@ def _name(digest: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ValueError("no digest")  # addresses are checked before; nothing else may become a path
     return f"{digest[:2]}/{digest}.bbmr"
-
-
-def _charge(size: int) -> int:
-    return -(-size // SMALLEST) * SMALLEST
 
 
 def _missing() -> NotFoundError:

@@ -13,6 +13,9 @@ import asyncio
 import hashlib
 import json
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 from cachetools import LRUCache
 
@@ -20,13 +23,14 @@ from bbmr_shared.errors import BbmrError
 
 from .. import logs
 from ..engine import Answer
-from .backend import Backend
+from ..errors import DeadlineError
+from .backend import Backend, Entry, charge
 from .watch import StoreWatch
 
 DIGEST_BYTES = 16
 WAITING = 8
 """Pictures that may wait to be written; on a slow disk, requests do not queue up behind the cache."""
-_NAME = re.compile(r"[0-9a-f]{64}/[0-9a-f]{32}\.picture")
+_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}-[0-9a-f]{32}\.picture")
 
 
 class PictureCache:
@@ -40,6 +44,7 @@ class PictureCache:
         self._opening = asyncio.Lock()
         self._writing = asyncio.Lock()
         self._waiting = 0
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._failing = False
 
     async def get(self, digest: str, tag: str) -> Answer | None:
@@ -65,16 +70,17 @@ class PictureCache:
         One that does not fit the bound, or comes while `WAITING` others wait to be written, is not kept.
         """
         name, data = _name(digest, tag), _pack(answer)
-        if len(data) > self._limit or self._waiting >= WAITING:
+        size = charge(len(data))
+        if size > self._limit or self._waiting >= WAITING:
             return
         self._waiting += 1
         try:
             async with self._writing:
                 index = await self._opened()
-                index.make_room(len(data))
+                index.make_room(size)
                 await self._evict(index)
                 await self._backend.put(name, data)
-                index[name] = len(data)
+                index[name] = size
                 self._failing = False
         except BbmrError as error:
             self._failed(error)
@@ -82,12 +88,31 @@ class PictureCache:
             self._waiting -= 1
             self._tell()
 
+    @asynccontextmanager
+    async def making(self, tag: str, seconds: float) -> AsyncIterator[None]:
+        """While the block runs, nobody else makes the picture of this tag: they wait, and find it here then.
+
+        Raises:
+            DeadlineError: another was at it for `seconds`.
+        """
+        lock = self._locks.setdefault(tag, asyncio.Lock())
+        try:
+            await asyncio.wait_for(lock.acquire(), seconds)
+        except TimeoutError:
+            raise DeadlineError(
+                "the same picture is being made for another request, which takes too long"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     async def forget(self, digest: str) -> None:
         """Remove every picture of one container."""
         try:
             async with self._writing:
                 index = await self._opened()
-                for name in [name for name in index if name.startswith(digest)]:
+                for name in [name for name in index if name.startswith(_start(digest))]:
                     index.drop(name)
                 await self._evict(index)
         except BbmrError as error:
@@ -103,9 +128,11 @@ class PictureCache:
         async with self._opening:
             if self._index is None:
                 index = _Index(self._limit)
-                for entry in sorted(await self._backend.list(), key=lambda entry: entry.modified):
+                entries: list[Entry] = []
+                await self._backend.fold(entries.append)
+                for entry in sorted(entries, key=lambda entry: entry.modified):
                     if _NAME.fullmatch(entry.name):
-                        index.take(entry.name, entry.size)
+                        index.take(entry.name, entry.charge)
                 self._index = index
         return self._index
 
@@ -162,7 +189,11 @@ class _Index(LRUCache[str, int]):
 
 
 def _name(digest: str, tag: str) -> str:
-    return f"{digest}/{tag}.picture"
+    return f"{_start(digest)}-{tag}.picture"
+
+
+def _start(digest: str) -> str:
+    return f"{digest[:2]}/{digest}"
 
 
 def _pack(answer: Answer) -> bytes:

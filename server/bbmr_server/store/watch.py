@@ -44,14 +44,13 @@ class StoreWatch:
     @contextmanager
     def operation(self, name: str) -> Iterator[None]:
         """Count one of `OPERATIONS` with how it ends."""
-        outcome = "ok"
         try:
             yield
         except BaseException as error:
-            outcome = _OUTCOMES.get(type(error), "failed")
+            if type(error) in _OUTCOMES:
+                self._operations.labels(name, _OUTCOMES[type(error)]).inc()
             raise
-        finally:
-            self._operations.labels(name, outcome).inc()
+        self._operations.labels(name, "ok").inc()
 
     def received(self, size: int) -> None:
         """A container of `size` bytes is kept."""
