@@ -29,6 +29,8 @@ from .engine_metrics import SECONDS, EngineMetrics
 from .problems import TITLES
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+CLIENT_GONE = 499
+"""What logs and metrics say where the client left before the answer; never sent."""
 
 
 class Metrics:
@@ -53,7 +55,7 @@ class Metrics:
         self._seconds = Histogram(
             "bbmr_request_seconds",
             "Seconds from the request line to the last byte of the answer",
-            ["route"],
+            ["route", "outcome"],
             buckets=SECONDS,
             registry=self.registry,
         )
@@ -80,9 +82,9 @@ class Metrics:
 
     def watch(self, engine: EngineLike) -> None:
         """Report the queue, the readiness and the weights of `engine` from now on."""
-        self.gauge("bbmr_queue_length", "Requests accepted and not finished", lambda: len(engine.places))
-        self.gauge("bbmr_queue_waiting", "Requests accepted and not started", lambda: engine.places.waiting)
-        self.gauge("bbmr_queue_places", "Requests that may be inside at once", lambda: engine.places.length)
+        self.gauge("bbmr_queue_length", "Requests accepted and not finished", lambda: engine.inside)
+        self.gauge("bbmr_queue_waiting", "Requests accepted and not started", lambda: engine.waiting)
+        self.gauge("bbmr_queue_places", "Requests that may be inside at once", lambda: engine.length)
         self.gauge("bbmr_ready", "1 while the engine takes work", lambda: engine.ready)
         self.registry.register(_Models(engine))
 
@@ -95,7 +97,7 @@ class Metrics:
     ) -> None:
         """One request is over."""
         self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._seconds.labels(route, _outcome(status)).observe(seconds)
         self._received.inc(received)
         self._sent.inc(sent)
 
@@ -117,6 +119,12 @@ class Metrics:
     def render(self) -> bytes:
         """The page that Prometheus reads."""
         return generate_latest(self.registry)
+
+
+def _outcome(status: int) -> str:
+    if status == CLIENT_GONE:
+        return "left"
+    return "ok" if status < 400 else "refused" if status < 500 else "failed"
 
 
 class _Models(Collector):

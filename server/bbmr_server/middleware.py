@@ -24,15 +24,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from . import logs
 from .errors import NotReadyError
 from .keys import KeyRing
-from .metrics import Metrics
+from .metrics import CLIENT_GONE, Metrics
 from .notes import notes_of
 from .problems import internal_problem, problem
 
 REQUEST_ID = "X-Request-ID"
 CROWDED = "bbmr_crowded"
 """Key of a connection's ASGI state: tells whether it is one too many now."""
-CLIENT_GONE = 499
-"""What logs and metrics say where the client left before the answer; never sent."""
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked every few seconds by machines; only their failures are worth a line in the log."""

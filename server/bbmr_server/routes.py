@@ -39,7 +39,7 @@ async def readyz(service: Annotated[Service, Depends(service_of)]) -> JSONRespon
     """Whether a working engine takes requests."""
     engine = service.engine
     engine.check_ready(room=False)
-    report = {"status": "ready", "models": list(engine.models), "queue": len(engine.places)}
+    report = {"status": "ready", "models": list(engine.models), "queue": engine.inside}
     return JSONResponse(report, headers=NO_STORE)
 
 

@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bbmr_shared.errors import UsageError
 from bbmr_shared.release import release
 
-from .middleware import CLIENT_GONE, PROBES, RouteNames, method_of
+from .metrics import CLIENT_GONE
+from .middleware import PROBES, RouteNames, method_of
 from .notes import Notes, notes_of
 from .settings import Settings
 

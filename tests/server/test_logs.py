@@ -77,7 +77,7 @@ def test_the_document_lists_every_field() -> None:
     table = DOCUMENT.read_text().partition("| field | meaning |")[2].partition("\n\n")[0]
     listed = set(re.findall(r"`([a-z_]+)`", " ".join(row.split("|")[1] for row in table.splitlines()[2:])))
     example = json.loads(re.search(r"```json\n(.*?)\n```", DOCUMENT.read_text(), re.S)[1])  # type: ignore[index]
-    assert listed == set(example) | {"problem", "trace_id"}
+    assert listed == set(example) | {"problem", "cache", "trace_id"}
 
 
 EVIL = '\n2026-01-01T00:00:00Z INFO request status=200 \r\x1b[31m\x00\x85\u2028\u202e" \\ end'

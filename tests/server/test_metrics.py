@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from bbmr_server.engine_metrics import EngineMetrics
+from bbmr_server.metrics import Metrics
 from bbmr_server.problems import TITLES
 from bbmr_shared.container import MEDIA_TYPE
 from tests.server.monitoring import full_page
@@ -87,6 +89,25 @@ async def test_routes_with_a_parameter_are_one_label(make_bench: Callable[..., A
     assert after["bbmr_requests_total", "GET", "/things/{digest}", "200"] == 3
 
 
+async def test_refusals_do_not_count_among_the_times_of_answers(
+    make_bench: Callable[..., Any], connect: Any, body: bytes
+) -> None:
+    bench = make_bench()
+    async with connect(bench) as client:
+        await client.post("/reconstruct", content=body, headers=HEADERS)
+        for _ in range(3):
+            await client.post("/reconstruct", content=b"junk", headers=HEADERS)
+        bench.network.error = RuntimeError("unforeseen")
+        await client.post("/reconstruct", content=body, headers=HEADERS)
+        after = await scrape(client)
+    counted = {
+        key[1]: n
+        for key, n in after.items()
+        if key[0] == "bbmr_request_seconds_count" and key[2] == "/reconstruct"
+    }
+    assert counted == {"ok": 1, "refused": 3, "failed": 1}
+
+
 async def test_memory_of_bodies_and_the_queue_are_told(
     make_bench: Callable[..., Any], connect: Any, wait_for: Callable[..., None]
 ) -> None:
@@ -101,15 +122,20 @@ async def test_memory_of_bodies_and_the_queue_are_told(
     assert after["bbmr_queue_places",] == 3
 
 
-async def test_the_weights_are_those_of_the_moment(make_bench: Callable[..., Any], connect: Any) -> None:
-    bench = make_bench()
-    async with connect(bench) as client:
-        bench.engine.catalogue = {"light": {"sha256": "aa"}}
-        assert ("bbmr_model_info", "light", "aa") in await scrape(client)
-        bench.engine.catalogue = {"light": {"sha256": "bb"}}
-        after = await scrape(client)
-    assert ("bbmr_model_info", "light", "bb") in after
-    assert ("bbmr_model_info", "light", "aa") not in after
+def test_the_weights_are_those_of_the_moment() -> None:
+    engine = SimpleNamespace(models=("light",), catalogue={"light": {"sha256": "aa"}})
+    metrics = Metrics()
+    for name in ("inside", "waiting", "length", "ready"):
+        setattr(engine, name, 0)
+    metrics.watch(engine)  # type: ignore[arg-type]
+
+    def served() -> set[tuple[str, ...]]:
+        found = samples(metrics.render().decode())
+        return {(model, sha256) for name, model, sha256 in (k for k in found if k[0] == "bbmr_model_info")}
+
+    assert served() == {("light", "aa")}
+    engine.models, engine.catalogue = ("light", "full"), {"light": {"sha256": "bb"}, "full": {}}
+    assert served() == {("light", "bb"), ("full", "")}
 
 
 def test_what_an_engine_tells_is_counted() -> None:
