@@ -42,6 +42,9 @@ def build(name: str, data: bytes, device: str = "cpu") -> JointSR:
         found, claimed = structure(tensors), (config.backbone, config.channels, config.blocks, config.deblock)
         if found != claimed:
             raise ValueError(f"its tensors are those of {found}, its configuration says {claimed}")
+        broken = next((key for key, value in tensors.items() if not value.isfinite().all()), None)
+        if broken is not None:
+            raise ValueError(f"{broken} has values that are no numbers")
         model = JointSR(config)
         model.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, ValueError, LookupError) as error:

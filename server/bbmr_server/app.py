@@ -14,9 +14,10 @@ from starlette.responses import Response
 
 from bbmr_shared.release import release
 
-from . import openapi, page, problems, reconstruction, routes, tracing
-from .engine import Engine
-from .middleware import CLIENT_GONE, REQUEST_ID, Crowd, Linger, Net, RouteNames, Watch
+from . import admin, openapi, page, problems, reconstruction, routes, tracing
+from .engine.interface import EngineLike
+from .metrics import CLIENT_GONE
+from .middleware import REQUEST_ID, Crowd, Linger, Net, RouteNames, Watch
 from .ratelimit import RateLimit
 from .service import Service
 from .settings import Settings, load_settings
@@ -31,7 +32,7 @@ PREFLIGHT_S = 7200
 """Seconds a browser may keep what it was told about other origins; more is not kept by all of them."""
 
 
-def create_app(settings: Settings | None = None, engine: Engine | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, engine: EngineLike | None = None) -> FastAPI:
     """A whole server as an ASGI application.
 
     Args:
@@ -54,6 +55,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if not engine.started:
             engine.start(getattr(app.state, "on_failure", None))
+        admin.reload_on_hangup(engine)
         try:
             yield
         finally:
@@ -74,7 +76,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     )
     app.state.service = service
     kept = (containers.router, images.router)
-    for router in (reconstruction.router, *kept, *page.routers(settings), routes.router):
+    for router in (reconstruction.router, *kept, *page.routers(settings), admin.router, routes.router):
         app.include_router(router)
     problems.install(app)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)

@@ -86,7 +86,15 @@ def load_keys(settings: Settings) -> KeyRing:
         UsageError: the file cannot be read or has no key; a key is malformed; or the server would listen for others
             than its own machine with a key that everybody could guess.
     """
-    keys = [*settings.api_keys, *_from_file(settings)]
+    return _strong_ring([*settings.api_keys, *_from_file(settings)], settings)
+
+
+def load_admin_keys(settings: Settings) -> KeyRing:
+    """The keys of BBMR_ADMIN_KEYS. Raises `UsageError` as `load_keys`."""
+    return _strong_ring(settings.admin_keys, settings)
+
+
+def _strong_ring(keys: Sequence[SecretStr], settings: Settings) -> KeyRing:
     ring = KeyRing(keys)
     if settings.public:
         for number, key in enumerate(keys, 1):

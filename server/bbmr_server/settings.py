@@ -61,7 +61,10 @@ class Settings(BaseSettings):
         2.0, ge=0, le=1000, description="Milliseconds that an idle device waits for a batch to fill."
     )
     worker_timeout_s: float = Field(
-        120.0, gt=0, le=3600, description="Seconds after which a batch that is not done means that the worker hangs."
+        120.0,
+        gt=0,
+        le=3600,
+        description="Seconds after which a batch that is not done means that the worker hangs.",
     )
     model_dir: str = Field(
         "", description="Folder where NAME.safetensors is looked for before the shipped weights; empty: none."
@@ -110,11 +113,14 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field("text", description="`text` or `json`, on standard error.")
     otel_endpoint: str = Field("", description="Where traces go (OTLP over HTTP); empty: nowhere.")
     store: str = Field(
-        "", max_length=1024, description="Where containers are kept: a directory, or `s3://bucket/prefix`; empty: off."
+        "",
+        max_length=1024,
+        description="Where containers are kept: a directory, or `s3://bucket/prefix`; empty: off.",
     )
     store_max_bytes: int = Field(10 * 1024 * MIB, ge=1, description="Bytes of all containers kept together.")
     store_reads: Literal["keys", "open"] = Field(
-        "keys", description="`keys`: who reads needs an API key as who writes does; `open`: everybody may read."
+        "keys",
+        description="`keys`: who reads needs an API key as who writes does; `open`: everybody may read.",
     )
     store_timeout_s: float = Field(
         30.0, gt=0, le=3600, description="Seconds one operation on the disk or service of the store may take."
@@ -127,7 +133,9 @@ class Settings(BaseSettings):
         3600, ge=0, le=31_536_000, description="Seconds others may keep a picture of a stored container."
     )
 
-    @field_validator("device", "model", "cors_origins", "api_keys", "forwarded_allow_ips", mode="before")
+    @field_validator(
+        "device", "model", "cors_origins", "api_keys", "admin_keys", "forwarded_allow_ips", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -168,7 +176,9 @@ class Settings(BaseSettings):
     @classmethod
     def _known_store(cls, value: str) -> str:
         if ("://" in value or value.startswith("s3:")) and not _BUCKET.fullmatch(value):
-            raise ValueError("is a directory, or s3://bucket/prefix; keys of S3 go into AWS_ACCESS_KEY_ID and so on")
+            raise ValueError(
+                "is a directory, or s3://bucket/prefix; keys of S3 go into AWS_ACCESS_KEY_ID and so on"
+            )
         return value
 
     @field_validator("rate_limit")
