@@ -10,6 +10,7 @@ from bbmr_shared.container import MEDIA_TYPE
 from bbmr_shared.output import OUTPUT_FORMATS
 
 from . import problems
+from .ratelimit import is_free
 
 CONTAINER_TYPES = (MEDIA_TYPE, "application/octet-stream")
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -42,7 +43,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         415: "The body is of the wrong type",
         416: "The range is outside",
         422: "Well-formed, but not acceptable",
-        429: "All places are taken; see Retry-After",
+        429: "All places are taken, or too many requests; see Retry-After",
         500: "A fault of the server",
         503: "No working engine",
         504: "Not finished in time",
@@ -103,9 +104,17 @@ ENCODE_ANSWER: dict[int | str, dict[str, Any]] = {
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Put the schema of problems into FastAPI's document, and take out the one of its own errors."""
+    """Put the schema of problems into FastAPI's document, and take out the one of its own errors.
+
+    A route that counts against the rate limit may answer 429.
+    """
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas["Problem"] = Problem.model_json_schema()
+    too_many = {str(status): words for status, words in refusals(429).items()}
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if not is_free(path, method.upper()):
+                operation["responses"] = dict(sorted((too_many | operation["responses"]).items()))
     return document

@@ -49,7 +49,7 @@ class RateLimit:
         self._policy = f'"default";q={number};w={_PERIODS[period]}'
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _is_free(scope):
+        if scope["type"] != "http" or is_free(scope["path"], scope["method"]):
             await self.app(scope, receive, send)
             return
         key = notes_of(scope).key
@@ -76,11 +76,9 @@ class RateLimit:
         await answer(scope, receive, telling_send)
 
 
-def _is_free(scope: Scope) -> bool:
-    path: str = scope["path"]
-    if path in PROBES or path in PAGES:
-        return True
-    return path.startswith(PAGE_FILES) and scope["method"] in ("GET", "HEAD")
+def is_free(path: str, method: str) -> bool:
+    """Whether a request is not counted: of a probe, or of the pages that show the server."""
+    return path in PROBES or path in PAGES or (path.startswith(PAGE_FILES) and method in ("GET", "HEAD"))
 
 
 def _network_of(scope: Scope) -> str:
