@@ -105,7 +105,8 @@ def create_app(settings: Settings | None = None, engine: EngineLike | None = Non
     app.add_middleware(Linger)
     if tracer is not None:
         app.add_middleware(tracing.Trace, provider=tracer, route_of=route_of)
-    app.add_middleware(Watch, metrics=service.metrics, keys=service.keys, route_of=route_of)
+    keys = (service.keys, service.admin_keys)
+    app.add_middleware(Watch, metrics=service.metrics, keys=keys, route_of=route_of)
     return app
 
 

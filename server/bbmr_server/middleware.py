@@ -13,7 +13,7 @@ import contextlib
 import re
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -62,7 +62,7 @@ class RouteNames:
 class Watch:
     """Gives each request an id and finds its key; writes its line in the access log and its count in the metrics."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, keys: KeyRing, route_of: RouteNames) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, keys: Sequence[KeyRing], route_of: RouteNames) -> None:
         self.app = app
         self.metrics = metrics
         self.keys = keys
@@ -77,7 +77,7 @@ class Watch:
         request_id = given if _GOOD_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         notes = notes_of(scope)
-        notes.key = self.keys.name_of(headers) if self.keys else None
+        notes.key = next((name for ring in self.keys if (name := ring.name_of(headers))), None)
         began = time.perf_counter()
         status, received, sent = CLIENT_GONE, 0, 0
 

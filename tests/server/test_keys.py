@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from bbmr_server import logs
 from bbmr_server.errors import ForbiddenError, UnauthorizedError
-from bbmr_server.keys import KeyRing, load_keys, weakness
+from bbmr_server.keys import KeyRing, load_admin_keys, load_keys, weakness
 from bbmr_server.settings import Settings
 from bbmr_shared.errors import UsageError
 
@@ -185,3 +185,20 @@ async def test_the_log_has_the_name_of_a_key_and_never_a_key(
     assert [line.get("key", "")[:4] for line in lines] == ["alic", "key-", "", ""]
     for secret in (GOOD, OTHER, wrong):
         assert secret not in text + page
+
+
+@pytest.mark.anyio
+async def test_the_log_names_the_operator_too(
+    make_bench: Callable[..., Any], connect: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("json")
+    async with connect(make_bench(admin_keys=f"carol {OTHER}", start=False)) as client:
+        await client.post("/admin/models/none", headers=bearer(OTHER))
+    records = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    (line,) = [record for record in records if record["message"] == "request"]
+    assert (line["key"], line["route"]) == ("carol", "/admin/models/{name}")
+
+
+def test_a_weak_key_of_an_operator_is_refused_too() -> None:
+    with pytest.raises(UsageError, match="API key 1"):
+        load_admin_keys(Settings(host="0.0.0.0", admin_keys="changeme-changeme"))  # type: ignore[arg-type]

@@ -165,7 +165,7 @@ async def test_without_a_client_or_a_route_a_line_is_written_too(
     async def gone(scope: Any, receive: Any, send: Any) -> None:
         raise ConnectionError
 
-    watch = Watch(gone, service.metrics, service.keys, lambda scope: "other")  # type: ignore[arg-type]
+    watch = Watch(gone, service.metrics, (service.keys,), lambda scope: "other")  # type: ignore[arg-type]
     scope = {"type": "http", "method": "X" * 99, "path": "/" + "é" * 999, "headers": [], "client": None}
     with pytest.raises(ConnectionError):
         await watch(scope, None, None)  # type: ignore[arg-type]
