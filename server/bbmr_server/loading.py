@@ -29,9 +29,9 @@ def make_engine(settings: Settings) -> Engine:
 
     Raises:
         UsageError: a device is not there. UnknownModelError: there are no such weights. WeightsError: damaged ones.
-        ModuleNotFoundError: torch is not installed.
+        ModuleNotFoundError: neither torch nor another runtime is installed.
     """
-    if importlib.util.find_spec("torch") is None:
+    if all(importlib.util.find_spec(name) is None for name in ("torch", "ncnn")):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
     read = reader(Path(settings.model_dir) if settings.model_dir else None)
     try:
@@ -41,7 +41,7 @@ def make_engine(settings: Settings) -> Engine:
     devices = find_devices(settings.device)
     batch = settings.batch or (1 if devices == ("cpu",) else GPU_BATCH)
     return Engine(
-        ProcessLaunch(batch, settings.threads, settings.worker_timeout_s),
+        ProcessLaunch(batch, settings.threads, settings.runtime, settings.compile, settings.worker_timeout_s),
         weights,
         read=read,
         devices=devices,
@@ -77,6 +77,8 @@ def find_devices(wanted: tuple[str, ...]) -> tuple[str, ...]:
 
 def count_gpus() -> int:
     """CUDA devices that torch can use; asked of a process that ends again, as CUDA stays in the memory of who asks."""
+    if importlib.util.find_spec("torch") is None:
+        return 0
     if sys.platform == "linux" and not any(driver.exists() for driver in DRIVERS):
         return 0
     question = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"

@@ -66,6 +66,13 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds after which a batch that is not done means that the worker hangs.",
     )
+    runtime: Literal["auto", "torch", "torch-float32", "ncnn"] = Field(
+        "auto", description="What runs the network: `auto`, `torch`, `torch-float32` or `ncnn`."
+    )
+    compile: bool = Field(
+        False,
+        description="Whether torch compiles the network for each shape of a batch; not measured on a GPU.",
+    )
     model_dir: str = Field(
         "", description="Folder where NAME.safetensors is looked for before the shipped weights; empty: none."
     )

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from bbmr_models.cards import card_of
+from bbmr_models.runtime import Runtime
 from bbmr_models.tile_input import TileInput
 from bbmr_shared.errors import WeightsError
 
@@ -39,11 +40,15 @@ class ProcessLaunch:
     Attributes:
         batch: most tiles that go through the network together.
         threads: CPU threads of the network; 0: one a core.
+        runtime: as `bbmr_models.runtime.load_network` takes it.
+        compile: whether torch compiles the network.
         batch_s: seconds after which a batch that is not done means that the worker hangs.
     """
 
     batch: int = 1
     threads: int = 0
+    runtime: Runtime = "auto"
+    compile: bool = False
     batch_s: float = 120.0
 
     def __call__(self, device: str) -> Runner:
@@ -67,7 +72,8 @@ class ProcessRunner:
                 *(sys.executable, "-P", "-m", "bbmr_server.engine.worker", "--device", device),
                 *("--socket", str(theirs.fileno()), "--arena", str(self._arena.fd)),
                 *("--slots", str(self.depth), "--slot-bytes", str(self._arena.slot_bytes)),
-                *("--threads", str(how.threads)),
+                *("--threads", str(how.threads), "--runtime", how.runtime),
+                *(["--compile"] if how.compile else []),
             ]
             try:
                 self._process = subprocess.Popen(

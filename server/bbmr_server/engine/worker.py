@@ -10,6 +10,8 @@ import argparse
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -32,12 +34,9 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     options = _parser().parse_args()
-    import torch
-
-    if options.threads:
-        torch.set_num_threads(options.threads)
     arena = Arena(options.slots, options.slot_bytes, options.arena)
-    worker = Worker(options.device, arena)
+    load = partial(load_network, runtime=options.runtime, threads=options.threads, compile=options.compile)
+    worker = Worker(options.device, arena, load)
     with Connection(options.socket) as line:
         try:
             while True:
@@ -48,11 +47,16 @@ def main() -> int:
 
 
 class Worker:
-    """The networks that are loaded on one device."""
+    """The networks that are loaded on one device.
 
-    def __init__(self, device: str, arena: Arena) -> None:
+    Args:
+        load: `load(name, data, device)`, such as `load_network`.
+    """
+
+    def __init__(self, device: str, arena: Arena, load: Callable[[str, bytes, str], Network]) -> None:
         self.device = device
         self.arena = arena
+        self._load_network = load
         self._networks: dict[str, Network] = {}
 
     def obey(self, order: str, *arguments: Any) -> tuple[Any, ...]:
@@ -61,7 +65,7 @@ class Worker:
 
     def _load(self, key: str, name: str, data: bytes) -> tuple[Any, ...]:
         try:
-            network = load_network(name, data, self.device)
+            network = self._load_network(name, data, self.device)
             try_out(network, name, self.device)
         except BbmrError as error:
             return "refused", error
@@ -148,6 +152,8 @@ def _free_memory(device: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bbmr-worker")
     parser.add_argument("--device", required=True)
+    parser.add_argument("--runtime", required=True)
+    parser.add_argument("--compile", action="store_true")
     for name in ("socket", "arena", "slots", "slot-bytes", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)
     return parser
