@@ -152,6 +152,12 @@ def test_wrong_usage_exits_2(arguments: list[str]) -> None:
         ([], {"BBMR_PORT": "99999"}, "BBMR_PORT"),
         ([], {"BBMR_PORT": "http"}, "BBMR_PORT"),
         (["--host", "no.such.host.invalid"], {}, "cannot listen on no.such.host.invalid"),
+        (["--host", "0.0.0.0", "--port", "0"], {"BBMR_API_KEYS": "changeme-changeme"}, "is a placeholder"),
+        (
+            ["--port", "0"],
+            {"BBMR_API_KEYS_FILE": "/nowhere/keys"},
+            "BBMR_API_KEYS_FILE: cannot read /nowhere/keys",
+        ),
     ],
 )
 def test_what_cannot_start_says_why_in_one_line(
