@@ -76,9 +76,10 @@ def create_app(settings: Settings | None = None, engine: EngineLike | None = Non
     )
     app.state.service = service
     kept = (containers.router, images.router)
-    for router in (reconstruction.router, *kept, *page.routers(settings), admin.router, routes.router):
+    routers = (reconstruction.router, *kept, *page.routers(settings), admin.router, routes.router)
+    for router in routers:
         app.include_router(router)
-    problems.install(app)
+    problems.install(app, [route for router in routers for route in router.routes])
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     route_of = RouteNames([*app.openapi()["paths"], "/openapi.json"])
     # The one added last is the outermost.

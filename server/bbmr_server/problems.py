@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Match
 
 from bbmr_shared.errors import PROBLEM_PREFIX, BbmrError
 
@@ -85,8 +86,9 @@ def internal_problem(request: Request) -> Response:
     )
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of `app` with a problem document."""
+def install(app: FastAPI, routes: Iterable[BaseRoute] = ()) -> None:
+    """Answer every error of `app`, which has these routes, with a problem document."""
+    app.state.routes = tuple(routes)
     app.add_exception_handler(BbmrError, _on_bbmr_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -116,7 +118,18 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         "not-found": "there is no such route; GET /docs lists them",
         "method-not-allowed": f"{request.method} is not allowed here; Allow lists what is",
     }.get(slug, str(error.detail))
-    return problem(request, slug, error.status_code, detail, error.headers)
+    methods = _methods_of(request) if error.status_code == 405 else []
+    headers = {"Allow": ", ".join(methods)} if methods else error.headers
+    return problem(request, slug, error.status_code, detail, headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Every method of the request's path; Starlette itself names those of the first route alone."""
+    methods: set[str] = set()
+    for route in request.app.state.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods)
 
 
 def _plain(entry: Any) -> dict[str, str]:
