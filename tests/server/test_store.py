@@ -398,6 +398,22 @@ async def test_on_the_wire(
         connection.close()
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/containers", "POST"),
+        ("/containers/" + "0" * 64, "DELETE, GET, HEAD, PUT"),
+        ("/containers/" + "0" * 64 + "/image", "GET, HEAD"),
+        ("/healthz", "GET, HEAD"),
+    ],
+)
+async def test_allow_names_every_method_of_an_address(serve: Any, path: str, allowed: str) -> None:
+    async with serve() as client:
+        answer = await client.request("PATCH", path)
+    check_problem(answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == allowed
+
+
 def test_a_public_server_without_keys_keeps_nothing(make_bench: Callable[..., Any], store: Path) -> None:
     with pytest.raises(UsageError, match="BBMR_API_KEYS"):
         make_bench(start=False, store=str(store), host="0.0.0.0")

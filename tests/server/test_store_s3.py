@@ -189,6 +189,25 @@ async def test_more_objects_than_one_page_are_listed(bucket: str) -> None:
     backend.close()
 
 
+def test_processes_that_used_a_bucket_end_well(bucket: str) -> None:
+    """obstore's functions for asyncio end some with SIGABRT where they were used just before the exit."""
+    script = (
+        "import asyncio, sys\n"
+        "from bbmr_server.store.backend import open_bucket\n"
+        "backend = open_bucket(sys.argv[1], '', 'BBMR_STORE', 10)\n"
+        "async def main():\n"
+        "    for number in range(5):\n"
+        "        await backend.put(f'x/{number}', bytes(100_000))\n"
+        "        await backend.get(f'x/{number}')\n"
+        "        await backend.size('missing')\n"
+        "asyncio.run(main())\n"
+        "backend.close()\n"
+    )
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", script, bucket], capture_output=True, timeout=60)
+        assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 @contextlib.contextmanager
 def silent_server() -> Iterator[str]:
     """Takes connections and never answers."""
