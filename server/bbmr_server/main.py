@@ -1,8 +1,9 @@
 """`bbmr-server`: flags and environment in, a running server out.
 
 Exit status: 0 after a graceful stop, 1 where it cannot start (bad environment variables too) or its engine died,
-2 on wrong flags. What is wrong
-is said in one line on standard error. This module imports nothing but the standard library until it must.
+2 on wrong flags. What is wrong is said in one line on standard error. `bbmr-server bulk` is `cluster.command`: 0 once
+everything is done, 1 where files failed or are left, 2 on wrong usage. This module imports nothing but the standard
+library until it must.
 """
 
 from __future__ import annotations
@@ -21,24 +22,41 @@ from bbmr_shared.release import release
 if TYPE_CHECKING:
     from .settings import Settings
 
-NEEDS = frozenset({"fastapi", "prometheus_client", "pydantic_settings", "safetensors", "throttled", "torch", "uvicorn"})
+NEEDS = frozenset(
+    {"fastapi", "prometheus_client", "pydantic_settings", "safetensors", "throttled", "torch", "uvicorn"}
+)
 """What the extra `server` brings; missing, it is named in words."""
+NEEDS_OF_A_CLUSTER = frozenset({"pandas", "pyarrow", "ray"})
+"""The same of the extra `cluster`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status (argparse itself exits with 2 on wrong usage)."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        from bbmr_shared.errors import BbmrError
+        from bbmr_shared.errors import BbmrError, UsageError
 
         try:
+            if given[:1] == ["bulk"]:
+                from .cluster.command import main as bulk
+
+                return bulk(given[1:])
+            parser = _parser()
+            options = parser.parse_args(given)
+            if options.command == "bulk":
+                parser.error("bulk comes first, and its own flags after it: bbmr-server bulk --help")
             return _serve(host=options.host, port=options.port)
+        except UsageError as error:
+            _fail(str(error))
+            return 2 if given[:1] == ["bulk"] else 1
         except BbmrError as error:
             return _fail(str(error))
     except KeyboardInterrupt:
         return 130
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
+        if package in NEEDS_OF_A_CLUSTER:
+            return _fail(f"this needs {package}, which is not installed: pip install 'bbmr[cluster]'")
         if package not in NEEDS:
             raise
         return _fail(f"the server needs {package}, which is not installed: pip install 'bbmr[server]'")
@@ -50,7 +68,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve the reconstruction of containers over HTTP.",
         epilog="Every other setting is an environment variable (BBMR_DEVICE, BBMR_API_KEYS, …): docs/http-api.md.",
     )
-    parser.add_argument("command", nargs="?", choices=["serve"], default="serve", help="what to do (serve)")
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=["serve", "bulk"],
+        default="serve",
+        help="what to do (serve); `bulk --help` has flags of its own",
+    )
     parser.add_argument("--host", type=_host, help="address to listen on (BBMR_HOST, 127.0.0.1)")
     parser.add_argument("--port", type=_port, help="port to listen on, 0 for a free one (BBMR_PORT, 8000)")
     parser.add_argument("--version", action="version", version=f"bbmr-server {release()}")

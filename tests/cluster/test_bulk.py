@@ -1,0 +1,181 @@
+"""`bbmr-server bulk` as processes: a folder of an archive in, the same tree of pictures out, whatever is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bbmr_client.encoder import encode
+from bbmr_models.reconstruct import reconstruct_local
+from bbmr_shared.container import Container
+from tests.cluster.conftest import command, descendants, environment, wait_until
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'bbmr[cluster]'")
+
+FILES = 24
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory, detail: np.ndarray) -> Path:
+    """`FILES` containers in two folders, and one file that is none."""
+    folder = tmp_path_factory.mktemp("archive")
+    for number in range(FILES):
+        year = folder / str(2023 + number % 2)
+        year.mkdir(exist_ok=True)
+        crop = detail[number : number + 90, 2 * number : 2 * number + 120]
+        (year / f"{number}.bbmr").write_bytes(encode(crop, rate=4).to_bytes())
+    (folder / "damaged.bbmr").write_bytes(b"no container")
+    return folder
+
+
+def bulk(*arguments: object, **variables: str) -> list[str]:
+    return [sys.executable, "-m", "bbmr_server.main", "bulk", *map(str, arguments)]
+
+
+def run(*arguments: object) -> tuple[int, dict[str, Any], str]:
+    """(status, the summary, standard error)."""
+    done = subprocess.run(
+        bulk(*arguments, "--device", "cpu", "--json"),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=200,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else {}, done.stderr
+
+
+def pictures(folder: Path) -> dict[str, Path]:
+    """What lies in an output folder, by its name there; the journal and temporary files are hidden."""
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {str(path.relative_to(folder)): path for path in found}
+
+
+@contextlib.contextmanager
+def begun(*arguments: object) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        bulk(*arguments, "--device", "cpu"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    try:
+        yield process
+    finally:
+        below = descendants(process.pid)
+        process.kill()
+        process.wait()
+        for pid in below:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_a_run_that_is_killed_goes_on_where_it_was(archive: Path, tmp_path: Path) -> None:
+    target, report = tmp_path / "pictures", tmp_path / "report.json"
+    with begun(archive, target) as process:
+        wait_until(lambda: process.poll() is not None or len(pictures(target)) >= 3, 200)
+        below = descendants(process.pid)
+        process.kill()
+        process.wait()
+        partly = pictures(target)
+        assert 3 <= len(partly) < FILES, "it was to be killed in the middle"
+        for path in partly.values():
+            with Image.open(path) as picture:
+                picture.load()  # whole, whenever it was killed
+        stamps = {name: path.stat().st_mtime_ns for name, path in partly.items()}
+        # Ray's processes notice that theirs has gone.
+        wait_until(lambda: not [pid for pid in below if "bulk" in command(pid) or "ray" in command(pid)], 40)
+
+    status, summary, told = run(archive, target, "--report", report)
+    assert status == 1
+    assert "1 of 25 containers failed" in told
+    assert "damaged.bbmr" in told
+    assert (summary["total"], summary["failed"], summary["left"]) == (FILES + 1, 1, 0)
+    assert summary["unchanged"] >= len(partly)
+    assert summary["done"] + summary["unchanged"] == FILES
+    made = pictures(target)
+    assert set(made) == {f"{2023 + number % 2}/{number}.png" for number in range(FILES)}
+    assert {name: made[name].stat().st_mtime_ns for name in stamps} == stamps
+    assert not list(target.rglob("*.part"))
+    for name, path in made.items():
+        source = archive / Path(name).with_suffix(".bbmr")
+        expected = np.asarray(reconstruct_local(Container.from_bytes(source.read_bytes()))).astype(int)
+        with Image.open(path) as picture:
+            assert np.abs(np.asarray(picture).astype(int) - expected).max() <= 1, name
+    rows = json.loads(report.read_text())
+    assert len(rows) == FILES + 1
+    (failed,) = [row for row in rows if row["outcome"] == "failed"]
+    assert "not a bbmr container" in failed["reason"]
+
+
+def test_a_worker_that_is_killed_costs_nothing(archive: Path, tmp_path: Path, detail: np.ndarray) -> None:
+    """One worker of two: Ray gives what it had in hand to another process."""
+    source, target = tmp_path / "source", tmp_path / "pictures"
+    shutil.copytree(archive / "2023", source)
+    killed = []
+
+    def kill_one() -> bool:
+        for pid in descendants(process.pid):
+            if command(pid).startswith("ray::MapWorker(MapBatches(Hands)).submit") and not killed:
+                killed.append(pid)
+                os.kill(pid, signal.SIGKILL)
+        return process.poll() is not None or bool(killed)
+
+    with begun(source, target, "--workers", "2", "--threads", "1") as process:
+        wait_until(kill_one, 200)
+        wait_until(lambda: process.poll() is not None, 200)
+        assert killed
+        assert process.returncode == 0
+    assert len(pictures(target)) == FILES // 2
+
+
+def test_photos_become_containers(tmp_path: Path, detail: np.ndarray) -> None:
+    source, target = tmp_path / "photos", tmp_path / "packed"
+    source.mkdir()
+    for number in range(3):
+        Image.fromarray(detail[: 40 + number]).save(source / f"{number}.png")
+    (source / "notes.txt").write_text("passed by")
+    status, summary, told = run(source, target, "--encode", "--rate", "3")
+    assert status == 0, told
+    assert (summary["done"], summary["other_files"]) == (3, 1)
+    for number in range(3):
+        container = Container.from_bytes((target / f"{number}.bbmr").read_bytes())
+        assert container.to_bytes() == encode(source / f"{number}.png", rate=3).to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["no-such-folder", "out"], "is no folder"),
+        ([".", "out", "--rate", "3"], "--rate belongs to --encode"),
+        ([".", "out", "--encode", "--format", "png"], "do not belong to --encode"),
+        ([".", "out", "--workers", "0"], "whole number from 1 on"),
+        ([".", "out", "--device", "gpu"], "BBMR_DEVICE"),
+        (["."], "DST"),
+    ],
+)
+def test_wrong_usage(tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = subprocess.run(
+        bulk(*arguments),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        cwd=tmp_path,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert not (tmp_path / "out").exists()
