@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-
 from pathlib import Path
 
 import pytest
@@ -59,6 +58,19 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "BBMR_CORS_ORIGINS": "https://a.example,http://localhost:3000",
         "BBMR_LOG_FORMAT": "json",
         "BBMR_OTEL_ENDPOINT": "http://collector:4318",
+        "BBMR_BATCH_WAIT_MS": "1.5",
+        "BBMR_WORKER_TIMEOUT_S": "9",
+        "BBMR_RUNTIME": "torch",
+        "BBMR_COMPILE": "1",
+        "BBMR_MODEL_DIR": "/srv/weights",
+        "BBMR_ADMIN_KEYS": "fedcba98765432100",
+        "BBMR_STORE": "/srv/containers",
+        "BBMR_STORE_MAX_BYTES": "5000",
+        "BBMR_STORE_READS": "open",
+        "BBMR_STORE_TIMEOUT_S": "4",
+        "BBMR_PICTURE_CACHE": "/srv/pictures",
+        "BBMR_PICTURE_CACHE_BYTES": "6000",
+        "BBMR_PICTURE_MAX_AGE_S": "60",
     }
     assert set(given) == {f"BBMR_{name.upper()}" for name in Settings.model_fields}
     for name, value in given.items():
