@@ -5,7 +5,7 @@ const TRIES = 8;
 const CONTAINER = "application/vnd.bbmr";
 const BYTES = "application/octet-stream";
 
-/** What a visitor is told; `kind`: "problem", "key" (a key is wanted), "offline". */
+/** What a visitor is told; `kind`: "problem", "key" (a key is wanted), "later" (the same may work another time). */
 export class Refusal extends Error {
   constructor(title, text, kind = "problem") {
     super(text);
@@ -53,7 +53,7 @@ async function request(path, options, waiting) {
     } catch (error) {
       if (error.name === "AbortError") throw error;
       const words = navigator.onLine === false ? "This computer is offline." : "It may have been stopped, or the connection is down.";
-      throw new Refusal("The server cannot be reached", words, "offline");
+      throw new Refusal("The server cannot be reached", words, "later");
     }
     if (answer.ok) return answer;
     const busy = (answer.status === 429 || answer.status === 503) && answer.headers.has("Retry-After");
@@ -71,7 +71,9 @@ async function refusal(answer) {
   }
   const title = problem.title || `The server answered with status ${answer.status}`;
   const text = sentence(problem.detail || "It did not say why.");
-  return new Refusal(title, text, answer.status === 401 || answer.status === 403 ? "key" : "problem");
+  const { status } = answer;
+  const kind = status === 401 || status === 403 ? "key" : status === 429 || status >= 500 ? "later" : "problem";
+  return new Refusal(title, text, kind);
 }
 
 function sentence(text) {

@@ -30,7 +30,7 @@ async function choose(file, name) {
     }
     const start = new Uint8Array(await file.slice(0, SIGNATURE.length).arrayBuffer());
     if (name.toLowerCase().endsWith(".bbmr") || SIGNATURE.every((byte, at) => start[at] === byte)) source.kind = "container";
-    else if (file.type && !file.type.startsWith("image/")) {
+    else if (file.type && file.type !== "application/octet-stream" && !file.type.startsWith("image/")) {
       throw new Refusal("This is no photo", `${name} is of the type ${file.type}. Choose a JPEG, PNG, WebP, AVIF, HEIC or TIFF file, or a .bbmr.`);
     }
     await listModels(ask);
@@ -246,7 +246,7 @@ function refuse(error) {
   } else {
     $("problem-title").textContent = error.title;
     $("problem-text").textContent = error.message;
-    $("again").hidden = error.kind !== "offline" && Boolean(source) && !source.begun;
+    $("again").hidden = error.kind !== "later";
     $("problem").hidden = false;
   }
   const at = $(error.kind === "key" ? "key-form" : "problem");
