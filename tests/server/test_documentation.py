@@ -60,6 +60,8 @@ def test_every_setting_is_listed_with_its_default(text: str) -> None:
         default = field.default
         if default in ((), "", None):
             shown = "none"
+        elif isinstance(default, bool):
+            shown = str(default).lower()
         elif isinstance(default, tuple):
             shown = ",".join(default)
         else:
