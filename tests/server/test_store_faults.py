@@ -9,6 +9,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -294,13 +295,40 @@ async def test_bytes_of_other_servers_are_counted_in_time(
         check_problem(await keep(first, fourth), 507, "insufficient-storage")
 
 
+async def test_a_count_loses_nothing_that_is_being_written(
+    make_bench: Callable[..., Any], connect: Any, body: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, gate = threading.Event(), threading.Event()
+    write = Backend._put
+
+    def slow(self: Backend, name: str, data: bytes) -> None:
+        entered.set()
+        gate.wait(10)
+        write(self, name, data)
+
+    other = encode(Image.new("RGB", (64, 64), (9, 9, 9)), rate=2.0).to_bytes()
+    bench = make_bench(store=str(tmp_path / "store"))
+    store = bench.app.state.service.keeping.store
+    async with connect(bench) as client:
+        await keep(client, other)
+        monkeypatch.setattr(Backend, "_put", slow)
+        keeping = asyncio.ensure_future(keep(client, body))
+        await asyncio.to_thread(entered.wait, 10)
+        await store._begin_count()
+        gate.set()
+        assert (await keeping).status_code == 201
+        known = store.used
+        await store._begin_count()
+        assert known == store.used == 4096 + -(-len(body) // 4096) * 4096
+
+
 async def test_a_server_killed_while_it_writes_leaves_no_broken_container(
     tmp_path: Path, body: bytes, digest: str, make_bench: Callable[..., Any], connect: Any
 ) -> None:
     script = (
         "import asyncio, os, sys, threading\n"
         "from pathlib import Path\n"
-        "from bbmr_server.store.backend import open_directory\n"
+        "from bbmr_server.store.opening import open_directory\n"
         "backend = open_directory(Path(sys.argv[1]), 'BBMR_STORE', 10)\n"
         "threading.Timer(0.2, lambda: os.kill(os.getpid(), 9)).start()\n"
         "async def main():\n"
@@ -317,7 +345,7 @@ async def test_a_server_killed_while_it_writes_leaves_no_broken_container(
 
 
 async def test_errors_of_the_backend_say_where(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from bbmr_server.store.backend import open_directory
+    from bbmr_server.store.opening import open_directory
 
     backend = open_directory(tmp_path / "store", "BBMR_STORE", 10)
     (tmp_path / "store" / "ab").write_text("a file where a directory should be")

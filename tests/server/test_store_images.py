@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -309,3 +310,19 @@ async def test_weights_swapped_meanwhile(
     assert answer.headers["cache-control"] == "no-store"
     assert "etag" not in answer.headers
     assert list((tmp_path / "cache").rglob("*.picture")) == []
+
+
+async def test_a_container_whose_planes_do_not_decode(
+    make_store: Any, connect: Any, container: Container
+) -> None:
+    first, *others = container.planes
+    broken = replace(
+        container, planes=(replace(first, data=first.data[:40] + b"\xff" * (len(first.data) - 40)), *others)
+    )
+    body = broken.to_bytes()
+    place = f"/containers/{hashlib.sha256(body).hexdigest()}"
+    async with connect(make_store()) as client:
+        await fill(client, place, body)
+        posted = await client.post("/reconstruct", content=body, headers=HEADERS)
+        check_problem(posted, 400, "unreadable-container")
+        check_problem(await client.get(f"{place}/image"), 400, "unreadable-container")

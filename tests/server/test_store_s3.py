@@ -18,8 +18,9 @@ from typing import Any
 import httpx
 import pytest
 
-from bbmr_server.store.backend import Entry, open_bucket
+from bbmr_server.store.backend import Entry
 from bbmr_server.store.errors import StoreUnavailableError
+from bbmr_server.store.opening import open_bucket
 from bbmr_shared.container import MEDIA_TYPE, Container
 from bbmr_shared.errors import UsageError
 from tests.server.test_reconstruct import check_problem
@@ -193,7 +194,7 @@ def test_processes_that_used_a_bucket_end_well(bucket: str) -> None:
     """obstore's functions for asyncio end some with SIGABRT where they were used just before the exit."""
     script = (
         "import asyncio, sys\n"
-        "from bbmr_server.store.backend import open_bucket\n"
+        "from bbmr_server.store.opening import open_bucket\n"
         "backend = open_bucket(sys.argv[1], '', 'BBMR_STORE', 10)\n"
         "async def main():\n"
         "    for number in range(5):\n"

@@ -67,7 +67,7 @@ IMAGE: dict[int | str, dict[str, Any]] = {
         ),
     },
     304: {"description": "The client has it.", "headers": _TAGS},
-    **refusals(401, 403, 404, 406, 413, 422, 429, 500, 503, 504),
+    **refusals(400, 401, 403, 404, 406, 413, 422, 429, 500, 503, 504),
 }
 
 

@@ -20,11 +20,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from bbmr_shared.errors import UsageError
 from bbmr_shared.limits import MIB
 
 from .. import logs
@@ -37,7 +35,6 @@ T = TypeVar("T")
 
 THREADS = 8
 """Operations on one backend at once; the others wait, and their time runs."""
-RETRIES = 2
 LEFTOVER_S = 3600.0
 """A file that was begun so long ago and is not finished was left by a server that was killed."""
 BLOCK = 4096
@@ -224,62 +221,6 @@ class Backend:
 def charge(size: int) -> int:
     """What `size` bytes count for where bytes are bounded."""
     return -(-size // BLOCK) * BLOCK
-
-
-def open_directory(path: Path, setting: str, timeout: float, durable: bool = True) -> Backend:
-    """The directory `path`, made where it is not there (for its owner alone).
-
-    Raises:
-        UsageError: it cannot be made or written to, or obstore is not installed; `setting` is the variable to name.
-    """
-    obstore_store = _import(setting)
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = path.resolve()
-    except OSError as error:
-        raise UsageError(f"{setting}: cannot write to {path}: {error.strerror or error}") from None
-    if not os.access(
-        path, os.W_OK | os.X_OK
-    ):  # no file as a probe: the disk may be full, and reading goes on
-        raise UsageError(f"{setting}: cannot write to {path}: not allowed")
-    return Backend(obstore_store.LocalStore(path), f"the directory {path}", timeout, path, durable)
-
-
-def open_bucket(bucket: str, prefix: str, setting: str, timeout: float) -> Backend:
-    """A bucket of S3 or a compatible service, as the AWS_… variables say. Nothing is asked of it yet.
-
-    Plain HTTP is used where AWS_ENDPOINT_URL says http://, and nowhere else.
-
-    Raises:
-        UsageError: a variable is wrong, or obstore is not installed.
-    """
-    obstore_store = _import(setting)
-    endpoints = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-    endpoint = next((os.environ[name] for name in endpoints if os.environ.get(name)), "")
-    try:
-        objects = obstore_store.S3Store(
-            bucket,
-            prefix=prefix or None,
-            client_options={
-                "allow_http": endpoint.startswith("http://"),
-                "connect_timeout": timedelta(seconds=min(5.0, timeout)),
-                "timeout": timedelta(seconds=timeout),
-            },
-            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=timeout)},
-        )
-    except Exception as error:  # obstore's own errors, of several kinds
-        raise UsageError(f"{setting}: {str(error).partition(chr(10))[0][:200]}") from None
-    return Backend(objects, f"s3://{bucket}/{prefix}", timeout)
-
-
-def _import(setting: str) -> Any:
-    try:
-        import obstore.store
-    except ModuleNotFoundError:
-        raise UsageError(
-            f"{setting} needs obstore, which is not installed: pip install 'bbmr[store]'"
-        ) from None
-    return obstore.store
 
 
 def _sync(path: Path) -> None:

@@ -15,7 +15,6 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from bbmr_shared.container import Container
-from bbmr_shared.errors import ContainerError
 from bbmr_shared.header import Header
 from bbmr_shared.output import OUTPUT_FORMATS
 from bbmr_shared.release import release
@@ -28,7 +27,7 @@ from ..reconstruction import MIMES, Wanted, accept_of, format_for, make_picture,
 from ..service import Service
 from . import answers
 from .conditional import not_modified
-from .errors import DamagedContainerError, NotFoundError, StoreUnavailableError
+from .errors import NotFoundError, StoreUnavailableError
 from .kept import Store
 from .opening import Keeping
 from .routes import Digest, Reading, Shared
@@ -133,14 +132,9 @@ async def _make(request: Request, service: Service, keeping: Keeping, picture: _
     with service.bodies.share() as share:
         share.take(size)
         data = await keeping.store.get(picture.digest)
-        try:
-            container = await service.read_container(data)
-            del data
-            return await make_picture(request, service, container, picture.form, picture.what)
-        except (
-            ContainerError
-        ) as error:  # it was checked when it was accepted, so this is no fault of this request
-            raise DamagedContainerError(f"the stored container cannot be read: {error}") from None
+        container = await service.read_container(data)
+        del data
+        return await make_picture(request, service, container, picture.form, picture.what)
 
 
 async def _remember(store: Store, pictures: PictureCache, picture: _Picture, answer: Answer) -> None:

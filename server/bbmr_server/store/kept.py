@@ -53,6 +53,7 @@ class Store:
         self._watch = watch
         self._counted_at = 0.0
         self._since = 0
+        self._pending = 0
         self._counting: asyncio.Task[None] | None = None
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -70,15 +71,18 @@ class Store:
                 before = await self.backend.size(name)
                 if before == len(data) and await self.backend.sha256(name) == digest:
                     return False
-                await self._take(len(data), before)
-                if before is not None:
-                    self._counted_at = 0.0  # for how much the damaged one counted is not known
+                more = await self._take(len(data), before)
                 try:
                     await self.backend.put(name, data)
                 except BaseException:
-                    self._give(len(data))
-                    self._counted_at = 0.0
+                    self._give(more)
+                    self._since -= more
+                    self._counted_at = 0.0  # of one that came too late, it may be there after all
                     raise
+                finally:
+                    self._pending -= more
+                if before is not None:
+                    self._counted_at = 0.0  # for how much the damaged one counted is not known
         self._watch.received(len(data))
         return True
 
@@ -122,7 +126,8 @@ class Store:
     async def header(self, digest: str, limits: Limits) -> Header:
         """The header of a container; mostly the first 64 KiB are read.
 
-        Raises: as `get`; DamagedContainerError where it is no header any more. LimitExceededError
+        Raises: as `get`; DamagedContainerError where it is no header any more; LimitExceededError,
+            UnsupportedContainerError
         """
         with self._watch.operation("range"):
             for length in (FIRST_READ, limits.max_header_bytes + FIRST_READ):
@@ -132,8 +137,8 @@ class Store:
                 try:
                     return read_header(start, limits)
                 except BbmrError as error:
-                    if error.slug == "too-large":
-                        raise
+                    if error.slug in ("too-large", "unsupported-container"):
+                        raise  # another server, with other limits or of another release, has accepted it
                     why = str(error)
                     if len(start) < length:
                         break
@@ -148,7 +153,7 @@ class Store:
                 if size is None:
                     raise _missing()
                 await self.backend.delete(name)
-                self._give(size)
+                self._give(charge(size))
 
     @asynccontextmanager
     async def alone(self, digest: str) -> AsyncIterator[None]:
@@ -163,7 +168,8 @@ class Store:
 
     # Counting
 
-    async def _take(self, size: int, before: int | None) -> None:
+    async def _take(self, size: int, before: int | None) -> int:
+        """Count `size` bytes in the place of `before`; gives back for how much."""
         if self.used is None:
             await self._counted()
         elif time.monotonic() - self._counted_at > RECOUNT_S:
@@ -174,16 +180,14 @@ class Store:
             raise InsufficientStorageError(
                 f"the store holds {self.used} of {self.limit} bytes, and {size} more do not fit"
             )
-        self._add(more)
-
-    def _give(self, size: int) -> None:
-        if self.used is not None:
-            self.used = max(0, self.used - charge(size))
-
-    def _add(self, more: int) -> None:
-        assert self.used is not None
         self.used += more
-        self._since += max(0, more)
+        self._since += more
+        self._pending += more
+        return more
+
+    def _give(self, less: int) -> None:
+        if self.used is not None:
+            self.used = max(0, self.used - less)
 
     async def _counted(self) -> None:
         """Wait for the first count. Raises `StoreUnavailableError`."""
@@ -196,9 +200,8 @@ class Store:
         return self._counting
 
     async def _count(self) -> None:
-        self._since = (
-            0  # what is written while the list is made may or may not be in it: counted twice, not never
-        )
+        # What is written while the list is made may or may not be in it: it is counted twice rather than never.
+        self._since = self._pending
         found = 0
 
         def add(entry: Entry) -> None:

@@ -5,20 +5,25 @@ Nothing of the extra `store` is imported before a setting asks for it.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
 from bbmr_shared.errors import UsageError
 
 from ..settings import Settings
+from .backend import Backend
 
 if TYPE_CHECKING:
     from .kept import Store
     from .pictures import PictureCache
     from .watch import StoreWatch
+
+RETRIES = 2
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,6 @@ def open_store(settings: Settings, registry: CollectorRegistry, keys: int) -> Ke
             f"BBMR_STORE is set and the server would listen on {settings.host} without API keys, so anybody could "
             "store and delete: set BBMR_API_KEYS, or listen on 127.0.0.1"
         )
-    from .backend import open_bucket, open_directory
     from .kept import Store
     from .watch import StoreWatch
 
@@ -73,9 +77,52 @@ def open_store(settings: Settings, registry: CollectorRegistry, keys: int) -> Ke
     return Keeping(store, pictures)
 
 
-def _open_cache(path: Path, settings: Settings, watch: StoreWatch) -> PictureCache:
-    from .backend import open_directory
+def open_directory(path: Path, setting: str, timeout: float, durable: bool = True) -> Backend:
+    """The directory `path`, made where it is not there (for its owner alone).
 
+    Raises:
+        UsageError: it cannot be made or written to, or obstore is not installed; `setting` is the variable to name.
+    """
+    obstore_store = _import(setting)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = path.resolve()
+    except OSError as error:
+        raise UsageError(f"{setting}: cannot write to {path}: {error.strerror or error}") from None
+    # Without writing a file: the disk may be full, and what is kept can be read all the same.
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UsageError(f"{setting}: cannot write to {path}: not allowed")
+    return Backend(obstore_store.LocalStore(path), f"the directory {path}", timeout, path, durable)
+
+
+def open_bucket(bucket: str, prefix: str, setting: str, timeout: float) -> Backend:
+    """A bucket of S3 or a compatible service, as the AWS_… variables say. Nothing is asked of it yet.
+
+    Plain HTTP is used where AWS_ENDPOINT_URL says http://, and nowhere else.
+
+    Raises:
+        UsageError: a variable is wrong, or obstore is not installed.
+    """
+    obstore_store = _import(setting)
+    endpoints = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    endpoint = next((os.environ[name] for name in endpoints if os.environ.get(name)), "")
+    try:
+        objects = obstore_store.S3Store(
+            bucket,
+            prefix=prefix or None,
+            client_options={
+                "allow_http": endpoint.startswith("http://"),
+                "connect_timeout": timedelta(seconds=min(5.0, timeout)),
+                "timeout": timedelta(seconds=timeout),
+            },
+            retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=timeout)},
+        )
+    except Exception as error:  # obstore's own errors, of several kinds
+        raise UsageError(f"{setting}: {str(error).partition(chr(10))[0][:200]}") from None
+    return Backend(objects, f"s3://{bucket}/{prefix}", timeout)
+
+
+def _open_cache(path: Path, settings: Settings, watch: StoreWatch) -> PictureCache:
     try:
         from .pictures import PictureCache
     except ModuleNotFoundError:
@@ -84,3 +131,13 @@ def _open_cache(path: Path, settings: Settings, watch: StoreWatch) -> PictureCac
         ) from None
     backend = open_directory(path, "BBMR_PICTURE_CACHE", settings.store_timeout_s, durable=False)
     return PictureCache(backend, settings.picture_cache_bytes, watch)
+
+
+def _import(setting: str) -> Any:
+    try:
+        import obstore.store
+    except ModuleNotFoundError:
+        raise UsageError(
+            f"{setting} needs obstore, which is not installed: pip install 'bbmr[store]'"
+        ) from None
+    return obstore.store

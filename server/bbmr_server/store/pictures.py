@@ -97,7 +97,8 @@ class PictureCache:
         """
         lock = self._locks.setdefault(tag, asyncio.Lock())
         try:
-            await asyncio.wait_for(lock.acquire(), seconds)
+            async with asyncio.timeout(seconds):
+                await lock.acquire()
         except TimeoutError:
             raise DeadlineError(
                 "the same picture is being made for another request, which takes too long"
