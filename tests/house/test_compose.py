@@ -130,6 +130,21 @@ def test_a_server_has_its_settings_and_its_volume(root: Path, compose: dict[str,
     assert made[-1].endswith(inside), "the image makes the folder with its user as the owner"
 
 
+@pytest.mark.parametrize("name", SERVERS)
+def test_what_strangers_send_fits_into_the_memory(compose: dict[str, Any], name: str) -> None:
+    service = compose["services"][name]
+    default = {
+        key: int(value.split(":-")[1].rstrip("}"))
+        for key, value in service["environment"].items()
+        if key != "BBMR_THREADS"
+    }
+    gigabytes = int(service["deploy"]["resources"]["limits"]["memory"].split(":-")[1].rstrip("g}"))
+    # Bytes a pixel at most as docs/operations.md has them, /tmp, and the idle processes.
+    most = 30 * default["BBMR_MAX_PIXELS"] + 40 * default["BBMR_ENCODE_PIXELS"]
+    most += default["BBMR_BODY_MEMORY_BYTES"] + 256 * 2**20 + 512 * 2**20
+    assert most < gigabytes * 2**30
+
+
 def test_the_server_knows_the_settings_it_is_given(compose: dict[str, Any], public: dict[str, Any]) -> None:
     given = set(public["services"]["server"]["environment"])
     for name in SERVERS:
