@@ -122,6 +122,7 @@ WEAK = [
     "abababababababab",
     "00000000000000000001",
     "abc123xyzabc123xyz",
+    "k3Vb9Qk3Vb9Qk3Vb9Q",
     "0123456789abcdef",
     "fedcba9876543210",
     "abcdefghijklmnop",
