@@ -4,6 +4,7 @@
 #
 # PYTHON_IMAGE may be another image with Python 3.11 or newer, or this one with its digest:
 #   --build-arg PYTHON_IMAGE=python:3.11.16-slim-bookworm@sha256:...
+# EXTRA=server-light leaves torch out, for the weights `light` alone: --build-arg EXTRA=server-light -t bbmr-server:light
 # TORCH_BACKEND names the build of torch as uv does ("cpu", "cu128", ...). Empty: the one that the configured package
 # sources give, which is the way on a machine that has its own wheels and no internet.
 
@@ -12,6 +13,7 @@ ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm
 # torch, the other libraries and the program are layers of their own, in the order in which they change: a change of the
 # code installs and moves a few megabytes.
 FROM ${PYTHON_IMAGE} AS libraries
+ARG EXTRA=server
 ARG TORCH_BACKEND=cpu
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     UV_CACHE_DIR=/var/cache/uv \
@@ -25,11 +27,12 @@ RUN python3 -m venv /opt/uv && \
 WORKDIR /src
 COPY requirements.lock ./
 RUN --mount=type=cache,target=/var/cache/uv \
+    test "$EXTRA" != server || \
     /opt/uv/bin/uv pip install ${TORCH_BACKEND:+--torch-backend "$TORCH_BACKEND"} \
       -c requirements.lock "torch>=2.6,<2.14"
 COPY pyproject.toml ./
 RUN --mount=type=cache,target=/var/cache/uv \
-    /opt/uv/bin/uv pip install -c requirements.lock -r pyproject.toml --extra server --extra store --extra otel && \
+    /opt/uv/bin/uv pip install -c requirements.lock -r pyproject.toml --extra "$EXTRA" --extra store --extra otel && \
     rm -f /opt/bbmr/.lock
 
 FROM libraries AS program

@@ -17,12 +17,14 @@ import yaml
 
 from tests.docker import confined
 from tests.docker.builder import Builder, Image
-from tests.docker.conftest import ROOT, Running, arguments
+from tests.docker.conftest import ROOT, Running, arguments, serving
 
 BUILD_TOOLS = ("cc", "gcc", "g++", "c++", "clang", "ld", "make", "cmake", "git", "uv", "hatchling")
 CACHES = ("var/cache/uv", "var/cache/pip", "root/.cache", "tmp/*", "src", "opt/uv")
 WRITABLE = ("tmp", "data", "out", "var/tmp", "run/lock", "dev", "proc", "sys")
 """Folders that the user of the image may write to where the root file system is not read-only."""
+
+CONTAINER = {"Content-Type": "application/vnd.bbmr"}
 
 TRY_EVERYWHERE = """
 import os, sys
@@ -105,6 +107,34 @@ def test_the_client_reconstructs_through_the_server(client: Image, running: Runn
     assert status == 0, said
     assert (tmp_path / "out" / "reconstruction.png").stat().st_size > 100_000
     assert "PSNR" in said
+
+
+def test_a_server_without_torch_does_the_same(client: Image, server_light: Image, tmp_path: Path) -> None:
+    assert server_light.find("opt/**/site-packages/torch") == []
+    with serving(server_light, tmp_path / "data") as running:
+        running.wait()
+        status, said = confined.run(client, *client_script(running, tmp_path))
+    assert status == 0, said
+    assert "PSNR" in said
+
+
+def test_a_server_keeps_containers_on_its_volume(server: Image, running: Running) -> None:
+    running.process.kill()
+    running.process.wait()
+    again = {"BBMR_STORE": "/data/containers", "BBMR_PORT": str(running.port), "BBMR_HOST": "127.0.0.1"}
+    process = confined.start(server, variables=again, volumes=[(running.data, "/data", "rw")])
+    try:
+        Running(server, process, running.port, running.data).wait()
+        container = (ROOT / "tests/vectors/v1/avif.bbmr").read_bytes()
+        request = urllib.request.Request(f"{running.url}/containers", container, CONTAINER)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status == 201
+        kept = [path for path in (running.data / "containers").rglob("*.bbmr") if path.is_file()]
+        assert [path.read_bytes() for path in kept] == [container]
+        assert kept[0].stat().st_uid == 10001
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_health_is_bad_without_a_server_and_good_with_one(running: Running) -> None:

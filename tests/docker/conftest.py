@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,12 @@ def server(builder: Builder, context: Path) -> Image:
 
 
 @pytest.fixture(scope="session")
+def server_light(builder: Builder, context: Path) -> Image:
+    """The CPU server without torch."""
+    return build(builder, context, "server", EXTRA="server-light")
+
+
+@pytest.fixture(scope="session")
 def server_gpu(builder: Builder, context: Path) -> Image:
     """The GPU's Dockerfile on the stand-in, with the build of torch that is there: all of it but CUDA."""
     return build(builder, context, "server-gpu")
@@ -147,14 +154,21 @@ def free_port() -> int:
 @pytest.fixture
 def running(server: Image, tmp_path: Path) -> Iterator[Running]:
     """A server that has just been started, as ENTRYPOINT and CMD say; killed afterwards if it still runs."""
-    data = tmp_path / "data"
+    with serving(server, tmp_path / "data") as found:
+        yield found
+
+
+@contextmanager
+def serving(image: Image, data: Path) -> Iterator[Running]:
+    """A server of `image` that has just been started, with `data` as its volume."""
     data.mkdir()
     os.chown(data, 10001, 10001)
     port = free_port()
-    variables = {"BBMR_HOST": "127.0.0.1", "BBMR_PORT": str(port), "BBMR_THREADS": "2"}
-    process = confined.start(server, variables=variables, volumes=[(data, "/data", "rw")])
+    # On a busy machine the sample photo may take longer than a server has by default when it stops.
+    variables = {"BBMR_HOST": "127.0.0.1", "BBMR_PORT": str(port), "BBMR_THREADS": "2", "BBMR_DRAIN_S": "120"}
+    process = confined.start(image, variables=variables, volumes=[(data, "/data", "rw")])
     try:
-        yield Running(server, process, port, data)
+        yield Running(image, process, port, data)
     finally:
         if process.poll() is None:
             process.kill()

@@ -99,7 +99,10 @@ def test_the_client_image_has_no_extra(root: Path) -> None:
 def test_the_server_images_have_every_extra_of_a_server(
     root: Path, project: dict[str, Any], name: str
 ) -> None:
-    text = " ".join(rest for word, rest in instructions(root, name) if word == "RUN")
+    steps = instructions(root, name)
+    given = dict(rest.split("=", 1) for word, rest in steps if word == "ARG" and "=" in rest)
+    text = " ".join(rest for word, rest in steps if word == "RUN")
+    text = text.replace('"$EXTRA"', given.get("EXTRA", ""))
     wanted = {"server", "store", "otel"} & set(project["project"]["optional-dependencies"])
     assert set(re.findall(r"--extra (\S+)", text)) == wanted
 
