@@ -63,7 +63,7 @@ class CountedResponse(Response):
     PIECE = 64 << 10
 
     def __init__(
-        self, content: bytes, memory: BodyMemory, *, media_type: str, headers: dict[str, str]
+        self, content: bytes | memoryview, memory: BodyMemory, *, media_type: str, headers: dict[str, str]
     ) -> None:
         super().__init__(content, media_type=media_type, headers=headers)
         self.memory = memory

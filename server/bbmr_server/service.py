@@ -35,7 +35,7 @@ class Service:
         self.keeping = open_store(settings, self.metrics.registry, len(self.keys))
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="bbmr-read")
 
-    async def read_container(self, data: bytes) -> Container:
+    async def read_container(self, data: bytes | memoryview) -> Container:
         """Check a container against the limits, off the event loop. Nothing is decoded.
 
         Raises:

@@ -366,7 +366,7 @@ async def test_reconstruct_is_never_answered_304(serve: Any, body: bytes, digest
 
 
 async def test_on_the_wire(
-    make_bench: Callable[..., Any], listen: Any, store: Path, body: bytes, digest: str
+    wait_for: Any, make_bench: Callable[..., Any], listen: Any, store: Path, body: bytes, digest: str
 ) -> None:
     """One connection serves them all: no answer has a body, or a length, that it must not have."""
     bench = make_bench(store=str(store))
@@ -382,6 +382,7 @@ async def test_on_the_wire(
             return answer.status, answer.read(), answer
 
         place = f"/containers/{digest}"
+        wait_for(lambda: bench.app.state.service.keeping.store.used == 0)  # counted at the start
         assert ask("PUT", place)[0] == 201
         status, content, answer = ask("HEAD", place)
         assert (status, content, answer.headers["content-length"]) == (200, b"", str(len(body)))

@@ -314,11 +314,11 @@ async def test_a_count_loses_nothing_that_is_being_written(
         monkeypatch.setattr(Backend, "_put", slow)
         keeping = asyncio.ensure_future(keep(client, body))
         await asyncio.to_thread(entered.wait, 10)
-        await store._begin_count()
+        await store.begin_count()
         gate.set()
         assert (await keeping).status_code == 201
         known = store.used
-        await store._begin_count()
+        await store.begin_count()
         assert known == store.used == 4096 + -(-len(body) // 4096) * 4096
 
 

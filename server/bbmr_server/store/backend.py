@@ -94,11 +94,11 @@ class Backend:
         """
         await self._call("write", self._put, name, data)
 
-    async def get(self, name: str) -> bytes | None:
+    async def get(self, name: str) -> memoryview | None:
         """A whole object; None where there is none."""
         return await self._call("read", self._get, name)
 
-    async def range(self, name: str, start: int, length: int) -> bytes | None:
+    async def range(self, name: str, start: int, length: int) -> memoryview | None:
         """`length` bytes from `start` on, fewer or none where it ends before; None where there is no such object."""
         return await self._call("read", self._range, name, start, length)
 
@@ -155,24 +155,24 @@ class Backend:
             for path in (self._root / name, (self._root / name).parent, self._root):
                 _sync(path)
 
-    def _get(self, name: str) -> bytes | None:
+    def _get(self, name: str) -> memoryview | None:
         import obstore
 
         try:
-            return obstore.get(self._objects, name).bytes().to_bytes()
+            return memoryview(obstore.get(self._objects, name).bytes())
         except FileNotFoundError:
             return None
 
-    def _range(self, name: str, start: int, length: int) -> bytes | None:
+    def _range(self, name: str, start: int, length: int) -> memoryview | None:
         import obstore
 
         try:
-            return obstore.get_range(self._objects, name, start=start, length=length).to_bytes()
+            return memoryview(obstore.get_range(self._objects, name, start=start, length=length))
         except FileNotFoundError:
             return None
         except obstore.exceptions.GenericError as error:
             if OUTSIDE.search(str(error)):
-                return b""
+                return memoryview(b"")
             raise
 
     def _size(self, name: str) -> int | None:

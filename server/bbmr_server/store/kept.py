@@ -34,7 +34,7 @@ RECOUNT_S = 600.0
 _NAME = re.compile(r"[0-9a-f]{2}/([0-9a-f]{64})\.bbmr")
 
 
-def digest_of(data: bytes) -> str:
+def digest_of(data: bytes | memoryview) -> str:
     """The digest under which `data` is kept."""
     return hashlib.sha256(data).hexdigest()
 
@@ -86,7 +86,7 @@ class Store:
         self._watch.received(len(data))
         return True
 
-    async def get(self, digest: str) -> bytes:
+    async def get(self, digest: str) -> memoryview:
         """A whole container, as it was accepted.
 
         Raises:
@@ -101,7 +101,7 @@ class Store:
         self._watch.sent(len(data))
         return data
 
-    async def range(self, digest: str, start: int, length: int) -> bytes:
+    async def range(self, digest: str, start: int, length: int) -> memoryview:
         """`length` bytes from `start` on; both inside the container. Not checked: that takes the whole file.
 
         Raises: as `get`; DamagedContainerError where it is shorter than it was.
@@ -162,6 +162,13 @@ class Store:
         async with lock:
             yield
 
+    def begin_count(self) -> asyncio.Task[None]:
+        """Count what is kept in the background, unless that is under way."""
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(self._count())
+            self._counting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._counting
+
     def close(self) -> None:
         """End the threads."""
         self.backend.close()
@@ -173,7 +180,7 @@ class Store:
         if self.used is None:
             await self._counted()
         elif time.monotonic() - self._counted_at > RECOUNT_S:
-            self._begin_count()
+            self.begin_count()
         assert self.used is not None
         more = charge(size) - (0 if before is None else charge(before))
         if self.used + more > self.limit:
@@ -191,13 +198,7 @@ class Store:
 
     async def _counted(self) -> None:
         """Wait for the first count. Raises `StoreUnavailableError`."""
-        await asyncio.shield(self._begin_count())
-
-    def _begin_count(self) -> asyncio.Task[None]:
-        if self._counting is None or self._counting.done():
-            self._counting = asyncio.create_task(self._count())
-            self._counting.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return self._counting
+        await asyncio.shield(self.begin_count())
 
     async def _count(self) -> None:
         # What is written while the list is made may or may not be in it: it is counted twice rather than never.

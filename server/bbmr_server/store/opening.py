@@ -33,6 +33,10 @@ class Keeping:
     store: Store
     pictures: PictureCache | None
 
+    def begin(self) -> None:
+        """Count what is kept, in the background: the first to write does not wait, and a store that fails is logged."""
+        self.store.begin_count()
+
     def close(self) -> None:
         """End the threads."""
         self.store.close()

@@ -203,8 +203,8 @@ def _pack(answer: Answer) -> bytes:
     return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() + body
 
 
-def _unpack(data: bytes) -> Answer | None:
-    body = memoryview(data)[DIGEST_BYTES:]
+def _unpack(data: memoryview) -> Answer | None:
+    body = data[DIGEST_BYTES:]
     if hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() != data[:DIGEST_BYTES]:
         return None
     head, _, picture = bytes(body).partition(b"\n")
