@@ -30,7 +30,9 @@ class Service:
         self.metrics = Metrics()
         engine.observer = self.metrics.observer
         self.metrics.watch(engine)
-        self.metrics.gauge("bbmr_body_memory_bytes", "Bytes of bodies and answers in memory", lambda: self.bodies.used)
+        self.metrics.gauge(
+            "bbmr_body_memory_bytes", "Bytes of bodies and answers in memory", lambda: self.bodies.used
+        )
         self.desk = Desk(settings.encode_queue_length)
         self.keeping = open_store(settings, self.metrics.registry, len(self.keys))
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="bbmr-read")
