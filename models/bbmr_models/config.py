@@ -55,6 +55,19 @@ class JointSRConfig:
             raise ValueError(f"the rates are some of {RATES}, not {self.rates}")
         BlockGrid(ALIGN, ALIGN, self.block)
 
+    @property
+    def radius(self) -> int | None:
+        """Pixels of context one output pixel depends on, or None where it depends on the whole tile.
+
+        For `light`: stem, two convolutions a block and head on the HR/4 grid, and the fold onto it.
+        """
+        return (2 * self.blocks + 2) * GRID + GRID if self.backbone == "light" else None
+
+    @property
+    def local(self) -> bool:
+        """Whether the halo holds all that a pixel depends on, so that any tiles give the same picture."""
+        return self.radius is not None and self.radius <= self.halo
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"rates": list(self.rates)}
 

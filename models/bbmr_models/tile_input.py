@@ -22,7 +22,7 @@ from bbmr_shared.region import Region, check_region
 from bbmr_shared.window import window_around
 
 from .config import GRID, JointSRConfig
-from .tiles import Tile, tiles
+from .tiles import Tile, tiles, tiles_around
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ class Source:
         config: JointSRConfig,
     ) -> None:
         grid = container.grid
-        self.tiles = list(tiles(grid.padded_width, grid.padded_height, config.tile, config.halo, area))
+        cut = tiles_around if config.local and area[2:] != (grid.width, grid.height) else tiles
+        self.tiles = list(cut(grid.padded_width, grid.padded_height, config.tile, config.halo, area))
         window = window_around(grid, _union([tile.seen for tile in self.tiles]))
         rate_map = window.of_blocks(container.rate_map)
         if planes is None:

@@ -1,7 +1,8 @@
 """The fixed tiles of reconstruction: squares counted from the picture's origin, each seen with a halo around it.
 
 In: the padded size, the tile side and the halo. Out: `Tile`s. Every engine uses the same tiles, so that all of
-them make the same picture, also with backbones whose output depends on the whole tile.
+them make the same picture, also with backbones whose output depends on the whole tile. Only where a network is known to
+look no further than its halo, a region has tiles of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bbmr_shared.grid import ALIGN
 from bbmr_shared.region import Region
 
 
@@ -35,6 +37,23 @@ def tiles(width: int, height: int, tile: int, halo: int, region: Region | None =
         for x in range(left // tile * tile, min(width, left + wide), tile):
             core = (x, y, min(tile, width - x), min(tile, height - y))
             yield Tile(core, _grown(core, halo, width, height))
+
+
+def tiles_around(width: int, height: int, tile: int, halo: int, region: Region) -> Iterator[Tile]:
+    """As few tiles as hold a region, of at most `tile` a side, row by row; for networks to which any tiles are equal.
+
+    Args: as for `tiles`. The cores are the region, each side moved out to a multiple of 16.
+    """
+    x, y, wide, tall = region
+    right, bottom = min(width, _up(x + wide)), min(height, _up(y + tall))
+    for top in range(y // ALIGN * ALIGN, bottom, tile):
+        for left in range(x // ALIGN * ALIGN, right, tile):
+            core = (left, top, min(tile, right - left), min(tile, bottom - top))
+            yield Tile(core, _grown(core, halo, width, height))
+
+
+def _up(length: int) -> int:
+    return -(-length // ALIGN) * ALIGN
 
 
 def _grown(core: Region, halo: int, width: int, height: int) -> Region:

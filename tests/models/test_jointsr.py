@@ -105,3 +105,4 @@ def test_the_halo_of_every_configuration_is_as_wide_as_what_a_pixel_sees(path: P
     config, _ = read_config(path.stem, {}, {})
     radius = JointSR(config).radius
     assert radius is None or radius <= config.halo < radius + 16
+    assert config.radius == radius  # as it is told without torch

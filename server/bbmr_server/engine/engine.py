@@ -34,6 +34,7 @@ from .batches import Entry, TileQueue
 from .device import Device
 from .interface import Observer
 from .job import Job, Stage, too_late
+from .memory import trim_after
 from .places import Places
 from .runner import Launch
 from .served import Catalogue, ReadWeights, Served
@@ -351,6 +352,8 @@ class Engine:
             if not isinstance(error, BbmrError) and not job.given_up():
                 log.exception("a request failed unexpectedly")
             self._finish(job, too_late() if job.given_up() else error)
+        if job.stage == "over":
+            trim_after(job.pixels)  # only here has the last of it been let go
 
     def _decode(self, job: Job) -> None:
         work, began = job.work, time.monotonic()
