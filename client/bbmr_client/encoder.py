@@ -6,7 +6,7 @@ measure each block's distortion at every rate, allocate, cut the blocks, code on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,7 @@ def encode(
     alpha_quality: int | None = None,
     keep_smaller: bool = False,
     limits: Limits = DEFAULT_LIMITS,
+    step: Callable[[], object] | None = None,
 ) -> Container:
     """Encode a photo at an overall downscale rate, each block at a rate of its own.
 
@@ -70,6 +71,7 @@ def encode(
         alpha_quality: 0 … 100 codes the alpha channel as lossy AVIF; without it, it is lossless.
         keep_smaller: where the file the photo comes from has fewer bytes than the container would have, the
             container carries that file as it is. What it says about that is in `original.notes`.
+        step: called before each step that takes long; what it raises ends the encoding.
 
     Raises:
         UsageError: an option is out of its range, or the palette cannot meet the rate.
@@ -86,7 +88,9 @@ def encode(
             check_name(model)
         except MalformedContainerError as error:
             raise UsageError(f"the model: {error}") from None
+    pause = step or _go_on
     source = image if isinstance(image, Photo) else load_photo(image, limits)
+    pause()
     photo = source.keeping(metadata)
     grid = _grid(photo, block)
     padded = pad(photo.rgb, grid)
@@ -96,6 +100,7 @@ def encode(
         planes = bicubic_planes(padded, [int(rate)])
     else:
         planes = bicubic_planes(padded, RATES)
+        pause()
         fit = coefficients(model) if model and distortion == "network" else None
         rate_map, strength = choose_rates(padded, planes, palette, rate, grid, fit)
     used = {int(each): planes[int(each)] for each in np.unique(rate_map)}
@@ -105,7 +110,7 @@ def encode(
         height=grid.height,
         block=grid.block,
         rate_map=rate_map,
-        planes=_code(used, rate_map, grid, codec, effort, photo.grey),
+        planes=_code(used, rate_map, grid, codec, effort, photo.grey, pause),
         alpha=None if photo.alpha is None else _code_alpha(photo.alpha, codec, effort, alpha_quality),
         icc=photo.icc,
         exif=photo.exif,
@@ -181,6 +186,10 @@ def _check(
     return palette
 
 
+def _go_on() -> None:
+    """What is done between two steps where nothing is asked for."""
+
+
 def _grid(photo: Photo, block: int) -> BlockGrid:
     height, width = photo.rgb.shape[:2]
     try:
@@ -196,9 +205,11 @@ def _code(
     codec: str,
     effort: int,
     grey: bool,
+    pause: Callable[[], object],
 ) -> tuple[Plane, ...]:
     coded = []
     for rate in sorted(planes, reverse=True):
+        pause()
         samples = keep_blocks(planes[rate], rate, rate_map, grid)
         name, data = encode_plane(samples[..., 0] if grey else samples, codec, effort=effort)
         coded.append(Plane(rate, name, data))

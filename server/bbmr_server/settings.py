@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     queue_length: int = Field(16, ge=1, le=100_000, description="Requests waiting and running at once.")
     page: bool = Field(True, description="Whether `/` is the page that shows what bbmr does to a photo.")
     encode_pixels: int = Field(
-        50_000_000, ge=1, description="Largest photo that is encoded; it takes up to 40 bytes a pixel."
+        50_000_000, ge=1, description="Largest photo that is encoded; it takes up to 45 bytes a pixel."
     )
     encode_queue_length: int = Field(
         8, ge=1, le=10_000, description="Photos waiting, encoded and measured at once."

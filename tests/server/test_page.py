@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import re
+import socket
 import threading
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -18,7 +19,8 @@ from bbmr_client.encoder import encode
 from bbmr_client.photo import load_photo
 from bbmr_server.errors import NotReadyError, QueueFullError
 from bbmr_server.page import encode as encoding
-from bbmr_server.page.desk import Desk, GivenUpError
+from bbmr_server.page import measure
+from bbmr_server.page.desk import Desk, GivenUpError, go_on
 from bbmr_server.page.figures import avif_within, rescaled
 from bbmr_server.page.files import known_to, read_files
 from bbmr_shared.codecs import encode_plane
@@ -285,6 +287,41 @@ async def test_places_and_time_are_bounded(
     await asyncio.to_thread(wait_for, lambda: len(desk) == 0)
     assert len(seen) == 1
     assert bench.app.state.service.bodies.used == 0
+
+
+@pytest.mark.parametrize("path", ["/encode", "/page/photo", "/page/compare?container={size}"])
+async def test_a_client_that_leaves_stops_the_work(
+    make_bench: Callable[..., Any],
+    listen: Callable[..., Any],
+    jpeg: bytes,
+    body: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    wait_for: Callable[..., None],
+    path: str,
+) -> None:
+    bench = make_bench()
+    service = bench.app.state.service
+    entered, gate, went_on = threading.Event(), threading.Event(), []
+
+    def slow(data: bytes, settings: Any) -> Any:
+        entered.set()
+        gate.wait(20)
+        return load_photo(data)
+
+    for module in (encoding, measure):
+        monkeypatch.setattr(module, "read_photo", slow)
+        monkeypatch.setattr(module, "go_on", lambda given_up: went_on.append(given_up()) or go_on(given_up))
+    data = body + jpeg if "compare" in path else jpeg
+    with listen(bench.app) as port:
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            head = f"POST {path.format(size=len(body))} HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\n"
+            connection.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+            assert await asyncio.to_thread(entered.wait, 20)
+        await asyncio.to_thread(wait_for, lambda: service.bodies.used == 0)
+        assert len(service.desk) == 1  # its thread is still at it
+        gate.set()
+        await asyncio.to_thread(wait_for, lambda: len(service.desk) == 0)
+    assert went_on == [True]  # and stopped at the first chance
 
 
 # The desk

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -131,7 +132,7 @@ async def encode_photo(
         def work(given_up: GivenUp) -> tuple[bytes, tuple[int, int]]:
             photo = read_photo(upload.body, settings)
             go_on(given_up)
-            container = encode(photo, rate=rate, metadata=metadata, model=name)
+            container = encode(photo, rate=rate, metadata=metadata, model=name, step=partial(go_on, given_up))
             go_on(given_up)
             return container.to_bytes(), (container.width, container.height)
 
