@@ -247,6 +247,32 @@ async def test_a_store_that_cannot_be_counted_takes_nothing(
         assert (await keep(client, body)).status_code == 201
 
 
+async def test_who_writes_while_a_large_store_is_counted_does_not_wait_long(
+    make_bench: Callable[..., Any],
+    connect: Any,
+    body: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = threading.Event()
+    count = Backend._fold
+
+    def slow(self: Backend, take: Any) -> None:
+        gate.wait(20)
+        count(self, take)
+
+    monkeypatch.setattr(Backend, "_fold", slow)
+    async with connect(make_bench(store=str(tmp_path / "store"), store_timeout_s=0.3)) as client:
+        for _ in range(2):
+            answer = await keep(client, body)
+            check_problem(answer, 503, "store-unavailable")
+            assert answer.headers["retry-after"] == "30"
+        gate.set()
+        while (answer := await keep(client, body)).status_code == 503:
+            await asyncio.sleep(0.05)
+        assert answer.status_code == 201
+
+
 async def test_files_that_killed_servers_left_are_swept(
     make_bench: Callable[..., Any], connect: Any, body: bytes, digest: str, tmp_path: Path
 ) -> None:
@@ -273,7 +299,6 @@ async def test_bytes_of_other_servers_are_counted_in_time(
     body: bytes,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    wait_for: Any,
 ) -> None:
     other = encode(Image.new("RGB", (64, 64), (9, 9, 9)), rate=2.0).to_bytes()
     third = encode(Image.new("RGB", (64, 64), (8, 9, 9)), rate=2.0).to_bytes()

@@ -81,7 +81,7 @@ class Backend:
     ) -> None:
         self.words = words
         self._objects = objects
-        self._timeout = timeout
+        self.timeout = timeout
         self._root = root
         self._durable = durable
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bbmr-store")
@@ -132,10 +132,10 @@ class Backend:
 
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._timeout if timeout == -1.0 else timeout):
+            async with asyncio.timeout(self.timeout if timeout == -1.0 else timeout):
                 return await loop.run_in_executor(self._threads, function, *arguments)
         except TimeoutError:
-            logs.events.error("store: cannot %s in %s: not done after %g s", verb, self.words, self._timeout)
+            logs.events.error("store: cannot %s in %s: not done after %g s", verb, self.words, self.timeout)
             raise StoreUnavailableError("the store did not answer in time; try again later") from None
         except (BaseError, OSError) as error:
             text = str(error)

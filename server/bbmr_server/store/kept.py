@@ -24,7 +24,7 @@ from bbmr_shared.limits import Limits
 
 from .. import logs
 from .backend import Backend, Entry, charge
-from .errors import DamagedContainerError, InsufficientStorageError, NotFoundError
+from .errors import DamagedContainerError, InsufficientStorageError, NotFoundError, StoreUnavailableError
 from .watch import StoreWatch
 
 DIGEST_PATTERN = r"^[0-9a-f]{64}$"
@@ -197,8 +197,14 @@ class Store:
             self.used = max(0, self.used - less)
 
     async def _counted(self) -> None:
-        """Wait for the first count. Raises `StoreUnavailableError`."""
-        await asyncio.shield(self.begin_count())
+        """Wait for the first count; with millions of containers it takes minutes. Raises `StoreUnavailableError`."""
+        try:
+            async with asyncio.timeout(self.backend.timeout):
+                await asyncio.shield(self.begin_count())
+        except TimeoutError:
+            raise StoreUnavailableError(
+                "what is kept is still being counted; try again later", retry_after=30
+            ) from None
 
     async def _count(self) -> None:
         # What is written while the list is made may or may not be in it: it is counted twice rather than never.

@@ -54,7 +54,9 @@ class PictureCache:
             index = await self._opened()
             data = await self._backend.get(name) if name in index else None
             answer = None if data is None else _unpack(data)
-            if answer is None and data is not None:
+            if data is None:
+                index.pop(name, None)
+            elif answer is None:
                 index.drop(name)
         except BbmrError as error:
             self._failed(error)
