@@ -6,9 +6,12 @@ import pickle
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from bbmr_client.batch.result import Failed, Job, Made
+from bbmr_client.encoder import encode
 from bbmr_server.cluster.hands import Errand, Hands, Suspects
 from bbmr_server.settings import Settings
 from bbmr_shared.container import Container
@@ -79,3 +82,14 @@ def test_a_bad_file_fails_alone(tmp_path: Path) -> None:
     hands.close()
     assert isinstance(result, Failed)
     assert not result.hopeless
+
+
+def test_photos_become_containers(tmp_path: Path, detail: np.ndarray) -> None:
+    photo, target = tmp_path / "1.png", tmp_path / "1.bbmr"
+    Image.fromarray(detail).save(photo)
+    job = Job(1, str(photo), str(target), str(tmp_path / ".bbmr-0-1-x.part"), None, False)
+    hands = Hands(Errand("encode", b"key", Settings(), encoding={"rate": 3}))  # type: ignore[arg-type]
+    made = hands.do(job)
+    hands.close()
+    assert isinstance(made, Made)
+    assert Path(job.temporary).read_bytes() == encode(photo, rate=3).to_bytes()

@@ -13,6 +13,7 @@ import queue
 import shutil
 import tempfile
 import threading
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -54,7 +55,6 @@ class Pool:
     def __init__(
         self, errand: Errand, workers: int | None, threads: int | None, address: str | None, inputs: int
     ) -> None:
-        self._errand = errand
         self._folder = _connect(address)
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._waiting: list[Job] = []
@@ -65,6 +65,8 @@ class Pool:
         except BaseException:
             self.stop()
             raise
+        inner = {"threads": errand.settings.threads or int(self._each["num_cpus"])}
+        self._errand = replace(errand, settings=errand.settings.model_copy(update=inner))
         self.size = min(WINDOW * self._workers, LARGEST_WINDOW)
 
     def submit(self, job: Job) -> None:

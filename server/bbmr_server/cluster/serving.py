@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import ray
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
@@ -57,7 +58,7 @@ def build(settings: Settings, make: MakeEngine = make_engine) -> Application:
             "BBMR_DEVICE: in a cluster a replica gets its GPUs from Ray; use cpu or cuda, and num_gpus in the config"
         )
     options = {
-        "num_cpus": settings.threads or 1,  # Ray has the network use as many threads
+        "num_cpus": settings.threads or 1,
         "num_gpus": 1 if settings.device == ("cuda",) else 0,
     }
     drain = math.ceil(settings.drain_s) + 2
@@ -98,9 +99,11 @@ class EngineReplica:
     async def __init__(self, settings: Settings, make: MakeEngine) -> None:  # type: ignore[misc]  # Serve awaits it
         logs.configure(settings.log_format)
         self._drain_s = settings.drain_s
+        cores = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
         # Serve lets at most `queue_length` requests in. One that was given up may hold its place until the next tile,
         # and nobody who was let in is to be refused for that.
-        self._engine = make(settings.model_copy(update={"queue_length": 2 * settings.queue_length}))
+        inner = {"queue_length": 2 * settings.queue_length, "threads": settings.threads or max(1, int(cores))}
+        self._engine = make(settings.model_copy(update=inner))
         self._engine.start()
         while not self._engine.ready:
             if self._engine.failure is not None:
