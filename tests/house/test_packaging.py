@@ -85,6 +85,17 @@ def test_the_api_shows_the_version(project: dict[str, Any]) -> None:
     assert create_app().version == project["project"]["version"]
 
 
+def test_the_light_server_is_the_server_with_ncnn_in_place_of_torch(project: dict[str, Any]) -> None:
+    extras = {
+        name: {Requirement(line).name: line for line in lines}
+        for name, lines in project["project"]["optional-dependencies"].items()
+    }
+    light, full = extras["server-light"], extras["server"]
+    assert light.pop("ncnn") == extras["ncnn"]["ncnn"]
+    del full["torch"]
+    assert light == full
+
+
 def declared(project: dict[str, Any]) -> list[Requirement]:
     """Every requirement of the base install and of all extras, but for bbmr itself."""
     lines = list(project["project"]["dependencies"])
