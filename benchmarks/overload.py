@@ -58,10 +58,10 @@ def settings() -> dict[str, str]:
     return {"BBMR_QUEUE_LENGTH": str(PLACES), "BBMR_DEADLINE_S": str(DEADLINE_S)}
 
 
-def overload(server: Served, photo: Path, seconds: float) -> dict[str, Any]:
+def overload(server: Served, photo: Path, seconds: float, side: int = SIDE) -> dict[str, Any]:
     """Offer `TIMES` the capacity for `seconds`, and tell what became of the requests and of /healthz."""
-    ask = Ask(piece(photo))
-    normal = summary(asyncio.run(closed_loop(server.url, [ask] * (4 * PLACES), PLACES // 2)))
+    ask = Ask(piece(photo, side))
+    normal = summary(asyncio.run(closed_loop(server.url, [ask] * (3 * PLACES), PLACES // 2)))
     offered = TIMES * normal["pictures_per_second"]
     with Health(server) as health:
         outcomes = asyncio.run(
@@ -84,6 +84,7 @@ def overload(server: Served, photo: Path, seconds: float) -> dict[str, Any]:
         f"/healthz always answered within {HEALTHY_MS:g} ms": slowest < HEALTHY_MS,
     }
     return {
+        "side": side,
         "places": PLACES,
         "deadline_s": DEADLINE_S,
         "capacity_per_second": normal["pictures_per_second"],
@@ -179,10 +180,11 @@ def _markdown(results: dict[str, Any]) -> str:
         ],
     ]
     waits = results["retry_after_s"]
+    side, refused = results["side"], results["refused_p99_ms"] or 0
     text = (
-        f"The server has {results['places']} places and a deadline of {results['deadline_s']:g} s. `Retry-After` said "
-        f"{min(waits, default=0)} to {max(waits, default=0)} s; 99 of 100 refusals came within "
-        f"{results['refused_p99_ms'] or 0:.0f} ms, 99 of 100 answers of `/healthz` within {health['p99_ms']:.1f} ms."
+        f"The picture has {side}×{side} pixels; the server has {results['places']} places and a deadline of "
+        f"{results['deadline_s']:g} s. `Retry-After` said {min(waits, default=0)} to {max(waits, default=0)} s; 99 of "
+        f"100 refusals came within {refused:.0f} ms, 99 of 100 answers of `/healthz` within {health['p99_ms']:.1f} ms."
     )
     checks = "\n".join(
         f"- {row['check']}: {'yes' if row['holds'] else '**no**'}" for row in results["checks"]

@@ -1,4 +1,4 @@
-"""Put the tables where people read them: README, docs/benchmarks.md, docs/security.md, between their markers.
+"""Put the tables where people read them: README and pages of docs/, between their markers.
 
 In: `docs/benchmarks/*.json` and `*.md`. Out: the pages, rewritten. What has not been measured yet is left out. A
 test keeps pages and results together.
@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from . import security_page
+from . import security_page, service_pages
 from .common import table
 from .rescaling_pages import CONDITIONS as NETWORK
 
@@ -29,6 +29,10 @@ SECTIONS: dict[str, tuple[str, str]] = {
     "speed": ("Speed", "speed.png"),
     "client": ("", ""),
     "folder": ("", ""),
+    "service": ("Pictures a second over clients, for each batch", "service.png"),
+    "service-cuda": ("Pictures a second over clients, for each batch, on a GPU", "service-cuda.png"),
+    "soak": ("Memory over requests, and times over thousands of them", "soak.png"),
+    "overload": ("", ""),
     "sizes": ("dB against operations and against milliseconds", "sizes.png"),
 }
 """Marker in docs/benchmarks.md and name of the results → what its picture shows and the picture's file."""
@@ -46,6 +50,7 @@ OTHERS = ("omnisr", "craft")
 def pages(results: Path = RESULTS) -> dict[Path, str]:
     """What each page should say: path → text."""
     readme, benchmarks = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
+    operations = ROOT / "docs" / "operations.md"
     text = benchmarks.read_text()
     for name in SECTIONS:
         text = between(text, name, section(results, name))
@@ -57,6 +62,7 @@ def pages(results: Path = RESULTS) -> dict[Path, str]:
         readme: between(readme.read_text(), "table", readme_table(results)),
         benchmarks: text,
         security: held,
+        operations: between(operations.read_text(), service_pages.MARKER, service_pages.sizing(results)),
     }
 
 

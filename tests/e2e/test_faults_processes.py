@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not processes.can_watch(), reason="processes are
 @pytest.fixture(scope="module")
 def ask() -> Ask:
     """A picture that takes the network long enough for others to wait behind it."""
-    return Ask(piece(PHOTO, side=640))
+    return Ask(piece(PHOTO, side=448))
 
 
 class Load:

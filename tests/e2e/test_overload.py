@@ -11,7 +11,7 @@ SLACK = 10
 
 def test_what_is_accepted_is_served_and_the_rest_is_told_when_to_come_back() -> None:
     with served({**settings(), "BBMR_THREADS": "1"}) as server:
-        results = overload(server, PHOTO, seconds=5)
+        results = overload(server, PHOTO, seconds=4, side=384)
     failed = {row["check"] for row in results["checks"] if not row["holds"]}
     timed = {
         f"/healthz always answered within {HEALTHY_MS:g} ms",

@@ -6,6 +6,7 @@ which the document allows is accepted is not asked for: it cannot say that a reg
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -16,11 +17,11 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from bbmr_client.encoder import encode
 from bbmr_server.app import create_app
-from bbmr_server.engine import Engine
 from bbmr_server.openapi import CONTAINER_TYPES
 from bbmr_server.settings import Settings
-from tests.server.conftest import FakeReconstructor, wait_until
 from tests.server.conftest import _listen as listening
+from tests.server.conftest import wait_until
+from tests.server.fakes import FakeNetwork, fake_engine
 from tests.shared import parts
 
 CONTAINERS = [encode(parts.picture(*size)).to_bytes() for size in ((40, 30), (1, 1), (150, 20))]
@@ -28,9 +29,10 @@ BODIES = st.one_of(st.sampled_from(CONTAINERS), st.sampled_from(CONTAINERS).map(
 for kind in CONTAINER_TYPES:
     schemathesis.openapi.media_type(kind, BODIES)
 
-
-engine = Engine(lambda name, device: FakeReconstructor())
-app = create_app(Settings(), engine)
+folder = tempfile.TemporaryDirectory()
+chosen = Settings(store=folder.name, store_reads="open")
+engine = fake_engine(FakeNetwork(), chosen)
+app = create_app(chosen, engine)
 schema = schemathesis.openapi.from_dict(app.openapi())
 
 
