@@ -226,7 +226,9 @@ def test_the_process_that_serves_has_no_torch() -> None:
 
 def test_without_torch_it_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in ("torch", "ncnn") else find(name))
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name in ("torch", "ncnn") else find(name)
+    )
     with pytest.raises(ModuleNotFoundError) as caught:
         make_engine(Settings(device=CPU))
     assert caught.value.name == "torch"

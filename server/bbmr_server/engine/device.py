@@ -248,7 +248,12 @@ class Device:
         """The worker is gone: say so, and give back what it had."""
         self.ready = False
         self._lives_without_work += 1
-        log.error("the worker of %s has died: %s", self.name, error)
+        log.log(
+            logging.INFO if self._stopping.is_set() else logging.ERROR,
+            "the worker of %s has died: %s",
+            self.name,
+            error,
+        )
         self._observer().worker(self.name, "dead")
         while self._under_way:
             batch = self._under_way.pop()
