@@ -70,8 +70,8 @@ class NcnnNetwork(PlanarNetwork):
         with self._net.create_extractor() as extractor:
             for blob, samples in (("canvas", canvas), ("base", base)):
                 if samples is not None:
-                    # a Mat on an array is a view with the array's own strides between planes; the copy has ncnn's
-                    extractor.input(blob, self._ncnn.Mat(samples).clone())
+                    # a view, which ncnn can read as planes of a multiple of 16 bytes; those of tiles are
+                    extractor.input(blob, self._ncnn.Mat(samples))
             failed, out = extractor.extract("out")
             if failed:
                 raise MemoryError(f"ncnn could not run a tile of {canvas.shape[2]}×{canvas.shape[1]} samples")
