@@ -6,6 +6,7 @@ Nothing here imports torch: what needs it, the workers and a look at the GPUs, i
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,8 @@ def make_engine(settings: Settings) -> Engine:
     except UnknownModelError as error:
         raise UnknownModelError(f"BBMR_MODEL: {error}") from None
     devices = find_devices(settings.device)
-    batch = settings.batch or (1 if devices == ("cpu",) else GPU_BATCH)
+    on_cpu = devices == ("cpu",)
+    batch = settings.batch or (1 if on_cpu else GPU_BATCH)
     return Engine(
         ProcessLaunch(batch, settings.threads, settings.runtime, settings.compile, settings.worker_timeout_s),
         weights,
@@ -47,6 +49,7 @@ def make_engine(settings: Settings) -> Engine:
         devices=devices,
         queue_length=settings.queue_length,
         memory_pixels=settings.max_pixels,
+        stage_threads=settings.stage_threads or (2 if on_cpu else max(2, min(16, os.cpu_count() or 2))),
         batch=batch,
         fill_s=settings.batch_wait_ms / 1000 if batch > 1 else 0.0,
     )

@@ -51,6 +51,12 @@ class Settings(BaseSettings):
         ("light",), description="Weights to load, separated by commas; the first is the default."
     )
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of the network; 0: one a core.")
+    stage_threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Threads that decode and encode; 0: 2 on a CPU, one a core up to 16 with GPUs.",
+    )
     batch: int = Field(
         0,
         ge=0,
