@@ -179,7 +179,7 @@ def _url(listener: socket.socket) -> str:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(f"{line}\n", end="", file=sys.stderr, flush=True)  # in one piece, beside the log of other threads
 
 
 def _fail(line: str) -> int:
