@@ -40,7 +40,7 @@ Order = tuple[Literal["load", "drop"], Served, "Future[None]"]
 
 
 class Chief(Protocol):
-    """What a device tells the engine, from its own thread."""
+    """What a device tells, from its own thread."""
 
     def put(self, job: Job, tile: Tile, pixels: NDArray[np.uint8]) -> None:
         """A tile is done; `pixels` is all of what was seen of it, and is written over afterwards."""
@@ -54,9 +54,6 @@ class Chief(Protocol):
     def lost(self, entries: Sequence[Entry], to_blame: bool) -> None:
         """A worker died that had these tiles; `to_blame`: it was at work on them."""
 
-    def gone(self, device: Device, error: BaseException) -> None:
-        """The device is given up."""
-
 
 class Device:
     """One worker and its thread. `start` returns at once; `ready` tells when there is a warm worker."""
@@ -68,6 +65,7 @@ class Device:
         tiles: TileQueue,
         weights: Callable[[], Sequence[Served]],
         chief: Chief,
+        on_gone: Callable[[BaseException], None],
         observer: Callable[[], Observer],
         *,
         batch: int = 1,
@@ -77,7 +75,7 @@ class Device:
         self.ready = False
         self.batch = batch
         self._launch, self._tiles, self._weights = launch, tiles, weights
-        self._chief, self._observer, self._fill_s = chief, observer, fill_s
+        self._chief, self._on_gone, self._observer, self._fill_s = chief, on_gone, observer, fill_s
         self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._under_way: deque[Batch] = deque()
         self._stopping = threading.Event()
@@ -122,15 +120,13 @@ class Device:
             except WorkerDiedError as error:
                 self._bury(error)
                 if self._lives_without_work >= MOST_STARTS:
-                    self._chief.gone(
-                        self, WeightsError(f"the worker of {self.name} does not stay alive: {error}")
-                    )
+                    self._on_gone(WeightsError(f"the worker of {self.name} does not stay alive: {error}"))
                     return
             except BaseException as error:  # a dead device must be seen, whatever killed it
                 if not isinstance(error, BbmrError):
                     log.exception("the thread of %s has ended", self.name)
                 self._bury(error)
-                self._chief.gone(self, error)
+                self._on_gone(error)
                 return
             finally:
                 self.ready = False

@@ -14,27 +14,16 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from bbmr_models.config import check_reads
-from bbmr_models.tile_input import Source, Target
-from bbmr_models.tiles import Tile
-from bbmr_shared.composite import preview
-from bbmr_shared.errors import BbmrError, ModelError, UnknownModelError
+from bbmr_shared.errors import BbmrError, UnknownModelError
 from bbmr_shared.limits import DEFAULT_LIMITS
-from bbmr_shared.output import OUTPUT_FORMATS, encode_picture
-from bbmr_shared.thumbnail import thumbnail
 
 from ..errors import NotReadyError, QueueFullError
-from .batches import Entry, TileQueue
 from .device import Device
+from .flow import Flow
 from .interface import Observer
-from .job import Job, Stage, too_late
-from .memory import trim_after
+from .job import Job, too_late
 from .places import Places
 from .runner import Launch
 from .served import Catalogue, ReadWeights, Served
@@ -85,15 +74,15 @@ class Engine:
             self.weights.serve(one)
         self.places: Places[Job] = Places(queue_length, memory_pixels)
         self._read = read
-        self._tiles = TileQueue(self._nobody_waits)
-        self._pool = ThreadPoolExecutor(stage_threads, thread_name_prefix="bbmr-stage")
+        self._flow = Flow(self.places, stage_threads, self._release, self._not_ready)
         self._devices = [
             Device(
                 name,
                 launch,
-                self._tiles,
+                self._flow.tiles,
                 self.weights.loaded,
-                self,
+                self._flow,
+                self._gone,
                 lambda: self.observer,
                 batch=batch,
                 fill_s=fill_s,
@@ -106,7 +95,6 @@ class Engine:
         self._started = False
         self._stopping = False
         self._on_failure: Callable[[], None] | None = None
-        self._typical_seconds = 1.0
 
     # What it is
 
@@ -175,7 +163,7 @@ class Engine:
         self.refuse_all()
         for device in self._devices:
             device.stop()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._flow.close()
         self.refuse_all()  # what was decoded meanwhile
 
     def refuse_all(self) -> None:
@@ -185,9 +173,9 @@ class Engine:
             job.abandoned.set()
             job.settle(self._not_ready())
             if self.places.withdraw(job):
-                self._let_go(job)
+                self._flow.let_go(job)
             else:
-                self._give_up(job)
+                self._flow.give_up(job)
 
     def check_ready(self, room: bool = True) -> None:
         """Raise `NotReadyError` or (with `room`) `QueueFullError` where any work would be refused now."""
@@ -241,6 +229,15 @@ class Engine:
         log.info("serving %s", one.key)
         return one.description
 
+    def _release(self, one: Served) -> None:
+        self.weights.release(one)
+        self._drop_unneeded()
+
+    def _drop_unneeded(self) -> None:
+        for one in self.weights.take_unneeded():
+            for device in self._devices:
+                device.order("drop", one)
+
     # Work
 
     async def reconstruct(self, work: Work, deadline_s: float = math.inf) -> Answer:
@@ -257,14 +254,14 @@ class Engine:
         self.check_ready()
         job = Job(work, self._weights_for(work, name), time.monotonic() + deadline_s)
         if not self.places.enter(job):
-            self._let_go(job)
+            self._flow.let_go(job)
             raise self._full()
         try:
             if (
                 self._stopping
             ):  # since `check_ready`; `refuse_all` may have looked round before the job was inside
                 raise self._not_ready()
-            self._advance()
+            self._flow.advance()
             timeout = None if math.isinf(deadline_s) else deadline_s
             return await asyncio.wait_for(asyncio.wrap_future(job.future), timeout)
         except TimeoutError:
@@ -272,10 +269,10 @@ class Engine:
         finally:
             job.abandoned.set()
             if self.places.withdraw(job):
-                self._let_go(job)
-                self._advance()
+                self._flow.let_go(job)
+                self._flow.advance()
             else:
-                self._give_up(job)
+                self._flow.give_up(job)
 
     def _weights_for(self, work: Work, name: str) -> Served | None:
         """The weights that will be asked, held; None where no network is. Raises `IncompatibleModelError`."""
@@ -291,162 +288,8 @@ class Engine:
             raise
         return weights
 
-    def _advance(self) -> None:
-        """Begin with whatever the memory has room for."""
-        for job in self.places.start():
-            job.stage = "decoding"
-            try:
-                self._pool.submit(self._step, self._decode, job)
-            except RuntimeError:  # the pool is shut down
-                self._finish(job, self._not_ready())
-
-    def _finish(self, job: Job, outcome: Answer | BaseException) -> None:
-        """A started job is over; does nothing a second time."""
-        if not self._move(job, "over"):
-            return
-        self._tiles.discard(job)
-        job.source = job.target = None
-        self._let_go(job)
-        self.places.leave(job)
-        job.settle(outcome)
-        self._advance()
-
-    def _let_go(self, job: Job) -> None:
-        """Give back the weights that a job held."""
-        weights, job.weights = job.weights, None
-        if weights is not None:
-            self.weights.release(weights)
-            self._drop_unneeded()
-
-    def _drop_unneeded(self) -> None:
-        for one in self.weights.take_unneeded():
-            for device in self._devices:
-                device.order("drop", one)
-
-    def _move(self, job: Job, stage: Stage) -> bool:
-        """Whether the job is not over; if so it is in `stage` now."""
-        with self._lock:
-            if job.stage == "over":
-                return False
-            job.stage = stage
-            return True
-
-    def _give_up(self, job: Job) -> None:
-        """Nobody waits for a started job; in a thread of the pool it is found out there."""
-        if job.stage == "tiles":
-            self._finish(job, too_late())
-
-    def _nobody_waits(self, job: Job) -> None:
-        self._finish(job, too_late())
-
-    # Steps in the pool
-
-    def _step(self, step: Callable[[Job], None], job: Job) -> None:
-        """Run one step; whatever it raises becomes the job's outcome."""
-        if job.given_up():
-            self._finish(job, too_late())
-            return
-        try:
-            step(job)
-        except Exception as error:
-            if not isinstance(error, BbmrError) and not job.given_up():
-                log.exception("a request failed unexpectedly")
-            self._finish(job, too_late() if job.given_up() else error)
-        if job.stage == "over":
-            trim_after(job.pixels)  # only here has the last of it been let go
-
-    def _decode(self, job: Job) -> None:
-        work, began = job.work, time.monotonic()
-        job.seconds["queue"] = began - job.waiting_since
-        picture = None
-        if work.max_side is not None:
-            picture = thumbnail(work.container, work.max_side, work.region)
-        elif job.weights is None:
-            picture = preview(work.container, work.region)
-        else:
-            self._lay_out(job, job.weights)
-        job.waiting_since = time.monotonic()
-        job.seconds["decode"] = job.waiting_since - began
-        if picture is not None:
-            self._encode(job, picture, "none")
-        elif not job.left:
-            self._put_together(job)
-        elif self._move(job, "tiles"):
-            self._tiles.add(job)
-            if job.given_up():  # before there was anything to take out
-                self._give_up(job)
-
-    def _lay_out(self, job: Job, weights: Served) -> None:
-        """Decode what is needed, and cut it into tiles; those that the network would leave as they are, are done."""
-        work = job.work
-        area = work.region or (0, 0, work.container.width, work.container.height)
-        source, target = Source(work.container, area, None, weights.config), Target(area)
-        for tile in source.tiles:
-            if source.is_final(tile):
-                target.put(tile, source.base(tile.seen))
-            else:
-                job.todo.append(tile)
-        job.left = len(job.todo)
-        job.source, job.target = source, target
-
-    def _put_together(self, job: Job) -> None:
-        target, weights = job.target, job.weights
-        if target is None or weights is None:
-            return  # it was given up meanwhile
-        picture = target.picture(job.work.container)
-        job.target = None
-        self._encode(job, picture, weights.name)
-
-    def _encode(self, job: Job, picture: Image.Image, model: str) -> None:
-        began = time.monotonic()
-        work = job.work
-        whole = work.region is None and work.max_side is None
-        source = work.container.source_file(work.format) if whole else None
-        data = encode_picture(picture, work.format) if source is None else source
-        job.seconds["encode"] = time.monotonic() - began
-        mime = OUTPUT_FORMATS[work.format].mime
-        self._typical_seconds += 0.2 * (
-            sum(job.seconds.values()) - job.seconds["queue"] - self._typical_seconds
-        )
-        self._finish(job, Answer(data, mime, picture.width, picture.height, model, dict(job.seconds)))
-
-    # What devices tell (see `device.Chief`)
-
-    def begun(self, jobs: Sequence[Job]) -> None:
-        now = time.monotonic()
-        for job in jobs:
-            if job.network_since is None:
-                job.network_since = now
-                job.seconds["queue"] += now - job.waiting_since
-
-    def put(self, job: Job, tile: Tile, pixels: NDArray[np.uint8]) -> None:
-        target = job.target
-        if target is None:
-            return  # it is over
-        target.put(tile, pixels)
-        with self._lock:
-            job.left -= 1
-            done = job.left == 0
-        if done and self._move(job, "encoding"):
-            job.source = None
-            job.seconds["network"] = time.monotonic() - (job.network_since or 0)
-            try:
-                self._pool.submit(self._step, self._put_together, job)
-            except RuntimeError:  # the pool is shut down
-                self._finish(job, self._not_ready())
-
-    def failed(self, job: Job, error: BaseException) -> None:
-        self._finish(job, error)
-
-    def lost(self, entries: Sequence[Entry], to_blame: bool) -> None:
-        for job in {job for job, _ in entries} if to_blame else ():
-            job.deaths += 1
-            job.alone = True
-            if job.deaths >= MOST_DEATHS:
-                self._finish(job, ModelError("workers died over this picture; the server's log says more"))
-        self._tiles.give_back([(job, tile) for job, tile in entries if job.stage == "tiles"])
-
-    def gone(self, device: Device, error: BaseException) -> None:
+    def _gone(self, error: BaseException) -> None:
+        """A device is given up."""
         with self._lock:  # two that end at once must not each take the other for alive
             self._living -= 1
             last = self._living == 0
@@ -468,7 +311,7 @@ class Engine:
         return NotReadyError("the engine is still loading; try again in a few seconds")
 
     def _full(self) -> QueueFullError:
-        seconds = self._typical_seconds * len(self.places) / len(self._devices)
+        seconds = self._flow.typical_seconds * len(self.places) / len(self._devices)
         return QueueFullError(
             f"all {self.places.length} places are taken; try again later",
             retry_after=min(60, max(1, math.ceil(seconds / 2))),
