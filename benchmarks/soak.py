@@ -162,10 +162,10 @@ def _plot(results: dict[str, Any], path: Path) -> None:
     ends = np.array([results["requests"] / 2, results["requests"]])
     line = memory["fitted_at_0_mb"] + memory["slope_mb_per_1000"] * ends / 1000
     left.plot(ends, line, color="#d9772b", label="least squares, last half")
-    left.set_ylim(bottom=0)
+    left.set_ylim(0, 1.15 * memory["most_mb"])
     left.set_xlabel("requests answered")
     left.set_ylabel("MB, server and workers")
-    left.legend()
+    left.legend(loc="lower right")
     rows = results["seconds_by_thousand"]
     for name, colour in (("p50_ms", "#6f8fae"), ("p99_ms", "#d9772b")):
         right.plot(range(1, len(rows) + 1), [row[name] for row in rows], "o-", color=colour, label=name[:3])

@@ -29,8 +29,8 @@ BODIES = st.one_of(st.sampled_from(CONTAINERS), st.sampled_from(CONTAINERS).map(
 for kind in CONTAINER_TYPES:
     schemathesis.openapi.media_type(kind, BODIES)
 
-folder = tempfile.TemporaryDirectory()
-chosen = Settings(store=folder.name, store_reads="open")
+kept, cached = tempfile.TemporaryDirectory(), tempfile.TemporaryDirectory()
+chosen = Settings(store=kept.name, store_reads="open", picture_cache=cached.name)
 engine = fake_engine(FakeNetwork(), chosen)
 app = create_app(chosen, engine)
 schema = schemathesis.openapi.from_dict(app.openapi())
