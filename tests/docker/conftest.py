@@ -33,7 +33,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def builder() -> Iterator[Builder]:
-    """A builder with the stand-in base; its folder (BBMR_DOCKER_WORK) is kept, so the next run is faster."""
+    """A builder with the stand-in base; its folder (DOCKER_TEST_WORK) is kept, so the next run is faster."""
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if missing or os.getuid() != 0:
         pytest.exit(
@@ -41,7 +41,7 @@ def builder() -> Iterator[Builder]:
             + (f"; not found: {', '.join(missing)}" if missing else ""),
             returncode=1,
         )
-    work = Path(os.environ.get("BBMR_DOCKER_WORK") or Path(tempfile.gettempdir()) / "bbmr-docker-test")
+    work = Path(os.environ.get("DOCKER_TEST_WORK") or Path(tempfile.gettempdir()) / "bbmr-docker-test")
     made = Builder(work, package_sources().mounts(work / "sources"))
     started = time.monotonic()
     size = made.base()

@@ -140,7 +140,7 @@ def test_what_strangers_send_fits_into_the_memory(compose: dict[str, Any], name:
     }
     gigabytes = int(service["deploy"]["resources"]["limits"]["memory"].split(":-")[1].rstrip("g}"))
     # Bytes a pixel at most as docs/operations.md has them, /tmp, and the idle processes.
-    most = 30 * default["BBMR_MAX_PIXELS"] + 40 * default["BBMR_ENCODE_PIXELS"]
+    most = 30 * default["BBMR_MAX_PIXELS"] + 45 * default["BBMR_ENCODE_PIXELS"]
     most += default["BBMR_BODY_MEMORY_BYTES"] + 256 * 2**20 + 512 * 2**20
     assert most < gigabytes * 2**30
 
