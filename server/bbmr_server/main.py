@@ -126,7 +126,7 @@ def _serve(host: str | None, port: int | None) -> int:
         proxy_headers=bool(settings.forwarded_allow_ips),
         forwarded_allow_ips=list(settings.forwarded_allow_ips),
         timeout_keep_alive=KEEP_ALIVE_S,
-        # The engine refuses what is left at drain_s; this is for connections that hang on after that.
+        # What is left at drain_s is refused; this is for connections that hang on after that.
         timeout_graceful_shutdown=math.ceil(settings.drain_s) + 2,
     )
     address = _url(listener)
@@ -138,7 +138,7 @@ def _serve(host: str | None, port: int | None) -> int:
                 tell(f"listening on {address}")
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            asyncio.get_running_loop().call_later(settings.drain_s, engine.refuse_all)
+            asyncio.get_running_loop().call_later(settings.drain_s, app.state.service.refuse_all)
             await super().shutdown(sockets)
 
     server = Server(config)

@@ -46,6 +46,11 @@ class Service:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, Container.from_bytes, data, self.settings.limits)
 
+    def refuse_all(self) -> None:
+        """Refuse whatever is accepted and not finished, and take nothing more."""
+        self.engine.refuse_all()
+        self.desk.refuse_all()
+
     def close(self) -> None:
         """End the threads; the engine has its own `stop`."""
         self._readers.shutdown(wait=False, cancel_futures=True)

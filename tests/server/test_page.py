@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -344,6 +346,37 @@ async def test_work_that_was_given_up_learns_of_it() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     assert await asyncio.to_thread(ended.wait, 10)
+    desk.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux only")
+async def test_the_event_loop_goes_first() -> None:
+    desk = Desk(1)
+    with desk.place() as place:
+        nice = await place.run(lambda given_up: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+    assert nice > os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    desk.close()
+
+
+async def test_what_is_inside_can_be_refused() -> None:
+    desk, entered, gate = Desk(2), threading.Event(), threading.Event()
+
+    def work(given_up: Callable[[], bool]) -> bool:
+        entered.set()
+        gate.wait(20)
+        return given_up()
+
+    with desk.place() as first, desk.place() as second:
+        waits = [asyncio.ensure_future(place.run(work)) for place in (first, second)]
+        await asyncio.to_thread(entered.wait, 10)
+        desk.refuse_all()
+        for wait in waits:
+            with pytest.raises(NotReadyError):
+                await wait
+        with pytest.raises(NotReadyError):
+            await first.run(work)
+    gate.set()
+    assert len(desk) == 0
     desk.close()
 
 

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TypeVar
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 from ..errors import NotReadyError, QueueFullError
+
+NICE = 10
+"""Of the threads at the desk, where threads have that: the event loop and the engine go first."""
 
 T = TypeVar("T")
 GivenUp = Callable[[], bool]
@@ -32,11 +38,14 @@ def go_on(given_up: GivenUp) -> None:
 
 
 class Desk:
-    """`threads` photos at work, `length` requests in all. Methods may be called from any thread."""
+    """One photo at work, `length` requests in all. Methods may be called from any thread."""
 
-    def __init__(self, length: int, threads: int = 1) -> None:
+    def __init__(self, length: int) -> None:
         self.length = length
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bbmr-desk")
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._unfinished: set[Future[Any]] = set()
         self._lock = threading.Lock()
         self._inside = 0
         self._typical_seconds = 1.0
@@ -65,15 +74,48 @@ class Desk:
                 place.last.add_done_callback(lambda _: self._leave())
 
     def submit(self, work: Callable[[GivenUp], T], given_up: GivenUp) -> Future[T]:
-        """Have `work` done in a thread. Raises `NotReadyError` once the desk is closed."""
-        try:
-            return self._pool.submit(self._timed, work, given_up)
-        except RuntimeError:
-            raise NotReadyError("the server is stopping; try another or come back later") from None
+        """Have `work` done in the thread. Raises `NotReadyError` once the desk is closed."""
+        future: Future[T] = Future()
+
+        def task() -> None:
+            if future.done() or not future.set_running_or_notify_cancel():
+                return
+            with suppress(InvalidStateError):  # it was refused meanwhile
+                try:
+                    future.set_result(self._timed(work, given_up))
+                except BaseException as error:
+                    future.set_exception(error)
+
+        with self._lock:
+            if self._closed:
+                raise _stopping()
+            self._unfinished.add(future)
+            future.add_done_callback(self._unfinished.discard)
+            self._tasks.put(task)
+            if self._thread is None:
+                # A daemon: a process that has to end does not wait for the last step of a photo.
+                self._thread = threading.Thread(target=self._run, name="bbmr-desk", daemon=True)
+                self._thread.start()
+        return future
 
     def close(self) -> None:
-        """Take nothing more, and drop what has not begun."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Take nothing more; what nobody has given up by now is still done, while the process lives."""
+        with self._lock:
+            self._closed = True
+        self._tasks.put(None)
+
+    def refuse_all(self) -> None:
+        """Take nothing more, and refuse what is inside: nobody waits for it any longer."""
+        with self._lock:
+            self._closed = True
+        for future in list(self._unfinished):
+            with suppress(InvalidStateError):
+                future.set_exception(_stopping())
+
+    def _run(self) -> None:
+        _stand_back()
+        while (task := self._tasks.get()) is not None:
+            task()
 
     def _timed(self, work: Callable[[GivenUp], T], given_up: GivenUp) -> T:
         go_on(given_up)
@@ -85,6 +127,15 @@ class Desk:
     def _leave(self) -> None:
         with self._lock:
             self._inside -= 1
+
+
+def _stopping() -> NotReadyError:
+    return NotReadyError("the server is stopping; try another or come back later")
+
+
+def _stand_back() -> None:
+    if sys.platform == "linux":  # elsewhere this would be about the whole process
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 class Place:
