@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import shutil
 import signal
 import time
@@ -24,7 +26,7 @@ CACHES = ("var/cache/uv", "var/cache/pip", "root/.cache", "tmp/*", "src", "opt/u
 WRITABLE = ("tmp", "data", "out", "var/tmp", "run/lock", "dev", "proc", "sys")
 """Folders that the user of the image may write to where the root file system is not read-only."""
 
-CONTAINER = {"Content-Type": "application/vnd.bbmr"}
+KEY = secrets.token_hex(24)
 
 TRY_EVERYWHERE = """
 import os, sys
@@ -118,23 +120,24 @@ def test_a_server_without_torch_does_the_same(client: Image, server_light: Image
     assert "PSNR" in said
 
 
-def test_a_server_keeps_containers_on_its_volume(server: Image, running: Running) -> None:
-    running.process.kill()
-    running.process.wait()
-    again = {"BBMR_STORE": "/data/containers", "BBMR_PORT": str(running.port), "BBMR_HOST": "127.0.0.1"}
-    process = confined.start(server, variables=again, volumes=[(running.data, "/data", "rw")])
-    try:
-        Running(server, process, running.port, running.data).wait()
-        container = (ROOT / "tests/vectors/v1/avif.bbmr").read_bytes()
-        request = urllib.request.Request(f"{running.url}/containers", container, CONTAINER)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            assert answer.status == 201
+def test_a_public_server_wants_the_key_of_its_secret_and_keeps_containers(
+    server: Image, tmp_path: Path
+) -> None:
+    loaded = yaml.safe_load((ROOT / "docker/public.yml").read_text())
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "bbmr_api_keys").write_text(f"alice {KEY}\n")
+    os.chown(folder / "bbmr_api_keys", 10001, 10001)
+    (folder / "bbmr_api_keys").chmod(0o400)
+    container = (ROOT / "tests/vectors/v1/avif.bbmr").read_bytes()
+    variables = loaded["services"]["server"]["environment"]
+    with serving(server, tmp_path / "data", variables, (folder, "/run/secrets", "ro")) as running:
+        running.wait()
+        assert put(running, container, {}) == 401
+        assert put(running, container, {"Authorization": f"Bearer {KEY}"}) == 201
         kept = [path for path in (running.data / "containers").rglob("*.bbmr") if path.is_file()]
-        assert [path.read_bytes() for path in kept] == [container]
-        assert kept[0].stat().st_uid == 10001
-    finally:
-        process.kill()
-        process.communicate()
+    assert [path.read_bytes() for path in kept] == [container]
+    assert kept[0].stat().st_uid == 10001
 
 
 def test_health_is_bad_without_a_server_and_good_with_one(running: Running) -> None:
@@ -193,6 +196,17 @@ def test_a_change_of_the_code_installs_no_library_again(
     assert len(steps) == 2, "torch has a step, and the other libraries have one"
     assert all("Using cache" in step for step in steps)
     assert image.find("opt/app/bbmr_server/changed.py")
+
+
+def put(running: Running, container: bytes, headers: dict[str, str]) -> int:
+    """Have a container kept; the status of the answer."""
+    headers = {"Content-Type": "application/vnd.bbmr", **headers}
+    request = urllib.request.Request(f"{running.url}/containers", container, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def client_script(

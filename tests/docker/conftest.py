@@ -159,14 +159,18 @@ def running(server: Image, tmp_path: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def serving(image: Image, data: Path) -> Iterator[Running]:
-    """A server of `image` that has just been started, with `data` as its volume."""
+def serving(
+    image: Image, data: Path, more: dict[str, str] | None = None, *volumes: tuple[Path, str, str]
+) -> Iterator[Running]:
+    """A server of `image` that has just been started, with `data` as its volume, `more` variables and `volumes`."""
     data.mkdir()
     os.chown(data, 10001, 10001)
     port = free_port()
     # On a busy machine the sample photo may take longer than a server has by default when it stops.
     variables = {"BBMR_HOST": "127.0.0.1", "BBMR_PORT": str(port), "BBMR_THREADS": "2", "BBMR_DRAIN_S": "120"}
-    process = confined.start(image, variables=variables, volumes=[(data, "/data", "rw")])
+    process = confined.start(
+        image, variables=variables | (more or {}), volumes=[(data, "/data", "rw"), *volumes]
+    )
     try:
         yield Running(image, process, port, data)
     finally:
