@@ -417,6 +417,16 @@ def test_a_phone_shows_it_without_scrolling_sideways(phone: Visit, photo: bytes)
     box = phone.page.locator("#stage").bounding_box()
     phone.page.touchscreen.tap(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
     assert phone.page.locator("#handle").get_attribute("aria-valuenow") == "25"
+    # Two fingers zoom the picture, and not the page.
+    zoom = phone.page.locator("#zoom")
+    fitted = int(zoom.inner_text().split()[0])
+    fingers = phone.page.context.new_cdp_session(phone.page)
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    for kind, apart in (("touchStart", 30), ("touchMove", 60), ("touchMove", 90), ("touchEnd", 0)):
+        points = [{"x": x - apart, "y": y, "id": 1}, {"x": x + apart, "y": y, "id": 2}] if apart else []
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    assert 2 * fitted < int(zoom.inner_text().split()[0]) < 4 * fitted + 4
+    assert phone.page.evaluate("visualViewport.scale") == 1
     small = phone.page.evaluate(
         """() => [...document.querySelectorAll("button, select, .button")]
             .filter(e => e.offsetParent && Math.min(e.offsetWidth, e.offsetHeight) < 36).map(e => e.outerHTML)"""
