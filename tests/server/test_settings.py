@@ -37,6 +37,7 @@ def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch
         "BBMR_DEVICE": "cuda:0, cuda:1",
         "BBMR_MODEL": "light,other",
         "BBMR_THREADS": "3",
+        "BBMR_STAGE_THREADS": "3",
         "BBMR_BATCH": "4",
         "BBMR_MAX_BODY_BYTES": "1000",
         "BBMR_BODY_MEMORY_BYTES": "2000",
