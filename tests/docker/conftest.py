@@ -74,15 +74,15 @@ def arguments(name: str) -> dict[str, str]:
     return {"CUDA_IMAGE" if name == "server-gpu" else "PYTHON_IMAGE": BASE, "TORCH_BACKEND": backend}
 
 
-def build(builder: Builder, context: Path, name: str) -> Image:
+def build(builder: Builder, context: Path, name: str, **more: str) -> Image:
     started = time.monotonic()
-    image, _ = builder.build(
-        f"bbmr-{name}", ROOT / "docker" / f"{name}.Dockerfile", context, **arguments(name)
-    )
+    dockerfile = ROOT / "docker" / f"{name}.Dockerfile"
+    title = "-".join([name, *more.values()])
+    image, _ = builder.build(f"bbmr-{title}", dockerfile, context, **arguments(name), **more)
     seconds = time.monotonic() - started
     program = sum(path.lstat().st_size for path in (image.root / "opt/app").rglob("*"))
     SUMMARY.append(
-        f"{name}: built in {seconds:.0f} s, {image.size / 1e6:.0f} MB with the base, "
+        f"{title}: built in {seconds:.0f} s, {image.size / 1e6:.0f} MB with the base, "
         f"{program / 1e6:.1f} MB of it bbmr itself"
     )
     return image
