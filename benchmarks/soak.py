@@ -104,7 +104,7 @@ def _memory(samples: list[Sample], outcomes: list[Outcome]) -> dict[str, Any]:
     held = np.array([sample.resident for sample in samples])
     late = thousands >= thousands[-1] / 2
     rise, error, start = slope(thousands[late], held[late])
-    kept = np.linspace(0, len(samples) - 1, min(len(samples), 400)).astype(int)
+    kept = np.linspace(0, len(samples) - 1, min(len(samples), 150)).astype(int)
     return {
         "first_mb": round(float(held[0]), 1),
         "half_mb": round(float(held[late][0]), 1),
