@@ -27,6 +27,7 @@ SECTIONS: dict[str, tuple[str, str]] = {
     "backbones": ("", ""),
     "backbones-cuda": ("", ""),
     "speed": ("Speed", "speed.png"),
+    "runtimes": ("", ""),
     "client": ("", ""),
     "folder": ("", ""),
     "service": ("Pictures a second over clients, for each batch", "service.png"),
