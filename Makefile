@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PY     := $(BIN)/python
 STAMP  := $(VENV)/.installed
-EXTRAS := server,train,test
+EXTRAS := server,cluster,train,test
 MINUTES ?= 5
 
 .DEFAULT_GOAL := help

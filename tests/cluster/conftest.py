@@ -167,8 +167,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     assert not left, f"the cluster left processes behind: {left}"
 
 
-_SERVE = "import sys; from ray.serve.scripts import cli; sys.argv[0] = 'serve'; cli()"
-"""The command `serve`, of this interpreter's Ray."""
+_SERVE = """
+import functools, sys, ray
+from ray.serve.scripts import cli
+ray.init = functools.partial(ray.init, include_dashboard=False, object_store_memory=128 << 20)
+sys.argv[0] = "serve"
+cli()
+"""
+"""The command `serve` of this interpreter's Ray, without the ten processes of its dashboard."""
 
 
 def _free_port() -> int:
