@@ -116,6 +116,7 @@ def _serve(host: str | None, port: int | None) -> int:
         )
     config = uvicorn.Config(
         app,
+        loop="asyncio",  # also where uvloop is installed, as by Ray: one loop that everything was tested with
         http=bounded_protocol(settings),
         ws="none",
         lifespan="on",

@@ -130,6 +130,7 @@ def _listen(app: FastAPI) -> Iterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
+        loop="asyncio",
         http=bounded_protocol(app.state.service.settings),
         ws="none",
         log_config=None,
