@@ -22,11 +22,11 @@ from ray.serve.exceptions import (
     RequestCancelledError,
 )
 
-from bbmr_shared.errors import UnknownModelError, UsageError
+from bbmr_shared.errors import UsageError
 
 from ..engine.interface import Observer
 from ..engine.job import too_late
-from ..engine.work import Answer, Work, check_region
+from ..engine.work import Answer, Work, check_model, check_region, model_for
 from ..errors import NotReadyError, QueueFullError
 from ..settings import Settings
 from .refusals import Refusal
@@ -153,19 +153,11 @@ class RemoteEngine:
 
     def check_model(self, name: str, who: str = "the request asks") -> None:
         """Raise `UnknownModelError` where the weights `name` are not loaded."""
-        if name not in self.models:
-            raise UnknownModelError(
-                f"{who} for the weights {name[:80]!r}, which are not loaded here; choose with "
-                f"model={' or model='.join(self.models)}"
-            )
+        check_model(name, self.models, who)
 
     def model_for(self, work: Work) -> str:
         """The weights that `work` will be done with. Raises `UnknownModelError` where they are not loaded."""
-        if work.model is None and not work.container.uses_network:
-            return self.models[0]  # it will not be asked
-        name = work.model or work.container.model or self.models[0]
-        self.check_model(name, "the request asks" if work.model else "the container was made")
-        return name
+        return model_for(work, self.models)
 
     # Work
 

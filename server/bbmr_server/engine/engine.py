@@ -28,7 +28,7 @@ from .places import Places
 from .runner import Launch
 from .served import Catalogue, ReadWeights, Served
 from .swap import swap
-from .work import Answer, Work, check_region
+from .work import Answer, Work, check_model, check_region, model_for
 
 log = logging.getLogger("bbmr_server.engine")
 
@@ -188,20 +188,11 @@ class Engine:
 
     def model_for(self, work: Work) -> str:
         """The weights that `work` will be done with. Raises `UnknownModelError` where they are not loaded."""
-        if work.model is None and not work.container.uses_network:
-            return self.models[0]  # it will not be asked
-        name = work.model or work.container.model or self.models[0]
-        self.check_model(name, "the request asks" if work.model else "the container was made")
-        return name
+        return model_for(work, self.models)
 
     def check_model(self, name: str, who: str = "the request asks") -> None:
         """Raise `UnknownModelError` where the weights `name` are not loaded."""
-        models = self.models
-        if name not in models:
-            raise UnknownModelError(
-                f"{who} for the weights {name[:80]!r}, which are not loaded here; choose with "
-                f"model={' or model='.join(models)}"
-            )
+        check_model(name, self.models, who)
 
     async def swap(self, name: str) -> Mapping[str, object]:
         """Read the weights `name` again, load and try them on every device, and serve them from then on.

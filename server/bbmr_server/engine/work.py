@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bbmr_shared.container import Container
+from bbmr_shared.errors import UnknownModelError
 from bbmr_shared.region import Region
 from bbmr_shared.region import check_region as check_region_of
 
@@ -42,6 +43,28 @@ def check_region(region: Region, container: Container) -> None:
         raise InvalidRequestError(
             str(error), fields={"errors": [{"field": "region", "message": str(error)}]}
         ) from None
+
+
+def check_model(name: str, models: Sequence[str], who: str = "the request asks") -> None:
+    """Raise `UnknownModelError` where the weights `name` are not among those that are served."""
+    if name not in models:
+        raise UnknownModelError(
+            f"{who} for the weights {name[:80]!r}, which are not loaded here; choose with "
+            f"model={' or model='.join(models)}"
+        )
+
+
+def model_for(work: Work, models: Sequence[str]) -> str:
+    """The weights, of those that are served (the default first), that `work` will be done with.
+
+    Raises:
+        UnknownModelError: they are not served.
+    """
+    if work.model is None and not work.container.uses_network:
+        return models[0]  # it will not be asked
+    name = work.model or work.container.model or models[0]
+    check_model(name, models, "the request asks" if work.model else "the container was made")
+    return name
 
 
 @dataclass(frozen=True)
