@@ -42,15 +42,21 @@ class TileQueue:
         self._nudges = 0
 
     def add(self, job: Job) -> None:
-        """Queue the tiles in `job.todo`."""
+        """Queue the tiles in `job.todo`, unless the job was discarded meanwhile."""
         with self._changed:
-            self._turns.append(job)
-            self._changed.notify_all()
+            if not job.closed:
+                self._turns.append(job)
+                self._changed.notify_all()
 
     def give_back(self, entries: Iterable[Entry]) -> None:
-        """Tiles that were taken and not done; they come before what their jobs still have, and their jobs first."""
+        """Tiles that were taken and not done; they come before what their jobs still have, and their jobs first.
+
+        Those of jobs that were discarded meanwhile are left out.
+        """
         with self._changed:
             for job, tile in reversed(list(entries)):
+                if job.closed:
+                    continue
                 job.todo.appendleft(tile)
                 if job in self._turns:
                     self._turns.remove(job)
@@ -58,8 +64,9 @@ class TileQueue:
             self._changed.notify_all()
 
     def discard(self, job: Job) -> None:
-        """Take a job's tiles out."""
+        """Take a job's tiles out, and take none of it from now on."""
         with self._changed:
+            job.closed = True
             job.todo.clear()
             if job in self._turns:
                 self._turns.remove(job)

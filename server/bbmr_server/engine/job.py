@@ -22,12 +22,14 @@ Stage = Literal["waiting", "decoding", "tiles", "encoding", "over"]
 class Job:
     """What a request has become.
 
-    `abandoned` may be set by anybody, at any time. `todo` belongs to the tile queue (and its lock) from `add` on.
+    `abandoned` may be set by anybody, at any time. `todo` and `closed` belong to the tile queue (and its lock) from
+    `add` on.
 
     Attributes:
         weights: those it is done with, even where they are swapped meanwhile; None where no network is asked.
         source, target: what tiles are cut from and put into; None before decoding, and again once it is over.
         todo: tiles that no device has yet.
+        closed: whether the tile queue takes no tiles of it any more.
         left: tiles that are not in `target` yet.
         deaths: workers that died with tiles of this job.
         alone: whether its tiles go through without those of others, as it may be what failed.
@@ -44,6 +46,7 @@ class Job:
         self.source: Source | None = None
         self.target: Target | None = None
         self.todo: deque[Tile] = deque()
+        self.closed = False
         self.left = 0
         self.deaths = 0
         self.alone = False

@@ -1,0 +1,77 @@
+"""What happens in the engine at the same time: the orders of events that only come about under load, made to happen."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bbmr_server.engine import Engine
+from bbmr_server.engine.runner import BatchError, OutOfMemoryError
+from bbmr_server.engine.work import Work
+from bbmr_shared.container import Container
+
+from .conftest import wait_until
+from .fakes import FakeNetwork, fake_engine
+
+pytestmark = pytest.mark.anyio
+
+
+async def started(engine: Engine) -> Engine:
+    engine.start()
+    await asyncio.to_thread(wait_until, lambda: engine.ready)
+    return engine
+
+
+async def cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_job_that_is_cancelled_just_before_its_tiles_are_queued_does_no_harm(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = await started(fake_engine(FakeNetwork(), batch=2, fill_s=0.05))
+    queue = engine._flow.tiles
+    add = queue.add
+
+    def add_late(job: Any) -> None:
+        job.abandoned.set()
+        engine._flow.give_up(job)  # as the event loop does, in its own thread
+        job.abandoned.clear()
+        add(job)
+
+    try:
+        monkeypatch.setattr(queue, "add", add_late)
+        task = asyncio.create_task(engine.reconstruct(Work(container)))
+        await asyncio.wait({task}, timeout=5)
+        monkeypatch.setattr(queue, "add", add)
+        assert (await asyncio.wait_for(engine.reconstruct(Work(container)), 5)).width == 200
+        assert engine.failure is None
+        await cancel(task)
+    finally:
+        await asyncio.to_thread(engine.stop, 5)
+
+
+@pytest.mark.parametrize("error", [OutOfMemoryError(), BatchError("inside the network")])
+async def test_a_batch_that_fails_after_one_of_its_jobs_was_cancelled_does_no_harm(
+    container: Container, error: Exception
+) -> None:
+    network = FakeNetwork()
+    engine = await started(fake_engine(network, batch=2, fill_s=0.3))
+    try:
+        network.hold()
+        network.once = [error]
+        gone = asyncio.create_task(engine.reconstruct(Work(container)))
+        stays = asyncio.create_task(engine.reconstruct(Work(container)))
+        await asyncio.to_thread(network.entered.wait, 5)
+        await cancel(gone)
+        await asyncio.to_thread(wait_until, lambda: engine.inside == 1)
+        network.gate.set()
+        assert (await asyncio.wait_for(stays, 5)).width == 200
+        assert network.batches[0][1] == 2
+        assert engine.failure is None
+    finally:
+        network.gate.set()
+        await asyncio.to_thread(engine.stop, 5)
