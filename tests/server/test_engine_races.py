@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from bbmr_server.engine import Engine
-from bbmr_server.engine.runner import BatchError, OutOfMemoryError
+from bbmr_server.engine.runner import BatchError, OutOfMemoryError, Runner
 from bbmr_server.engine.work import Work
 from bbmr_shared.container import Container
+from bbmr_shared.errors import WeightsError
 
 from .conftest import wait_until
-from .fakes import FakeNetwork, fake_engine
+from .fakes import FakeNetwork, FakeRunner, fake_engine, fake_weights
 
 pytestmark = pytest.mark.anyio
 
@@ -74,4 +75,27 @@ async def test_a_batch_that_fails_after_one_of_its_jobs_was_cancelled_does_no_ha
         assert engine.failure is None
     finally:
         network.gate.set()
+        await asyncio.to_thread(engine.stop, 5)
+
+
+async def test_weights_are_swapped_though_a_device_was_given_up(container: Container) -> None:
+    network = FakeNetwork()
+
+    def launch(device: str) -> Runner:
+        if device == "broken":
+            raise WeightsError("this device cannot be used")
+        return FakeRunner(network, device)
+
+    new = fake_weights("light", "2")
+    weights = [fake_weights("light")]
+    engine = await started(Engine(launch, weights, read=lambda name: new, devices=("broken", "good")))
+    try:
+        await asyncio.to_thread(wait_until, lambda: not engine._devices[0]._thread.is_alive())
+        assert engine.ready
+        assert (await asyncio.wait_for(engine.swap("light"), 5))["sha256"] == "2" * 64
+        assert (await engine.reconstruct(Work(container))).width == 200
+        late = engine._devices[0].order("load", new)  # it ended after it was looked at
+        with pytest.raises(WeightsError, match="before it had the weights"):
+            late.result(1)
+    finally:
         await asyncio.to_thread(engine.stop, 5)

@@ -7,6 +7,7 @@ what it had is given back to the queue.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -79,15 +80,23 @@ class Device:
         self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._under_way: deque[Batch] = deque()
         self._stopping = threading.Event()
+        self._ended = threading.Event()
         self._lives_without_work = 0
-        self._thread = threading.Thread(target=self._run, name=f"bbmr-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._live, name=f"bbmr-{name}", daemon=True)
         self._runner: Runner | None = None
         self.start = self._thread.start
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has stopped or was given up: no worker will run here any more."""
+        return self._ended.is_set()
 
     def order(self, what: Literal["load", "drop"], weights: Served) -> Future[None]:
         """Have the worker load or drop weights between two batches; the future says how that went."""
         done: Future[None] = Future()
         self._orders.put((what, weights, done))
+        if self.ended:
+            self._refuse_orders()
         self._tiles.nudge()
         return done
 
@@ -102,6 +111,13 @@ class Device:
         if self._thread.is_alive() and runner is not None:
             runner.kill()
         self._thread.join(2 * patience_s)
+
+    def _live(self) -> None:
+        try:
+            self._run()
+        finally:
+            self._ended.set()
+            self._refuse_orders()  # what came in meanwhile; from now on `order` does it
 
     def _run(self) -> None:
         while True:
@@ -256,11 +272,12 @@ class Device:
             self._chief.lost(batch.entries, to_blame=not self._under_way)  # it works on the oldest
 
     def _refuse_orders(self) -> None:
-        while not self._orders.empty():
-            what, weights, done = self._orders.get()
-            if what == "load":
-                done.set_exception(
-                    WeightsError(f"the worker died before it had the weights '{weights.name}'")
-                )
-            else:
-                done.set_result(None)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                what, weights, done = self._orders.get_nowait()
+                if what == "load":
+                    done.set_exception(
+                        WeightsError(f"the worker died before it had the weights '{weights.name}'")
+                    )
+                else:
+                    done.set_result(None)

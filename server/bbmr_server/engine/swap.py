@@ -10,14 +10,14 @@ from .served import Catalogue, Served
 
 
 def swap(one: Served, weights: Catalogue, devices: Sequence[Device]) -> None:
-    """Have every device load `one`, then serve it. Blocks.
+    """Have every device that is left load `one`, then serve it. Blocks.
 
     Raises:
         BbmrError: a device cannot use it; it is dropped everywhere, and nothing has changed.
     """
     weights.stage(one)  # a worker that is started anew meanwhile loads it, too
     try:
-        futures: list[Future[None]] = [device.order("load", one) for device in devices]
+        futures: list[Future[None]] = [device.order("load", one) for device in devices if not device.ended]
         for future in futures:
             future.result()
     except BaseException:
