@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bbmr_server.engine import Engine
-from bbmr_server.engine.runner import BatchError, OutOfMemoryError, Runner
+from bbmr_server.engine.runner import BatchError, OutOfMemoryError, Runner, WorkerDiedError
 from bbmr_server.engine.work import Work
 from bbmr_shared.container import Container
 from bbmr_shared.errors import WeightsError
@@ -98,4 +98,56 @@ async def test_weights_are_swapped_though_a_device_was_given_up(container: Conta
         with pytest.raises(WeightsError, match="before it had the weights"):
             late.result(1)
     finally:
+        await asyncio.to_thread(engine.stop, 5)
+
+
+async def test_a_worker_that_cannot_load_once_more_at_once_is_tried_again(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as on a GPU whose memory the dead one's process still holds."""
+    monkeypatch.setattr("bbmr_server.engine.device.PAUSE_S", 0.001)
+    network = FakeNetwork()
+    lives: list[FakeRunner] = []
+
+    def launch(device: str) -> Runner:
+        lives.append(FakeRunner(network, device))
+        if len(lives) in (2, 3):
+            monkeypatch.setattr(lives[-1], "load", refuse)
+        return lives[-1]
+
+    def refuse(key: str, name: str, data: bytes) -> None:
+        raise WeightsError("the weights do not run here: out of memory")
+
+    engine = await started(Engine(launch, [fake_weights("light")]))
+    try:
+        network.once = [WorkerDiedError("killed by signal 9")]
+        assert (await asyncio.wait_for(engine.reconstruct(Work(container)), 10)).width == 200
+        assert len(lives) == 4
+    finally:
+        await asyncio.to_thread(engine.stop, 5)
+
+
+async def test_weights_that_kill_one_of_two_workers_are_not_tried_on_it_again(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bbmr_server.engine.device.PAUSE_S", 0.05)
+    slow, quick = FakeNetwork(), FakeNetwork()
+    engine = Engine(
+        lambda device: FakeRunner(slow if device == "slow" else quick, device),
+        [fake_weights("light")],
+        read=lambda name: fake_weights(name, "2", b"deadly"),
+        devices=("slow", "quick"),
+    )
+    engine.start()
+    try:
+        await asyncio.to_thread(wait_until, lambda: all(device.ready for device in engine._devices))
+        slow.hold()
+        swapping = asyncio.create_task(engine.swap("light"))
+        with pytest.raises(WeightsError, match="died"):
+            await asyncio.wait_for(asyncio.shield(swapping), 5)
+        await asyncio.to_thread(wait_until, lambda: engine._devices[1].ready)
+        assert len(quick.launches) == 2
+        assert engine.ready
+    finally:
+        slow.gate.set()
         await asyncio.to_thread(engine.stop, 5)

@@ -74,6 +74,7 @@ class Device:
     ) -> None:
         self.name = name
         self.ready = False
+        self._was_ready = False
         self.batch = batch
         self._launch, self._tiles, self._weights = launch, tiles, weights
         self._chief, self._on_gone, self._observer, self._fill_s = chief, on_gone, observer, fill_s
@@ -127,20 +128,22 @@ class Device:
                 runner = self._runner = self._launch(self.name)
                 for weights in self._weights():
                     runner.load(weights.key, weights.name, weights.data)
-                self.ready = True
+                self.ready = self._was_ready = True
                 self._observer().worker(self.name, "ready")
                 log.info("ready on %s", self.name)
                 self._serve(runner)
                 self._observer().worker(self.name, "stopped")
                 return
-            except WorkerDiedError as error:
+            except (WorkerDiedError, BbmrError) as error:
                 self._bury(error)
+                if isinstance(error, BbmrError) and not self._was_ready:
+                    self._on_gone(error)  # what ran here before may run again; this never did
+                    return
                 if self._lives_without_work >= MOST_STARTS:
                     self._on_gone(WeightsError(f"the worker of {self.name} does not stay alive: {error}"))
                     return
             except BaseException as error:  # a dead device must be seen, whatever killed it
-                if not isinstance(error, BbmrError):
-                    log.exception("the thread of %s has ended", self.name)
+                log.exception("the thread of %s has ended", self.name)
                 self._bury(error)
                 self._on_gone(error)
                 return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 
 from .device import Device
 from .served import Catalogue, Served
@@ -18,8 +18,12 @@ def swap(one: Served, weights: Catalogue, devices: Sequence[Device]) -> None:
     weights.stage(one)  # a worker that is started anew meanwhile loads it, too
     try:
         futures: list[Future[None]] = [device.order("load", one) for device in devices if not device.ended]
+        wait(
+            futures, return_when=FIRST_EXCEPTION
+        )  # a worker that they killed must not be started with them again
         for future in futures:
-            future.result()
+            if future.done():
+                future.result()
     except BaseException:
         weights.unstage(one)
         if one.key not in {other.key for other in weights.loaded()}:
