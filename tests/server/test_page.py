@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import os
 import re
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import Any
@@ -377,6 +379,38 @@ async def test_what_is_inside_can_be_refused() -> None:
             await first.run(work)
     gate.set()
     assert len(desk) == 0
+    desk.close()
+
+
+async def test_a_photo_given_up_before_its_turn_is_let_go_at_once() -> None:
+    """Its bytes do not count any more then: whoever sends and leaves must not fill the memory behind slow work."""
+    desk, entered, gate = Desk(2), threading.Event(), threading.Event()
+
+    class Photo:
+        pass
+
+    def slow(given_up: Callable[[], bool]) -> None:
+        entered.set()
+        gate.wait(20)
+
+    def work_on(photo: Photo) -> Callable[[Callable[[], bool]], None]:
+        return lambda given_up: print(photo)
+
+    photo = Photo()
+    alive = weakref.ref(photo)
+    with desk.place() as first, desk.place() as second:
+        running = asyncio.ensure_future(first.run(slow))
+        await asyncio.to_thread(entered.wait, 10)
+        waiting = asyncio.ensure_future(second.run(work_on(photo)))
+        del photo
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        del waiting
+        gc.collect()
+        assert alive() is None
+        gate.set()
+        await running
     desk.close()
 
 

@@ -74,15 +74,20 @@ class Desk:
                 place.last.add_done_callback(lambda _: self._leave())
 
     def submit(self, work: Callable[[GivenUp], T], given_up: GivenUp) -> Future[T]:
-        """Have `work` done in the thread. Raises `NotReadyError` once the desk is closed."""
+        """Have `work` done in the thread. Raises `NotReadyError` once the desk is closed.
+
+        Work that is cancelled before its turn is let go at once, with the photo it holds.
+        """
         future: Future[T] = Future()
+        held = [work]
+        del work
 
         def task() -> None:
             if future.done() or not future.set_running_or_notify_cancel():
                 return
             with suppress(InvalidStateError):  # it was refused meanwhile
                 try:
-                    future.set_result(self._timed(work, given_up))
+                    future.set_result(self._timed(held.pop(), given_up))
                 except BaseException as error:
                     future.set_exception(error)
 
@@ -91,6 +96,7 @@ class Desk:
                 raise _stopping()
             self._unfinished.add(future)
             future.add_done_callback(self._unfinished.discard)
+            future.add_done_callback(lambda _: held.clear())
             self._tasks.put(task)
             if self._thread is None:
                 # A daemon: a process that has to end does not wait for the last step of a photo.
