@@ -201,6 +201,24 @@ async def test_the_cache_answers_again(
     assert later.network.calls == calls
 
 
+async def test_cached_pictures_are_not_read_where_answers_fill_the_memory(
+    make_store: Any, connect: Any, body: bytes, place: str, tmp_path: Path
+) -> None:
+    bench = make_store(picture_cache=tmp_path / "cache")
+    bodies = bench.app.state.service.bodies
+    async with connect(bench) as client:
+        await fill(client, place, body)
+        first = await client.get(f"{place}/image")
+        with bodies.share() as others:  # who take their answers slowly
+            others.hold(bodies.limit - len(first.content) // 2)
+            refused = await client.get(f"{place}/image")
+            check_problem(refused, 429, "queue-full")
+            assert int(refused.headers["retry-after"]) >= 1
+        again = await client.get(f"{place}/image")
+    assert (again.status_code, again.headers["server-timing"]) == (200, "cache")
+    assert bodies.used == 0
+
+
 async def test_one_picture_for_many_at_once_is_made_once(
     make_store: Any, connect: Any, body: bytes, place: str, tmp_path: Path
 ) -> None:

@@ -110,7 +110,7 @@ async def image(
         answer = await _make(request, service, keeping, picture)
     else:
         async with keeping.pictures.making(picture.name, service.settings.deadline_s):
-            cached = await keeping.pictures.get(digest, picture.name)
+            cached = await _cached(service, keeping.pictures, picture)
             note(request, cache="miss" if cached is None else "hit")
             if cached is not None:
                 return _answer(service, cached, form, {**caching, "Server-Timing": "cache"})
@@ -135,6 +135,14 @@ async def _make(request: Request, service: Service, keeping: Keeping, picture: _
         container = await service.read_container(data)
         del data
         return await make_picture(request, service, container, picture.form, picture.what)
+
+
+async def _cached(service: Service, pictures: PictureCache, picture: _Picture) -> Answer | None:
+    """The picture, if it is in the cache. Raises `QueueFullError` where there is no memory left to send it from."""
+    size = await pictures.size(picture.digest, picture.name)
+    with service.bodies.share() as share:
+        share.take(min(size, service.bodies.limit))  # one that is larger is sent when nothing else is
+        return await pictures.get(picture.digest, picture.name)
 
 
 async def _remember(store: Store, pictures: PictureCache, picture: _Picture, answer: Answer) -> None:

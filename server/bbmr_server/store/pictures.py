@@ -47,6 +47,13 @@ class PictureCache:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._failing = False
 
+    async def size(self, digest: str, tag: str) -> int:
+        """Bytes that `get` would read; 0 where it would find nothing."""
+        try:
+            return (await self._opened()).get(_name(digest, tag), 0)
+        except BbmrError:
+            return 0  # `get` says so
+
     async def get(self, digest: str, tag: str) -> Answer | None:
         """The picture kept under this name, or None: not there, damaged, or the cache fails."""
         name = _name(digest, tag)
