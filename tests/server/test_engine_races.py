@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
@@ -150,4 +151,32 @@ async def test_weights_that_kill_one_of_two_workers_are_not_tried_on_it_again(
         assert engine.ready
     finally:
         slow.gate.set()
+        await asyncio.to_thread(engine.stop, 5)
+
+
+async def test_weights_that_come_back_while_they_are_dropped_stay_loaded(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = {"old": fake_weights("light", "1"), "new": fake_weights("light", "2")}
+    following = ["new", "old"]
+    engine = fake_engine(FakeNetwork(), read=lambda name: versions[following.pop(0)])
+    take = engine.weights.take_unneeded
+    back: list[threading.Thread] = []
+
+    def take_slowly() -> Any:
+        unneeded = take()
+        if unneeded and not back:
+            back.append(threading.Thread(target=lambda: asyncio.run(engine.swap("light"))))
+            back[0].start()
+            back[0].join(0.5)
+        return unneeded
+
+    await started(engine)
+    monkeypatch.setattr(engine.weights, "take_unneeded", take_slowly)
+    try:
+        await engine.swap("light")
+        await asyncio.to_thread(back[0].join, 5)
+        assert engine.catalogue["light"]["sha256"] == "1" * 64
+        assert (await asyncio.wait_for(engine.reconstruct(Work(container)), 5)).width == 200
+    finally:
         await asyncio.to_thread(engine.stop, 5)

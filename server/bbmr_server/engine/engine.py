@@ -225,9 +225,10 @@ class Engine:
         self._drop_unneeded()
 
     def _drop_unneeded(self) -> None:
-        for one in self.weights.take_unneeded():
-            for device in self._devices:
-                device.order("drop", one)
+        with self.weights.telling:
+            for one in self.weights.take_unneeded():
+                for device in self._devices:
+                    device.order("drop", one)
 
     # Work
 

@@ -57,9 +57,14 @@ def describe(card: Card) -> dict[str, object]:
 
 
 class Catalogue:
-    """What is served now, by name, and what must stay loaded. Every method may be called from any thread."""
+    """What is served now, by name, and what must stay loaded. Every method may be called from any thread.
+
+    Attributes:
+        telling: held while what must stay loaded is changed and the devices are told, so that they hear it in order.
+    """
 
     def __init__(self) -> None:
+        self.telling = threading.Lock()
         self._lock = threading.Lock()
         self._now: dict[str, Served] = {}
         self._users: dict[str, int] = {}

@@ -15,9 +15,10 @@ def swap(one: Served, weights: Catalogue, devices: Sequence[Device]) -> None:
     Raises:
         BbmrError: a device cannot use it; it is dropped everywhere, and nothing has changed.
     """
-    weights.stage(one)  # a worker that is started anew meanwhile loads it, too
-    try:
+    with weights.telling:
+        weights.stage(one)  # a worker that is started anew meanwhile loads it, too
         futures: list[Future[None]] = [device.order("load", one) for device in devices if not device.ended]
+    try:
         wait(
             futures, return_when=FIRST_EXCEPTION
         )  # a worker that they killed must not be started with them again
@@ -25,10 +26,11 @@ def swap(one: Served, weights: Catalogue, devices: Sequence[Device]) -> None:
             if future.done():
                 future.result()
     except BaseException:
-        weights.unstage(one)
-        if one.key not in {other.key for other in weights.loaded()}:
-            for device in devices:
-                device.order("drop", one)
+        with weights.telling:
+            weights.unstage(one)
+            if one.key not in {other.key for other in weights.loaded()}:
+                for device in devices:
+                    device.order("drop", one)
         raise
     weights.serve(one)
     weights.unstage(one)
