@@ -22,6 +22,7 @@ from PIL import Image
 from bbmr_client.encoder import encode
 from bbmr_server.store.backend import Backend
 from bbmr_server.store.errors import StoreUnavailableError
+from bbmr_server.store.opening import open_directory
 from bbmr_shared.container import MEDIA_TYPE
 from tests.server.test_reconstruct import check_problem
 
@@ -271,6 +272,27 @@ async def test_who_writes_while_a_large_store_is_counted_does_not_wait_long(
         while (answer := await keep(client, body)).status_code == 503:
             await asyncio.sleep(0.05)
         assert answer.status_code == 201
+
+
+async def test_a_server_that_stops_does_not_wait_for_a_long_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, ended = threading.Event(), threading.Event()
+
+    def endless(*_: object, **__: object) -> Iterator[list[Any]]:
+        while not ended.is_set():
+            listed.set()
+            yield []
+
+    monkeypatch.setattr("obstore.list", endless)
+    backend = open_directory(tmp_path / "store", "BBMR_STORE", 10.0)
+    count = asyncio.ensure_future(backend.fold(lambda entry: None))
+    try:
+        assert await asyncio.to_thread(listed.wait, 10)
+        backend.close()
+        await asyncio.wait_for(count, 10)
+    finally:
+        ended.set()
 
 
 async def test_files_that_killed_servers_left_are_swept(

@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import os
 import re
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -85,6 +86,7 @@ class Backend:
         self._root = root
         self._durable = durable
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bbmr-store")
+        self._closed = threading.Event()
 
     async def put(self, name: str, data: bytes) -> None:
         """Write an object as a whole or not at all, over one of the same name.
@@ -122,7 +124,8 @@ class Backend:
         await self._call("list", self._fold, take, timeout=None)
 
     def close(self) -> None:
-        """End the threads as soon as they are idle."""
+        """End the threads as soon as they are idle; a list that is being made ends where it is."""
+        self._closed.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _call(
@@ -205,6 +208,8 @@ class Backend:
 
         self._sweep()
         for batch in obstore.list(self._objects, chunk_size=1000):
+            if self._closed.is_set():
+                return  # nobody asks any more, and the process does not end before this thread
             for meta in batch:
                 take(Entry(meta["path"], meta["size"], meta["last_modified"].timestamp()))
 
