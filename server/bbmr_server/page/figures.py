@@ -42,7 +42,7 @@ def facts(container: Container, size: int) -> Figures:
         "rows": grid.rows,
         "cols": grid.cols,
         "rates": {str(rate): int((container.rate_map == rate).sum()) for rate in RATES},
-        "rate_map": ["".join(map(str, row)) for row in symbols],
+        "rate_map": [row.tobytes().decode() for row in symbols + ord("0")],
         "planes": [{"rate": p.rate, "codec": p.codec, "bytes": len(p.data)} for p in container.planes],
         "model": container.model,
         "original": container.original,
