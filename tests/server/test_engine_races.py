@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import threading
 from typing import Any
 
 import pytest
 
 from bbmr_server.engine import Engine
+from bbmr_server.engine.process import ProcessLaunch
 from bbmr_server.engine.runner import BatchError, OutOfMemoryError, Runner, WorkerDiedError
 from bbmr_server.engine.work import Work
 from bbmr_shared.container import Container
@@ -180,3 +183,32 @@ async def test_weights_that_come_back_while_they_are_dropped_stay_loaded(
         assert (await asyncio.wait_for(engine.reconstruct(Work(container)), 5)).width == 200
     finally:
         await asyncio.to_thread(engine.stop, 5)
+
+
+def test_without_file_descriptors_a_worker_is_tried_again_and_nothing_is_left() -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+
+    def take_all() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        take_all()
+        full = len(taken)
+        for free in range(
+            4
+        ):  # for nothing; the arena; the sockets as well; not for what starting a process takes
+            for _ in range(free):
+                os.close(taken.pop())
+            with pytest.raises(WorkerDiedError, match="could not be started"):
+                ProcessLaunch()("cpu")
+            take_all()
+            assert len(taken) == full
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -32,8 +32,14 @@ class Arena:
         self.slots = slots
         self.slot_bytes = -(-slot_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         size = self.slots * self.slot_bytes
-        self.fd = _shared_file(size) if fd is None else fd
-        self._memory = mmap.mmap(self.fd, size)
+        self.fd = _shared_file() if fd is None else fd
+        try:
+            if fd is None:
+                os.ftruncate(self.fd, size)
+            self._memory = mmap.mmap(self.fd, size)
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give the memory back, once no array over it is left; a second call does nothing."""
@@ -81,11 +87,8 @@ def bytes_of(count: int, shape: tuple[int, int]) -> int:
     return int(count * prod(shape) * BYTES_A_PIXEL)
 
 
-def _shared_file(size: int) -> int:
+def _shared_file() -> int:
     if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("bbmr-tiles")
-    else:
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-    os.ftruncate(fd, size)
-    return fd
+        return os.memfd_create("bbmr-tiles")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -67,30 +67,35 @@ class ProcessRunner:
     def __init__(self, device: str, how: ProcessLaunch) -> None:
         self.device = device
         self._how = how
-        self._arena = Arena(self.depth, bytes_of(how.batch, (LARGEST_SIDE, LARGEST_SIDE)))
         self._under_way: deque[tuple[int, int, tuple[int, int]]] = deque()
         self._next = 0
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [
-                *(sys.executable, "-P", "-m", "bbmr_server.engine.worker", "--device", device),
-                *("--socket", str(theirs.fileno()), "--arena", str(self._arena.fd)),
-                *("--slots", str(self.depth), "--slot-bytes", str(self._arena.slot_bytes)),
-                *("--threads", str(how.threads), "--runtime", how.runtime),
-                *(["--compile"] if how.compile else []),
-            ]
+        with contextlib.ExitStack() as undo:
             try:
-                self._process = subprocess.Popen(
-                    command,
-                    pass_fds=(theirs.fileno(), self._arena.fd),
-                    stdin=subprocess.DEVNULL,
-                    env=WAITING | os.environ,
-                )
-            except OSError as error:
-                ours.close()
-                self._arena.close()
+                self._arena = Arena(self.depth, bytes_of(how.batch, (LARGEST_SIDE, LARGEST_SIDE)))
+                undo.callback(self._arena.close)
+                ours, theirs = socket.socketpair()
+                undo.callback(ours.close)
+                with theirs:
+                    self._process = self._start(theirs.fileno())
+            except OSError as error:  # such as for want of file descriptors, which may pass
                 raise WorkerDiedError(f"it could not be started: {error}") from error
+            undo.pop_all()
         self._line = Connection(ours.detach())
+
+    def _start(self, line: int) -> subprocess.Popen[bytes]:
+        command = [
+            *(sys.executable, "-P", "-m", "bbmr_server.engine.worker", "--device", self.device),
+            *("--socket", str(line), "--arena", str(self._arena.fd)),
+            *("--slots", str(self.depth), "--slot-bytes", str(self._arena.slot_bytes)),
+            *("--threads", str(self._how.threads), "--runtime", self._how.runtime),
+            *(["--compile"] if self._how.compile else []),
+        ]
+        return subprocess.Popen(
+            command,
+            pass_fds=(line, self._arena.fd),
+            stdin=subprocess.DEVNULL,
+            env=WAITING | os.environ,
+        )
 
     @property
     def pid(self) -> int:
