@@ -174,14 +174,18 @@ async def test_a_picture_that_kills_workers_is_given_up_and_others_are_not(
     deadly = preview(container, (0, 0, 1, 1)).getpixel((0, 0))
 
     def dies_of_it(tiles: Any) -> Any:
+        bench.network.wait()
         if any(tuple(tile.base[0, 0]) == deadly for tile in tiles):
             raise WorkerDiedError("killed by signal 11")
         return run(tiles)
 
     bench.network.run = dies_of_it
     grey = encode(Image.new("RGB", (200, 150), (90, 90, 90)), rate=2.0)
+    bench.network.hold()
     bad = asyncio.create_task(bench.engine.reconstruct(Work(container)))
     good = asyncio.create_task(bench.engine.reconstruct(Work(grey)))
+    await asyncio.to_thread(wait_until, lambda: bench.engine.inside == 2)
+    bench.network.gate.set()
     with pytest.raises(ModelError, match="workers died over this picture"):
         await bad
     assert (await good).width == 200
