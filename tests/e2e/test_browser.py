@@ -155,6 +155,36 @@ def test_a_photo_appears_before_and_after(here: Visit, photo: bytes, detail: np.
     assert np.abs(crop - detail[10:290, 10:410].astype(int)).mean() < 3
 
 
+def test_a_photo_chosen_meanwhile_is_the_one_that_is_shown(here: Visit, photo: bytes) -> None:
+    small = io.BytesIO()
+    Image.new("RGB", (64, 48), "red").save(small, "PNG")
+    # The browser takes its time over the first photo.
+    here.page.evaluate(
+        """() => {
+            const decode = HTMLImageElement.prototype.decode;
+            const gate = new Promise((open) => (window.openGate = open));
+            window.held = new Promise((hold) => {
+                HTMLImageElement.prototype.decode = async function () {
+                    HTMLImageElement.prototype.decode = decode;
+                    hold();
+                    await gate;
+                    return decode.call(this);
+                };
+            });
+        }"""
+    )
+    here.choose("small.png", small.getvalue())
+    here.page.evaluate("() => held")
+    here.choose("rock.png", photo)
+    here.wait()
+    here.page.locator("#handle").press("End")
+    before = here.look()
+    here.page.evaluate("() => { openGate(); return new Promise((done) => setTimeout(done, 200)); }")
+    assert here.page.locator("#name").inner_text() == "rock.png · 420 × 300"
+    assert np.abs(here.look() - before).mean() < 0.1
+    assert here.asked("/encode") == 1
+
+
 def test_the_figures_are_true(here: Visit, url: str, photo: bytes, detail: np.ndarray) -> None:
     here.choose("rock.png", photo)
     here.wait()

@@ -16,7 +16,10 @@ export class Refusal extends Error {
 
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
 
-/** `encode(photo)` and the others: blobs in, blobs or plain data out. `waiting(seconds)` is called while the server is full. */
+/**
+ * `encode(photo)` and the others: blobs in, blobs or plain data out. `waiting(seconds)` is called while the server is full.
+ * `still(promise)` is for what does not know `signal`: it ends as a request does where that was aborted meanwhile.
+ */
 export function server(signal, waiting) {
   const post = (path, query, body, headers) =>
     request(`${path}?${new URLSearchParams(query)}`, { method: "POST", body, headers, signal }, waiting);
@@ -36,6 +39,11 @@ export function server(signal, waiting) {
     },
     models: async () => (await request("models", { signal }, waiting)).json(),
     limits: async () => (await request("page/limits", { signal }, waiting)).json(),
+    still: async (promise) => {
+      const value = await promise;
+      signal.throwIfAborted();
+      return value;
+    },
     file: async (path) => (await request(path, { signal }, waiting)).blob(),
   };
 }

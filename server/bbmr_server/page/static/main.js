@@ -28,7 +28,7 @@ async function choose(file, name) {
     if (file.size > limits.max_body_bytes) {
       throw new Refusal("This file is too large", `${name} has ${bytes(file.size)}; this server takes at most ${bytes(limits.max_body_bytes)}.`);
     }
-    const start = new Uint8Array(await file.slice(0, SIGNATURE.length).arrayBuffer());
+    const start = new Uint8Array(await ask.still(file.slice(0, SIGNATURE.length).arrayBuffer()));
     if (name.toLowerCase().endsWith(".bbmr") || SIGNATURE.every((byte, at) => start[at] === byte)) source.kind = "container";
     else if (file.type && file.type !== "application/octet-stream" && !file.type.startsWith("image/")) {
       throw new Refusal("This is no photo", `${name} is of the type ${file.type}. Choose a JPEG, PNG, WebP, AVIF, HEIC or TIFF file, or a .bbmr.`);
@@ -54,7 +54,7 @@ async function work(ask) {
   say(`Encoding at rate ${query.rate} …`);
   const container = await ask.encode(file, { ...query, metadata: "icc" });
   const [facts, made] = await Promise.all([ask.facts(container), ask.reconstruct(container, model())]);
-  await show(facts, made, container);
+  await show(ask, facts, made, container);
   fill($("rows"), [ours(facts), yours(file, facts)]);
   $("numbers").hidden = false;
   if (container.size + file.size > limits.max_body_bytes) {
@@ -81,7 +81,7 @@ async function look(ask) {
   source.begun = true;
   await original(composite.picture, facts.width, facts.height, ["Without the network", "With it"]);
   const made = await ask.reconstruct(container, model());
-  await show(facts, made, container);
+  await show(ask, facts, made, container);
   fill($("rows"), [ours(facts)]);
   $("numbers").hidden = false;
   paragraphs(["Left is what the file shows without any network, right what the network makes of it. There is no original here to measure against."]);
@@ -92,11 +92,11 @@ async function look(ask) {
 async function showOriginal(ask) {
   const { file } = source;
   let picture = file;
-  let size = await sizeOf(file);
+  let size = await ask.still(sizeOf(file));
   if (!size) {
     say("The browser does not know this format; the server makes a picture of it …");
     picture = await ask.photo(file);
-    size = (await sizeOf(picture)) ?? [1, 1];
+    size = (await ask.still(sizeOf(picture))) ?? [1, 1];
   }
   if (size[0] * size[1] > limits.max_photo_pixels) {
     throw new Refusal("This photo is too large", `It has ${pixels(size[0] * size[1])}; this server takes at most ${pixels(limits.max_photo_pixels)}.`);
@@ -145,9 +145,9 @@ async function original(picture, width, height, tags) {
   viewer.begin(address("before", picture), width, height);
 }
 
-async function show(facts, made, container) {
+async function show(ask, facts, made, container) {
   viewer.resize(facts.width, facts.height);
-  await viewer.finish(address("after", made.picture));
+  await ask.still(viewer.finish(address("after", made.picture)));
   $("tag-after").hidden = false;
   drawMap($("map"), facts, limits.rates);
   drawLegend($("legend"), facts, limits.rates);
