@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from html.parser import HTMLParser
 from typing import Any
 
@@ -291,6 +291,26 @@ async def test_places_and_time_are_bounded(
     await asyncio.to_thread(wait_for, lambda: len(desk) == 0)
     assert len(seen) == 1
     assert bench.app.state.service.bodies.used == 0
+
+
+async def test_a_slow_upload_holds_no_place(
+    make_bench: Callable[..., Any], connect: Any, jpeg: bytes, body: bytes
+) -> None:
+    begun, go_on_sending = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield jpeg[:100]
+        begun.set()
+        await go_on_sending.wait()
+        yield jpeg[100:]
+
+    async with connect(make_bench(encode_queue_length=1)) as client:
+        slow = asyncio.ensure_future(client.post("/encode", content=slowly(), headers=JPEG))
+        await begun.wait()
+        assert (await client.post("/encode", content=jpeg, headers=JPEG)).status_code == 200
+        assert (await client.post("/page/facts", content=body, headers=BYTES)).status_code == 200
+        go_on_sending.set()
+        assert (await slow).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/encode", "/page/photo", "/page/compare?container={size}"])

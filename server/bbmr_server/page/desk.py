@@ -1,7 +1,8 @@
 """The desk: where photos are encoded and measured, off the event loop, a bounded number at a time.
 
-In: work as functions. Out: their results. A place is taken before the body is read and given back when the work has
-really ended: a thread cannot be stopped from outside, so long work asks whether it was given up.
+In: work as functions. Out: their results. A place is taken when the body is there, so nobody holds one by sending
+slowly, and given back when the work has really ended: a thread cannot be stopped from outside, so long work asks
+whether it was given up.
 """
 
 from __future__ import annotations
@@ -53,16 +54,20 @@ class Desk:
     def __len__(self) -> int:
         return self._inside
 
+    def check_room(self) -> None:
+        """Raise `QueueFullError` where all places are taken now."""
+        if self._inside >= self.length:
+            seconds = math.ceil(self._typical_seconds * self._inside / 2)
+            raise QueueFullError(
+                f"all {self.length} places for photos are taken; try again later",
+                retry_after=min(60, max(1, seconds)),
+            )
+
     @contextmanager
     def place(self) -> Iterator[Place]:
         """A place for one request. Raises `QueueFullError` where all are taken."""
         with self._lock:
-            if self._inside >= self.length:
-                seconds = math.ceil(self._typical_seconds * self._inside / 2)
-                raise QueueFullError(
-                    f"all {self.length} places for photos are taken; try again later",
-                    retry_after=min(60, max(1, seconds)),
-                )
+            self.check_room()
             self._inside += 1
         place = Place(self)
         try:

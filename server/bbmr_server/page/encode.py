@@ -70,13 +70,14 @@ def admit(request: Request, service: Annotated[Service, Depends(service_of)]) ->
 
 @asynccontextmanager
 async def uploaded(request: Request, service: Service) -> AsyncIterator[Upload]:
-    """The body, once it is there; its place at the desk is taken before it is read.
+    """The body, once it is there, and a place at the desk; without one free, the body is not read.
 
     Raises:
         QueueFullError, LimitExceededError, UploadTimeoutError
     """
     settings = service.settings
-    with service.desk.place() as place, service.bodies.share() as share:
+    service.desk.check_room()
+    with service.bodies.share() as share:
         body = await read_body(
             request.stream(),
             request.headers.get("content-length"),
@@ -84,7 +85,8 @@ async def uploaded(request: Request, service: Service) -> AsyncIterator[Upload]:
             timeout=settings.upload_timeout_s,
             share=share,
         )
-        yield Upload(body, place, share)
+        with service.desk.place() as place:
+            yield Upload(body, place, share)
 
 
 async def in_time(request: Request, service: Service, work: Coroutine[Any, Any, T]) -> T:
