@@ -10,6 +10,8 @@ from importlib.resources import files
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
+from ..conditional import not_modified
+
 router = APIRouter()
 
 POLICY = (
@@ -59,16 +61,10 @@ def read_files() -> dict[str, File]:
     return found
 
 
-def known_to(header: str | None, etag: str) -> bool:
-    """Whether an If-None-Match header names `etag` (RFC 9110, section 13.1.2)."""
-    given = [part.strip().removeprefix("W/") for part in (header or "").split(",")]
-    return "*" in given or etag in given
-
-
 def _route(file: File) -> Route:
     async def answer(request: Request) -> Response:
         headers = {**HEADERS, "ETag": file.etag}
-        if known_to(request.headers.get("if-none-match"), file.etag):
+        if not_modified(request.headers.get("if-none-match"), file.etag):
             return Response(status_code=304, headers=headers)
         return Response(file.data, media_type=file.media_type, headers=headers)
 

@@ -20,13 +20,13 @@ from bbmr_shared.output import OUTPUT_FORMATS
 from bbmr_shared.release import release
 from bbmr_shared.thumbnail import fitted
 
+from ..conditional import not_modified
 from ..engine import Answer, Work
 from ..engine.work import check_region
 from ..notes import note
 from ..reconstruction import MIMES, Wanted, accept_of, format_for, make_picture, picture_response, wanted
 from ..service import Service
 from . import answers
-from .conditional import not_modified
 from .errors import NotFoundError, StoreUnavailableError
 from .kept import Store
 from .opening import Keeping

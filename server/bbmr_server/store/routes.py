@@ -12,11 +12,11 @@ from bbmr_shared.container import MEDIA_TYPE
 
 from .. import openapi
 from ..body import CountedResponse, read_body
+from ..conditional import not_modified, wanted_range
 from ..errors import InvalidRequestError
 from ..reconstruction import check_body_type
 from ..service import Service, service_of
 from . import answers
-from .conditional import not_modified, wanted_range
 from .errors import NotFoundError
 from .kept import DIGEST_PATTERN, digest_of
 from .opening import Keeping

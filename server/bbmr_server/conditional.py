@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .errors import RangeError
+from .store.errors import RangeError
 
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 _RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.IGNORECASE)
