@@ -145,15 +145,18 @@ def format_for(accept: str, container: Container, what: Wanted) -> str:
 
 
 async def make_picture(
-    request: Request, service: Service, container: Container, form: str, what: Wanted
+    request: Request, service: Service, container: Container, form: str, what: Wanted, waited: float = 0.0
 ) -> Answer:
     """Have the engine make the picture, and give it up as soon as the client has left. Counted in the metrics.
+
+    `waited` are seconds of the deadline that have passed already.
 
     Raises:
         ClientDisconnect: nobody waits for it any more. Others as `Engine.reconstruct`.
     """
     work = Work(container, form, what.region, what.max_side, what.model)
-    answer = await unless_gone(request, service.engine.reconstruct(work, service.settings.deadline_s))
+    left = service.settings.deadline_s - waited
+    answer = await unless_gone(request, service.engine.reconstruct(work, left))
     service.metrics.count_picture(answer)
     note_picture(request, answer)
     return answer

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 from PIL import Image, ImageChops
 
 from bbmr_client.encoder import encode
+from bbmr_server.engine import Answer, Work
+from bbmr_server.store.pictures import PictureCache
 from bbmr_shared.composite import preview
 from bbmr_shared.container import MEDIA_TYPE, Container
 from tests.server.fakes import fake_weights
@@ -244,6 +247,37 @@ async def test_who_waits_for_the_same_picture_waits_within_the_deadline(
             check_problem(answer, 504, "deadline")
         bench.network.gate.set()
         assert (await client.get(f"{place}/image")).status_code == 200
+
+
+async def test_who_waited_for_another_has_the_rest_of_the_deadline(
+    make_store: Any,
+    connect: Any,
+    body: bytes,
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    making, deadlines = PictureCache.making, []
+
+    @contextlib.asynccontextmanager
+    async def waiting(self: PictureCache, tag: str, seconds: float) -> AsyncIterator[None]:
+        await asyncio.sleep(0.2)
+        async with making(self, tag, seconds):
+            yield
+
+    monkeypatch.setattr(PictureCache, "making", waiting)
+    bench = make_store(picture_cache=tmp_path / "cache", deadline_s=20)
+    reconstruct = bench.engine.reconstruct
+
+    async def noted(work: Work, deadline_s: float) -> Answer:
+        deadlines.append(deadline_s)
+        return await reconstruct(work, deadline_s)
+
+    monkeypatch.setattr(bench.engine, "reconstruct", noted)
+    async with connect(bench) as client:
+        await fill(client, place, body)
+        assert (await client.get(f"{place}/image")).status_code == 200
+    assert 0 < deadlines[0] < 19.9
 
 
 async def test_deleting_a_container_deletes_its_cached_pictures(

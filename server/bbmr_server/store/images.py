@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -109,12 +110,13 @@ async def image(
     if keeping.pictures is None:
         answer = await _make(request, service, keeping, picture)
     else:
+        began = time.monotonic()
         async with keeping.pictures.making(picture.name, service.settings.deadline_s):
             cached = await _cached(service, keeping.pictures, picture)
             note(request, cache="miss" if cached is None else "hit")
             if cached is not None:
                 return _answer(service, cached, form, {**caching, "Server-Timing": "cache"})
-            answer = await _make(request, service, keeping, picture)
+            answer = await _make(request, service, keeping, picture, time.monotonic() - began)
             if _resolve(service, digest, stand_in, form, what) == picture:
                 await _remember(keeping.store, keeping.pictures, picture, answer)
     if _resolve(service, digest, stand_in, form, what) != picture:
@@ -126,7 +128,9 @@ async def image(
 router.add_api_route("/containers/{digest}/image", image, methods=["HEAD"], include_in_schema=False)
 
 
-async def _make(request: Request, service: Service, keeping: Keeping, picture: _Picture) -> Answer:
+async def _make(
+    request: Request, service: Service, keeping: Keeping, picture: _Picture, waited: float = 0.0
+) -> Answer:
     service.engine.check_ready()
     size = await keeping.store.size(picture.digest)
     with service.bodies.share() as share:
@@ -134,7 +138,7 @@ async def _make(request: Request, service: Service, keeping: Keeping, picture: _
         data = await keeping.store.get(picture.digest)
         container = await service.read_container(data)
         del data
-        return await make_picture(request, service, container, picture.form, picture.what)
+        return await make_picture(request, service, container, picture.form, picture.what, waited)
 
 
 async def _cached(service: Service, pictures: PictureCache, picture: _Picture) -> Answer | None:
