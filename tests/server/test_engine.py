@@ -184,7 +184,7 @@ async def test_a_picture_that_kills_workers_is_given_up_and_others_are_not(
     bench.network.hold()
     bad = asyncio.create_task(bench.engine.reconstruct(Work(container)))
     good = asyncio.create_task(bench.engine.reconstruct(Work(grey)))
-    await asyncio.to_thread(wait_until, lambda: bench.engine.inside == 2)
+    await asyncio.to_thread(wait_until, lambda: good.done() or bench.engine.inside == 2)
     bench.network.gate.set()
     with pytest.raises(ModelError, match="workers died over this picture"):
         await bad
