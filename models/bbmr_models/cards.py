@@ -90,12 +90,17 @@ def read(name: str, folder: Path | None = None) -> tuple[bytes, Card]:
 def card_of(name: str, data: bytes) -> Card:
     """The card of a weights file, from its safetensors header alone. Raises `WeightsError` where it is none."""
     try:
-        (length,) = struct.unpack_from("<Q", data)
+        (length,) = struct.unpack_from("<Q", data.ljust(8, b"\0"))
+        if len(data) < 8 + length <= MAX_BYTES:
+            raise ValueError(f"it ends after {len(data)} bytes, inside its header; was it cut short?")
         header = json.loads(data[8 : 8 + length])
         metadata = header.pop("__metadata__")
         if metadata["format"] != FORMAT:
             raise ValueError(f"format {metadata['format']!r}")
         config = JointSRConfig.from_dict(json.loads(metadata["config"]))
+        whole = 8 + length + max(entry["data_offsets"][1] for entry in header.values())
+        if len(data) < whole:
+            raise ValueError(f"it has {len(data)} of {whole} bytes; was it cut short?")
         parameters = sum(math.prod(entry["shape"]) for entry in header.values())
         notes = json.loads(metadata["notes"])
     except (struct.error, ValueError, LookupError, TypeError, AttributeError) as error:

@@ -29,11 +29,15 @@ def make_engine(settings: Settings) -> Engine:
     """An engine as `settings` say, not started: no worker runs yet, but weights are read and names are checked.
 
     Raises:
-        UsageError: a device is not there. UnknownModelError: there are no such weights. WeightsError: damaged ones.
+        UsageError: a device or the folder of weights is not there.
+        UnknownModelError: there are no such weights. WeightsError: damaged ones.
         ModuleNotFoundError: neither torch nor another runtime is installed.
     """
     if all(importlib.util.find_spec(name) is None for name in ("torch", "ncnn")):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
+    if settings.model_dir and not Path(settings.model_dir).is_dir():
+        # Served would be the shipped weights, and a swap would seem to work.
+        raise UsageError(f"BBMR_MODEL_DIR: there is no folder {settings.model_dir}")
     read = reader(Path(settings.model_dir) if settings.model_dir else None)
     try:
         weights = [read(name) for name in settings.model]

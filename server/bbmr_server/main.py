@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from bbmr_shared.release import release
 
 if TYPE_CHECKING:
+    from .service import Service
     from .settings import Settings
 
 NEEDS = frozenset(
@@ -114,6 +115,7 @@ def _serve(host: str | None, port: int | None) -> int:
             f"warning: anybody who reaches {settings.host} may use this server; "
             "set BBMR_API_KEYS to change that"
         )
+    tell(_about(app.state.service))
     config = uvicorn.Config(
         app,
         loop="asyncio",  # also where uvloop is installed, as by Ray: one loop that everything was tested with
@@ -139,6 +141,7 @@ def _serve(host: str | None, port: int | None) -> int:
                 tell(f"listening on {address}")
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            tell(f"stopping; {engine.inside} pictures are finished within {settings.drain_s:g} s")
             asyncio.get_running_loop().call_later(settings.drain_s, app.state.service.refuse_all)
             await super().shutdown(sockets)
 
@@ -155,6 +158,19 @@ def _serve(host: str | None, port: int | None) -> int:
     if engine.failure is not None:
         return _fail(f"the engine has failed: {engine.failure}")
     return 0 if server.started else 1
+
+
+def _about(service: Service) -> str:
+    """One line about what runs: for who reads a log later, and wonders which weights and settings it was."""
+    cards = service.engine.catalogue
+    weights = ", ".join(f"{name} ({str(card.get('sha256', '?'))[:8]})" for name, card in cards.items())
+    parts = [
+        f"bbmr-server {release()}",
+        f"weights {weights}",
+        f"API keys {len(service.keys)}",
+        f"containers in {service.settings.store}" if service.settings.store else "keeps no containers",
+    ]
+    return "; ".join(parts)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Match
 from bbmr_shared.errors import PROBLEM_PREFIX, BbmrError
 
 from .notes import notes_of
+from .words import in_words
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -135,7 +136,4 @@ def _methods_of(request: Request) -> list[str]:
 def _plain(entry: Any) -> dict[str, str]:
     """Where and what, without the value: it may be long, and it is the user's."""
     location: Sequence[object] = entry["loc"]
-    return {
-        "field": str(location[-1]) if location else "request",
-        "message": str(entry["msg"]).removeprefix("Value error, "),
-    }
+    return {"field": str(location[-1]) if location else "request", "message": in_words(entry)}

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Query, Request
-from pydantic import AfterValidator
+from fastapi import APIRouter, Depends, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from bbmr_shared.container import Container
 from bbmr_shared.output import OUTPUT_FORMATS
-from bbmr_shared.region import Region, parse_region
 
 from . import openapi
 from .body import CountedResponse, read_body
@@ -22,6 +19,7 @@ from .engine import STAGES, Answer, Work
 from .errors import UnsupportedMediaTypeError
 from .negotiate import choose_format
 from .notes import note_picture
+from .query import Format, Wanted, wanted
 from .service import Service, service_of
 
 router = APIRouter()
@@ -31,47 +29,12 @@ MIMES = {name: form.mime for name, form in OUTPUT_FORMATS.items()}
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-def _region_text(text: str | None) -> str | None:
-    if text is not None:
-        parse_region(text)
-    return text
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which picture of a container is asked for, as far as the query says."""
-
-    region: Region | None = None
-    max_side: int | None = None
-    model: str | None = None
-
-
-def wanted(
-    region: Annotated[
-        str | None,
-        AfterValidator(_region_text),
-        Query(description="x,y,w,h in pixels: only this part.", pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){3}$"),
-    ] = None,
-    max_side: Annotated[
-        int | None,
-        Query(ge=1, le=65_535, description="A thumbnail of the composite, at most so many pixels a side."),
-    ] = None,
-    model: Annotated[
-        str | None,
-        Query(min_length=1, max_length=64, description="Weights; without it those the container names."),
-    ] = None,
-) -> Wanted:
-    """The dependency that reads the query of every route that answers with a picture."""
-    return Wanted(parse_region(region) if region else None, max_side, model)
-
-
-def _admit(request: Request, service: Annotated[Service, Depends(service_of)]) -> str:
-    """Refuse what can be refused by the headers alone; gives back the whole Accept."""
+def _admit(request: Request, service: Annotated[Service, Depends(service_of)]) -> None:
+    """Refuse what can be refused by the head alone."""
     service.keys.check(request.headers)
     check_body_type(request)
-    accept = accept_of(request)
-    choose_format(accept, MIMES)
-    return accept
+    if "format" not in request.query_params:
+        choose_format(accept_of(request), MIMES)
 
 
 @router.post(
@@ -79,14 +42,15 @@ def _admit(request: Request, service: Annotated[Service, Depends(service_of)]) -
     response_class=Response,
     responses=openapi.RECONSTRUCT_ANSWER,
     openapi_extra=openapi.RECONSTRUCT_BODY,
+    dependencies=[Depends(_admit)],
 )
 async def reconstruct(
     request: Request,
     service: Annotated[Service, Depends(service_of)],
-    accept: Annotated[str, Depends(_admit)],
     what: Annotated[Wanted, Depends(wanted)],
+    format: Format = None,
 ) -> Response:
-    """Turn a container into a picture of the type that Accept asks for (PNG by default)."""
+    """Turn a container into a picture of the type that `format` or Accept asks for (PNG by default)."""
     settings, engine = service.settings, service.engine
     engine.check_ready()
     if what.model is not None:
@@ -101,7 +65,7 @@ async def reconstruct(
         )
         container = await service.read_container(body)
         del body
-        form = format_for(accept, container, what)
+        form = format_for(MIMES[format] if format else accept_of(request), container, what)
         answer = await make_picture(request, service, container, form, what)
     return picture_response(service, answer, form, NO_STORE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -55,5 +56,12 @@ async def docs(request: Request) -> HTMLResponse:
     return HTMLResponse(pages.docs_page(request.app.openapi()), headers=pages.HEADERS)
 
 
-for _path, _page in (("/healthz", healthz), ("/readyz", readyz), ("/docs", docs)):
+_pages: dict[str, Callable[..., Any]] = {
+    "/models": models,
+    "/healthz": healthz,
+    "/readyz": readyz,
+    "/metrics": prometheus,
+    "/docs": docs,
+}
+for _path, _page in _pages.items():
     router.add_api_route(_path, _page, methods=["HEAD"], include_in_schema=False)

@@ -12,13 +12,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bbmr_shared.errors import UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS, MIB, Limits
+
+from .words import in_words
 
 PREFIX = "BBMR_"
 CLIENT_VARIABLES = frozenset({"BBMR_SERVER", "BBMR_API_KEY"})
@@ -271,9 +273,7 @@ def load_settings(**flags: object) -> Settings:
     try:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise UsageError(
-            "; ".join(_sentence(e["loc"], e["msg"], e["type"]) for e in error.errors())
-        ) from None
+        raise UsageError("; ".join(_sentence(entry) for entry in error.errors())) from None
 
 
 def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -287,8 +287,10 @@ def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
     return warnings
 
 
-def _sentence(location: tuple[int | str, ...], message: str, kind: str) -> str:
-    text = message.removeprefix("Value error, ")
-    if kind != "value_error":
-        text = text[:1].lower() + text[1:]
-    return f"{PREFIX}{str(location[0]).upper()}: {text}" if location else text
+def _sentence(error: Mapping[str, Any]) -> str:
+    if not error["loc"]:
+        return in_words(error)
+    text = f"{PREFIX}{str(error['loc'][0]).upper()}: {in_words(error)}"
+    # Numbers and choices are no secrets, and whoever wrote 1MB wants to see that it is that.
+    told = error["input"] if error["type"] != "value_error" and isinstance(error["input"], str) else ""
+    return text + (f", not {told[:32]!r}" if told else "")

@@ -130,6 +130,8 @@ def _check_signature(data: Bytes) -> None:
         return
     if start and SIGNATURE.startswith(start):
         raise TruncatedContainerError("the file ends inside its signature")
+    if not start:
+        raise NotAContainerError("the container is empty: 0 bytes")
     raise NotAContainerError("this is not a bbmr container (its signature is missing or damaged)")
 
 

@@ -39,8 +39,9 @@ def test_every_truncation_is_named(tmp_path: Path) -> None:
     data = path.read_bytes()
     for length in (0, 3, 8, 100, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:length])
-        with pytest.raises(WeightsError):
+        with pytest.raises(WeightsError, match="cut short") as caught:
             load(str(path))
+        assert f" {length} " in str(caught.value)
 
 
 def test_other_files_and_architectures_are_refused(tmp_path: Path) -> None:

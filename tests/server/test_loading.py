@@ -241,6 +241,11 @@ def test_weights_in_a_folder_of_ones_own_go_first(tmp_path: Path) -> None:
     assert known_models(str(tmp_path)) == ["craft", "light", "omnisr"]
 
 
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="BBMR_MODEL_DIR: there is no folder"):
+        make_engine(Settings(device=CPU, model_dir=str(tmp_path / "modles")))
+
+
 def test_cards_are_plain_data() -> None:
     cards = dict(make_engine(Settings(device=CPU, model=("light", "craft"))).catalogue)
     assert list(cards) == ["light", "craft"]

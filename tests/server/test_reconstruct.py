@@ -190,6 +190,10 @@ async def test_grey_with_alpha_is_answered_as_such(
         ("max_side=0", "max_side"),
         ("max_side=big", "max_side"),
         ("model=", "model"),
+        ("maxside=64", "maxside"),
+        ("Region=0,0,5,5", "Region"),
+        ("region=0,0,9,9&region=1,1,5,5", "region"),
+        ("format=jpg", "format"),
     ],
 )
 async def test_a_bad_query_names_its_field(
@@ -200,6 +204,40 @@ async def test_a_bad_query_names_its_field(
     document = check_problem(response, 422, "invalid-request")
     assert [error["field"] for error in document["errors"]] == [field]
     assert "Value error" not in response.text
+    assert "Input should" not in response.text
+
+
+async def test_an_unknown_parameter_is_told_which_there_are(
+    make_bench: Callable[..., Any], connect: Any, body: bytes
+) -> None:
+    async with connect(make_bench()) as client:
+        response = await client.post(
+            "/reconstruct?max_side=8&rate=4&rate=2&foo=", content=body, headers=HEADERS
+        )
+        document = check_problem(response, 422, "invalid-request")
+        assert [error["field"] for error in document["errors"]] == ["rate", "foo"]
+        assert "format, max_side, model, region" in document["detail"]
+        # The key is asked for first, as with everything else in the query.
+    async with connect(make_bench(api_keys="0123456789abcdeF")) as client:
+        check_problem(
+            await client.post("/reconstruct?foo=1", content=body, headers=HEADERS), 401, "unauthorized"
+        )
+
+
+async def test_an_empty_body_is_called_empty(make_bench: Callable[..., Any], connect: Any) -> None:
+    async with connect(make_bench()) as client:
+        response = await client.post("/reconstruct", content=b"", headers=HEADERS)
+    assert "0 bytes" in check_problem(response, 400, "unreadable-container")["detail"]
+
+
+async def test_format_wins_over_accept(make_bench: Callable[..., Any], connect: Any, body: bytes) -> None:
+    async with connect(make_bench()) as client:
+        for accept in ("image/png", "text/html"):
+            response = await client.post(
+                "/reconstruct?format=jpeg", content=body, headers=HEADERS | {"Accept": accept}
+            )
+            assert (response.status_code, response.headers["content-type"]) == (200, "image/jpeg")
+            assert response.content.startswith(b"\xff\xd8\xff")
 
 
 async def test_unknown_weights(make_bench: Callable[..., Any], connect: Any, body: bytes) -> None:

@@ -29,7 +29,8 @@ async def test_live_is_not_ready(make_bench: Callable[..., Any], connect: Any) -
     ready = make_bench()
     async with connect(ready) as client:
         assert (await client.get("/readyz")).json() == {"status": "ready", "models": ["light"], "queue": 0}
-        assert (await client.head("/readyz")).status_code == 200
+        for path in ("/readyz", "/metrics", "/models"):
+            assert (await client.head(path)).status_code == 200, path
         ready.engine.stop(1)
         assert (await client.get("/readyz")).status_code == 503
         assert (await client.get("/healthz")).status_code == 200
@@ -147,7 +148,12 @@ async def test_openapi_tells_the_interface(make_bench: Callable[..., Any], conne
     assert refusals < set(post["responses"])
     for status in refusals:
         assert set(post["responses"][status]["content"]) == {"application/problem+json"}
-    assert {parameter["name"] for parameter in post["parameters"]} == {"region", "max_side", "model"}
+    assert {parameter["name"] for parameter in post["parameters"]} == {
+        "region",
+        "max_side",
+        "model",
+        "format",
+    }
     assert "HTTPValidationError" not in document["components"]["schemas"]
     for path in document["paths"]:
         assert path in page

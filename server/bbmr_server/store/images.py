@@ -12,12 +12,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, cast
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from bbmr_shared.container import Container
 from bbmr_shared.header import Header
-from bbmr_shared.output import OUTPUT_FORMATS
 from bbmr_shared.release import release
 from bbmr_shared.thumbnail import fitted
 
@@ -25,7 +24,8 @@ from ..conditional import not_modified
 from ..engine import Answer, Work
 from ..engine.work import check_region
 from ..notes import note
-from ..reconstruction import MIMES, Wanted, accept_of, format_for, make_picture, picture_response, wanted
+from ..query import Format, Wanted, wanted
+from ..reconstruction import MIMES, accept_of, format_for, make_picture, picture_response
 from ..service import Service
 from . import answers
 from .errors import NotFoundError, StoreUnavailableError
@@ -37,14 +37,6 @@ if TYPE_CHECKING:
     from .pictures import PictureCache
 
 router = APIRouter()
-
-Format = Annotated[
-    str | None,
-    Query(
-        pattern=f"^({'|'.join(OUTPUT_FORMATS)})$",
-        description=f"{', '.join(OUTPUT_FORMATS)}; it wins over Accept.",
-    ),
-]
 
 
 @dataclass(frozen=True)
