@@ -18,6 +18,8 @@ Guarantees are those of `bbmr_shared.errors`; `headers` are added to the answer,
 
 from __future__ import annotations
 
+import math
+
 from bbmr_shared.errors import BbmrError
 
 
@@ -83,6 +85,11 @@ class QueueFullError(RequestError):
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
         super().__init__(message, headers={"Retry-After": str(retry_after)})
         self.retry_after = retry_after
+
+
+def wait_for(seconds: float) -> int:
+    """What Retry-After says where there may be room in `seconds`: whole seconds, 1 to 60."""
+    return min(60, max(1, math.ceil(seconds)))
 
 
 class RateLimitedError(RequestError):

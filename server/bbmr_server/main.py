@@ -11,9 +11,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
+import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,6 +32,8 @@ NEEDS = frozenset(
 """What the extra `server` brings; missing, it is named in words."""
 NEEDS_OF_A_CLUSTER = frozenset({"pandas", "pyarrow", "ray"})
 """The same of the extra `cluster`."""
+LAST_S = 1.0
+"""Seconds that threads have to end when everything else has."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -156,8 +161,26 @@ def _serve(host: str | None, port: int | None) -> int:
         signal.signal(number, lambda *_: stop())
     server.run(sockets=[listener])
     if engine.failure is not None:
-        return _fail(f"the engine has failed: {engine.failure}")
-    return 0 if server.started else 1
+        return _leave(_fail(f"the engine has failed: {engine.failure}"))
+    return _leave(0 if server.started else 1)
+
+
+def _leave(status: int) -> int:
+    """`status`, unless a thread is at work that cannot be stopped: then the process ends here, without waiting.
+
+    The interpreter would wait for a codec that encodes a large picture for nobody, however long that takes.
+    """
+    threads = [
+        one for one in threading.enumerate() if one is not threading.current_thread() and not one.daemon
+    ]
+    end = time.monotonic() + LAST_S
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    if any(thread.is_alive() for thread in threads):
+        _say("bbmr-server: a picture that nobody waits for any more is not finished")
+        sys.stdout.flush()
+        os._exit(status)
+    return status
 
 
 def _about(service: Service) -> str:

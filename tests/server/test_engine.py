@@ -86,10 +86,8 @@ async def test_a_full_queue_refuses_at_once_and_says_when_to_come_back(
     bench.network.hold()
     accepted = [asyncio.create_task(bench.engine.reconstruct(Work(container))) for _ in range(2)]
     await asyncio.to_thread(bench.network.entered.wait, 5)
-    began = time.monotonic()
     with pytest.raises(QueueFullError, match="2 places") as caught:
-        await bench.engine.reconstruct(Work(container))
-    assert time.monotonic() - began < 0.5
+        await bench.engine.reconstruct(Work(container))  # while nothing can get on
     assert 1 <= caught.value.retry_after <= 60
     bench.network.gate.set()
     for answer in await asyncio.gather(*accepted):
@@ -167,7 +165,7 @@ async def test_a_worker_that_dies_is_started_again_and_nothing_is_lost(
 
 
 async def test_a_picture_that_kills_workers_is_given_up_and_others_are_not(
-    make_bench: Callable[..., Any], container: Container
+    make_bench: Callable[..., Any], container: Container, photo: Image.Image
 ) -> None:
     bench = make_bench(batch=2)
     run = bench.network.run
@@ -180,15 +178,16 @@ async def test_a_picture_that_kills_workers_is_given_up_and_others_are_not(
         return run(tiles)
 
     bench.network.run = dies_of_it
-    grey = encode(Image.new("RGB", (200, 150), (90, 90, 90)), rate=2.0)
+    other = encode(photo.transpose(Image.Transpose.FLIP_TOP_BOTTOM), rate=3.0)  # it needs the network, too
+    assert preview(other, (0, 0, 1, 1)).getpixel((0, 0)) != deadly
     bench.network.hold()
     bad = asyncio.create_task(bench.engine.reconstruct(Work(container)))
-    good = asyncio.create_task(bench.engine.reconstruct(Work(grey)))
+    good = asyncio.create_task(bench.engine.reconstruct(Work(other)))
     await asyncio.to_thread(wait_until, lambda: good.done() or bench.engine.inside == 2)
     bench.network.gate.set()
     with pytest.raises(ModelError, match="workers died over this picture"):
         await bad
-    assert (await good).width == 200
+    assert (await good).model == "light"
 
 
 async def test_a_device_whose_worker_does_not_stay_alive_is_given_up(

@@ -5,15 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
+from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
 
+from bbmr_models.cards import read
 from bbmr_server.engine import Engine
+from bbmr_server.engine.arena import Arena
+from bbmr_server.engine.device import MOST_STARTS, Device
 from bbmr_server.engine.process import ProcessLaunch
 from bbmr_server.engine.runner import BatchError, OutOfMemoryError, Runner, WorkerDiedError
+from bbmr_server.engine.served import Catalogue
 from bbmr_server.engine.work import Work
+from bbmr_server.errors import NotReadyError
 from bbmr_shared.container import Container
 from bbmr_shared.errors import WeightsError
 
@@ -212,3 +222,148 @@ def test_without_file_descriptors_a_worker_is_tried_again_and_nothing_is_left() 
         for fd in taken:
             os.close(fd)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_who_hangs_does_not_hold_up_who_writes_to_him(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bbmr_server.engine.process.LOADING_S", 1)
+    data, _ = read("omnisr")
+    assert len(data) > 1_000_000  # more than a socket holds
+    runner = ProcessLaunch()("cpu")
+    try:
+        os.kill(runner.pid, signal.SIGSTOP)  # type: ignore[attr-defined]
+        with pytest.raises(WorkerDiedError, match="took no order"):
+            await asyncio.wait_for(asyncio.to_thread(runner.load, "omnisr@1", "omnisr", data), 30)
+    finally:
+        await asyncio.to_thread(runner.close)
+
+
+def test_a_worker_that_hangs_ends_with_its_server() -> None:
+    hangs = (
+        "import sys, time, bbmr_server.engine.worker as worker\n"
+        "def load_network(*_, **__): print('hangs', flush=True); time.sleep(600)\n"
+        "worker.load_network = load_network\n"
+        "sys.exit(worker.main())"
+    )
+    ours, theirs = socket.socketpair()
+    arena = Arena(2, 4096)
+    with theirs, contextlib.closing(arena):
+        fd = theirs.fileno()
+        numbers = {"socket": fd, "arena": arena.fd, "slots": 2, "slot-bytes": arena.slot_bytes, "threads": 1}
+        flags = [part for name, value in numbers.items() for part in (f"--{name}", str(value))]
+        process = subprocess.Popen(
+            [sys.executable, "-c", hangs, "--device", "cpu", "--runtime", "torch", *flags],
+            pass_fds=(fd, arena.fd),
+            stdout=subprocess.PIPE,
+        )
+    try:
+        with Connection(ours.detach()) as line:
+            line.send(("load", "light@1", "light", b""))
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"hangs\n"
+            assert process.poll() is None
+        # The other side is gone now, as after `kill -9` of the server.
+        assert process.wait(30) == 1
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def test_a_panic_in_a_thread_of_the_pool_gives_the_place_back(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Panic(BaseException):
+        pass
+
+    def panics(*_: Any) -> bytes:
+        raise Panic
+
+    engine = await started(fake_engine(FakeNetwork()))
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("bbmr_server.engine.flow.encode_picture", panics)
+            with pytest.raises(RuntimeError, match="Panic"):
+                await asyncio.wait_for(engine.reconstruct(Work(container)), 10)
+        assert engine.inside == 0
+        assert (await engine.reconstruct(Work(container))).width == 200
+    finally:
+        await asyncio.to_thread(engine.stop, 5)
+
+
+async def test_stop_gives_up_steps_that_were_never_begun(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bbmr_server.engine.engine.STEP_S", 0.05)
+    gate, entered = threading.Event(), threading.Event()
+
+    def waits(*_: Any) -> bytes:
+        entered.set()
+        gate.wait(30)
+        return b"late"
+
+    monkeypatch.setattr("bbmr_server.engine.flow.encode_picture", waits)
+    engine = await started(fake_engine(FakeNetwork(), stage_threads=1))
+    tasks = [asyncio.create_task(engine.reconstruct(Work(container))) for _ in range(4)]
+    try:
+        assert await asyncio.to_thread(entered.wait, 10)
+        await asyncio.to_thread(engine.stop, 0.1)
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [NotReadyError] * 4
+        assert engine.inside == 1  # the step at work, which nothing can stop
+    finally:
+        gate.set()
+    await asyncio.to_thread(wait_until, lambda: engine.inside == 0)
+    assert not any(engine.weights._users.values())
+
+
+@pytest.mark.parametrize(("steady_s", "stays"), [(0.0, True), (60.0, False)])
+async def test_only_deaths_close_together_give_a_device_up(
+    container: Container, monkeypatch: pytest.MonkeyPatch, steady_s: float, stays: bool
+) -> None:
+    monkeypatch.setattr("bbmr_server.engine.device.STEADY_S", steady_s)
+    monkeypatch.setattr("bbmr_server.engine.device.PAUSE_S", 0.001)
+    network = FakeNetwork()
+    killed: list[bool] = []
+
+    class DiesIdle(FakeRunner):
+        def check(self) -> None:
+            if len(killed) < 2 * MOST_STARTS:
+                killed.append(True)
+                raise WorkerDiedError("killed by signal 9")
+
+    engine = Engine(lambda device: DiesIdle(network, device), [fake_weights("light")])
+    engine.start()
+    try:
+        await asyncio.to_thread(
+            wait_until, lambda: engine.failure is not None or len(killed) == 2 * MOST_STARTS
+        )
+        assert (engine.failure is None) == stays
+        if stays:
+            await asyncio.to_thread(wait_until, lambda: engine.ready)
+            assert (await engine.reconstruct(Work(container))).width == 200
+    finally:
+        await asyncio.to_thread(engine.stop, 5)
+
+
+async def test_devices_are_stopped_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await started(fake_engine(FakeNetwork(), devices=["cpu"] * 4))
+    together = threading.Barrier(4)
+    stop = Device.stop
+
+    def meets_the_others(device: Device) -> None:
+        together.wait(10)  # one after another, the first would wait in vain
+        stop(device)
+
+    monkeypatch.setattr(Device, "stop", meets_the_others)
+    await asyncio.to_thread(engine.stop, 0.1)
+    assert not together.broken
+
+
+def test_weights_that_are_refused_leave_nothing_behind() -> None:
+    catalogue = Catalogue()
+    catalogue.serve(fake_weights("light"))
+    for version in "234":
+        other = fake_weights("light", version)
+        catalogue.stage(other)
+        catalogue.unstage(other)
+    assert catalogue._users == {}
+    assert [one.key for one in catalogue.loaded()] == ["light@1"]

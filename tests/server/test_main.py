@@ -25,13 +25,21 @@ SLOW_SERVER = """
 import sys, time, types
 from tests.server.fakes import FakeNetwork, fake_engine
 
+def nap():
+    print("at work", file=sys.stderr, flush=True)
+    time.sleep(float(sys.argv[1]))
+
 class Slow(FakeNetwork):
     def run(self, tiles):
-        print("at work", file=sys.stderr, flush=True)
-        time.sleep(float(sys.argv[1]))
+        if sys.argv[2] != "encodes":
+            nap()
         if sys.argv[2] == "dies":
             raise SystemExit("killed")
         return super().run(tiles)
+
+if sys.argv[2] == "encodes":
+    import bbmr_server.engine.flow as flow
+    flow.encode_picture = lambda *_: nap()
 
 loading = types.ModuleType("bbmr_server.loading")
 loading.make_engine = lambda settings: fake_engine(Slow(), settings)
@@ -215,8 +223,9 @@ def test_sigterm_finishes_the_request_that_runs(body: bytes) -> None:
     assert not any("Traceback" in line for line in lines)
 
 
-def test_sigterm_does_not_wait_for_ever(body: bytes) -> None:
-    with slow_server(60, BBMR_DRAIN_S="1") as (process, url, lines):
+@pytest.mark.parametrize("what", ["runs", "encodes"])
+def test_sigterm_does_not_wait_for_ever(body: bytes, what: str) -> None:
+    with slow_server(60, what, BBMR_DRAIN_S="1") as (process, url, lines):
         thread, answers = post_in_background(url, body, lines)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
@@ -226,6 +235,8 @@ def test_sigterm_does_not_wait_for_ever(body: bytes) -> None:
     assert answers[0].status_code == 503  # even then it is told why
     assert "stopping" in answers[0].json()["detail"]
     assert not any("Traceback" in line for line in lines)
+    # A thread cannot be killed as a worker can.
+    assert (what == "encodes") == ("a picture that nobody waits for any more is not finished" in lines[-1])
 
 
 def test_a_dead_engine_ends_the_process_with_a_reason(body: bytes) -> None:
@@ -242,6 +253,9 @@ def test_an_open_address_is_warned_of_and_a_mistyped_setting_too() -> None:
         said = "".join(lines)
     assert "warning: anybody who reaches 0.0.0.0" in said
     assert "warning: BBMR_QEUE_LENGTH is no setting" in said
+    assert re.search(
+        r"^bbmr-server \d\S+; weights light \(11111111\); API keys 0; keeps no containers$", said, re.M
+    )
 
 
 def test_the_command_bounds_its_connections() -> None:

@@ -27,7 +27,7 @@ from bbmr_shared.errors import UsageError
 from ..engine.interface import Observer
 from ..engine.job import too_late
 from ..engine.work import Answer, Work, check_model, check_region, model_for
-from ..errors import NotReadyError, QueueFullError
+from ..errors import NotReadyError, QueueFullError, wait_for
 from ..settings import Settings
 from .refusals import Refusal
 
@@ -239,7 +239,7 @@ class RemoteEngine:
         seconds = self._typical_seconds * self.inside / max(1, self._replicas)
         return QueueFullError(
             f"all {self.length} places are taken; try again later",
-            retry_after=min(60, max(1, math.ceil(seconds / 2))),
+            retry_after=wait_for(seconds / 2),
         )
 
     async def swap(self, name: str) -> Mapping[str, object]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -35,6 +37,8 @@ LOOK_S = 0.25
 """Seconds between two looks at a worker that has nothing to do."""
 MOST_STARTS = 5
 """Starts in a row without one batch done, after which a device is given up."""
+STEADY_S = 60.0
+"""Seconds after which a worker that dies, though it had nothing to do, is no sign that none can live here."""
 PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 
 Order = tuple[Literal["load", "drop"], Served, "Future[None]"]
@@ -83,6 +87,7 @@ class Device:
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._lives_without_work = 0
+        self._ready_since = math.inf
         self._thread = threading.Thread(target=self._live, name=f"bbmr-{name}", daemon=True)
         self._runner: Runner | None = None
         self.start = self._thread.start
@@ -129,6 +134,7 @@ class Device:
                 for weights in self._weights():
                     runner.load(weights.key, weights.name, weights.data)
                 self.ready = self._was_ready = True
+                self._ready_since = time.monotonic()
                 self._observer().worker(self.name, "ready")
                 log.info("ready on %s", self.name)
                 self._serve(runner)
@@ -262,7 +268,9 @@ class Device:
     def _bury(self, error: BaseException) -> None:
         """The worker is gone: say so, and give back what it had."""
         self.ready = False
-        self._lives_without_work += 1
+        steady = time.monotonic() - self._ready_since >= STEADY_S
+        self._lives_without_work = 1 if steady else self._lives_without_work + 1
+        self._ready_since = math.inf
         log.log(
             logging.INFO if self._stopping.is_set() else logging.ERROR,
             "the worker of %s has died: %s",

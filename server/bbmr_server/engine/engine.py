@@ -14,12 +14,13 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from bbmr_models.config import check_reads
 from bbmr_shared.errors import BbmrError, UnknownModelError
 from bbmr_shared.limits import DEFAULT_LIMITS
 
-from ..errors import NotReadyError, QueueFullError
+from ..errors import NotReadyError, QueueFullError, wait_for
 from .device import Device
 from .flow import Flow
 from .interface import Observer
@@ -32,8 +33,8 @@ from .work import Answer, Work, check_model, check_region, model_for
 
 log = logging.getLogger("bbmr_server.engine")
 
-MOST_DEATHS = 2
-"""Workers that may die with tiles of a picture before it is taken for the reason."""
+STEP_S = 2.0
+"""Seconds that a step at work has left when the engine stops: a thread cannot be killed."""
 
 
 class Engine:
@@ -155,16 +156,18 @@ class Engine:
     def stop(self, timeout: float = 20.0) -> None:
         """Take nothing more, finish what was accepted within `timeout` seconds, refuse the rest, and end.
 
-        Blocks; a second call does nothing.
+        Blocks, for some seconds more than `timeout` at most; a second call does nothing. A step that is at work then,
+        such as encoding a large AVIF, goes on in its thread for nobody, and `inside` counts it.
         """
         self._stopping = True
         if self.failure is None:
             self.places.wait_until_empty(timeout)
         self.refuse_all()
-        for device in self._devices:
-            device.stop()
+        with ThreadPoolExecutor(len(self._devices), "bbmr-stop") as each:
+            list(each.map(Device.stop, self._devices))
         self._flow.close()
         self.refuse_all()  # what was decoded meanwhile
+        self.places.wait_until_empty(STEP_S)
 
     def refuse_all(self) -> None:
         """Take nothing more and refuse what is inside; what is in a worker or a thread is thrown away when done."""
@@ -306,5 +309,5 @@ class Engine:
         seconds = self._flow.typical_seconds * len(self.places) / len(self._devices)
         return QueueFullError(
             f"all {self.places.length} places are taken; try again later",
-            retry_after=min(60, max(1, math.ceil(seconds / 2))),
+            retry_after=wait_for(seconds / 2),
         )

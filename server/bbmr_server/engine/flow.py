@@ -62,17 +62,17 @@ class Flow:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Wait for the steps at work, and begin no others."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Begin no other steps; those at work end by themselves."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for job in self.places.inside():
+            if job.step is not None and job.step.cancelled():
+                self.finish(job, self._refusal())
 
     def advance(self) -> None:
         """Begin with whatever the memory has room for."""
         for job in self.places.start():
             job.stage = "decoding"
-            try:
-                self._pool.submit(self._step, self._decode, job)
-            except RuntimeError:  # the pool is shut down
-                self.finish(job, self._refusal())
+            self._begin(self._decode, job)
 
     def finish(self, job: Job, outcome: Answer | BaseException) -> None:
         """A started job is over; does nothing a second time."""
@@ -106,6 +106,12 @@ class Flow:
 
     # Steps in the pool
 
+    def _begin(self, step: Callable[[Job], None], job: Job) -> None:
+        try:
+            job.step = self._pool.submit(self._step, step, job)
+        except RuntimeError:  # the pool is shut down
+            self.finish(job, self._refusal())
+
     def _step(self, step: Callable[[Job], None], job: Job) -> None:
         """Run one step; whatever it raises becomes the job's outcome."""
         if job.given_up():
@@ -113,10 +119,11 @@ class Flow:
             return
         try:
             step(job)
-        except Exception as error:
+        except BaseException as error:  # a codec's panic too: nobody else would give the place back
             if not isinstance(error, BbmrError) and not job.given_up():
                 log.exception("a request failed unexpectedly")
-            self.finish(job, too_late() if job.given_up() else error)
+            told = error if isinstance(error, Exception) else RuntimeError(f"a step ended with {error!r}")
+            self.finish(job, too_late() if job.given_up() else told)
         if job.stage == "over":
             trim_after(job.pixels)  # only here has the last of it been let go
 
@@ -195,10 +202,7 @@ class Flow:
         if done and self._move(job, "encoding"):
             job.source = None
             job.seconds["network"] = time.monotonic() - (job.network_since or 0)
-            try:
-                self._pool.submit(self._step, self._put_together, job)
-            except RuntimeError:  # the pool is shut down
-                self.finish(job, self._refusal())
+            self._begin(self._put_together, job)
 
     def failed(self, job: Job, error: BaseException) -> None:
         self.finish(job, error)

@@ -33,6 +33,7 @@ class Job:
         left: tiles that are not in `target` yet.
         deaths: workers that died with tiles of this job.
         alone: whether its tiles go through without those of others, as it may be what failed.
+        step: the step in the pool that was begun last.
         stage: where it is; changed under the engine's lock.
     """
 
@@ -50,6 +51,7 @@ class Job:
         self.left = 0
         self.deaths = 0
         self.alone = False
+        self.step: Future[None] | None = None
         self.stage: Stage = "waiting"
         self.seconds: dict[str, float] = {}
         self.waiting_since = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections import deque
@@ -75,6 +76,8 @@ class ProcessRunner:
                 undo.callback(self._arena.close)
                 ours, theirs = socket.socketpair()
                 undo.callback(ours.close)
+                # Weights are larger than the socket's buffer: without a limit, who writes waits for who hangs.
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(LOADING_S), 0))
                 with theirs:
                     self._process = self._start(theirs.fileno())
             except OSError as error:  # such as for want of file descriptors, which may pass
@@ -159,6 +162,9 @@ class ProcessRunner:
     def _send(self, order: tuple[Any, ...]) -> None:
         try:
             self._line.send(order)
+        except BlockingIOError:
+            self._process.kill()
+            raise WorkerDiedError(f"it took no order for {LOADING_S:g} s and was killed") from None
         except OSError:
             raise WorkerDiedError(self._how_it_ended()) from None
 

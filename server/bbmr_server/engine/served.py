@@ -90,8 +90,10 @@ class Catalogue:
         """Undo `stage`."""
         with self._lock:
             self._users[one.key] -= 1
-            if not self._users[one.key] and one.key not in {other.key for other in self._now.values()}:
-                self._loaded.pop(one.key, None)
+            if not self._users[one.key]:
+                del self._users[one.key]
+                if one.key not in {other.key for other in self._now.values()}:
+                    self._loaded.pop(one.key, None)
 
     def serve(self, one: Served) -> None:
         """Do new work of this name with `one` from now on."""

@@ -7,8 +7,11 @@ word on each. It ends when the other side has gone. Nothing in here knows of pic
 from __future__ import annotations
 
 import argparse
+import os
+import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -27,6 +30,9 @@ from .arena import Arena
 WARM_SIDE = 128
 """Side in pixels of the tile that weights are tried with on a CPU; on a GPU it is the largest that they will see."""
 
+ORPHAN_S = 2.0
+"""Seconds in which a worker without a server ends by itself, before it is ended in the middle of a batch."""
+
 
 def main() -> int:
     """Run until the socket is closed."""
@@ -34,6 +40,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     options = _parser().parse_args()
+    threading.Thread(target=_end_with, args=(options.socket,), name="bbmr-orphan", daemon=True).start()
     arena = Arena(options.slots, options.slot_bytes, options.arena)
     load = partial(load_network, runtime=options.runtime, threads=options.threads, compile=options.compile)
     worker = Worker(options.device, arena, load)
@@ -147,6 +154,15 @@ def _free_memory(device: str) -> None:
         import torch
 
         torch.cuda.empty_cache()
+
+
+def _end_with(line: int) -> None:
+    """End the process soon after the other side of the socket has gone, also while it hangs in the network."""
+    gone = select.poll()
+    gone.register(line, 0)  # nothing but that the other side has hung up
+    gone.poll()
+    time.sleep(ORPHAN_S)
+    os._exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:

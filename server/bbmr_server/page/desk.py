@@ -8,7 +8,6 @@ whether it was given up.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import queue
 import sys
@@ -19,7 +18,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from ..errors import NotReadyError, QueueFullError
+from ..errors import NotReadyError, QueueFullError, wait_for
 
 NICE = 10
 """Of the threads at the desk, where threads have that: the event loop and the engine go first."""
@@ -57,10 +56,9 @@ class Desk:
     def check_room(self) -> None:
         """Raise `QueueFullError` where all places are taken now."""
         if self._inside >= self.length:
-            seconds = math.ceil(self._typical_seconds * self._inside / 2)
             raise QueueFullError(
                 f"all {self.length} places for photos are taken; try again later",
-                retry_after=min(60, max(1, seconds)),
+                retry_after=wait_for(self._typical_seconds * self._inside / 2),
             )
 
     @contextmanager
