@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 from typing import Annotated, Any
 
@@ -17,19 +18,26 @@ from bbmr_shared.errors import BbmrError
 
 from . import openapi
 from .engine.interface import EngineLike
+from .errors import InvalidRequestError
 from .service import Service, service_of
 
 log = logging.getLogger("bbmr_server")
 router = APIRouter()
 
-MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 
 
 @router.post("/admin/models/{name}", responses=openapi.refusals(401, 403, 404, 422, 503))
 async def swap_model(
     request: Request,
     service: Annotated[Service, Depends(service_of)],
-    name: Annotated[str, Path(pattern=MODEL_NAME, description="Weights, shipped or in BBMR_MODEL_DIR.")],
+    name: Annotated[
+        str,
+        Path(
+            description="Weights, shipped or in BBMR_MODEL_DIR.",
+            json_schema_extra={"pattern": f"^{MODEL_NAME}$"},
+        ),
+    ],
 ) -> dict[str, Any]:
     """Read weights again (or for the first time), try them, and serve them from then on; answers their card.
 
@@ -39,6 +47,11 @@ async def swap_model(
     if not len(service.admin_keys):
         raise HTTPException(404)
     service.admin_keys.check(request.headers)
+    if not re.fullmatch(MODEL_NAME, name):  # not sooner: where the routes are off, there is no such route
+        message = "is letters, digits, - and _, 64 at most"
+        raise InvalidRequestError(
+            f"name: {message}", fields={"errors": [{"field": "name", "message": message}]}
+        )
     return {"name": name, **await service.engine.swap(name)}
 
 

@@ -99,6 +99,7 @@ def create_app(settings: Settings | None = None, engine: EngineLike | None = Non
                 "X-API-Key",
                 "Content-Type",
                 "If-None-Match",
+                "If-Range",
                 "Range",
                 REQUEST_ID,
             ],

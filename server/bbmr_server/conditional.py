@@ -7,7 +7,7 @@ import re
 from .store.errors import RangeError
 
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
-_RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.IGNORECASE)
+_RANGE = re.compile(r"bytes=\s*([0-9]{0,256})-([0-9]{0,256})\s*", re.IGNORECASE)
 
 
 def not_modified(if_none_match: str | None, tag: str) -> bool:

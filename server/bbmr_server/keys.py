@@ -18,7 +18,7 @@ from .settings import KEY, KEY_WORDS, Settings
 MAX_FILE_BYTES = 1 << 20
 _PLACEHOLDER = re.compile(
     r"change.?me|change.?it|change.?this|default|example|placeholder|password|passw0rd|secret|replace|qwerty"
-    r"|your.{0,6}key|letmein",
+    r"|your.{0,6}key|letmein|api.?key|admin.?key|bbmr",
     re.IGNORECASE,
 )
 
@@ -28,21 +28,22 @@ class KeyRing:
 
     Args:
         keys: each a secret of 16 or more printable ASCII characters, or a name, a space and a secret.
+        what: what messages call one of them.
 
     Raises:
         UsageError: an entry is malformed, or a name or a secret is there twice. Nothing of a secret is repeated.
     """
 
-    def __init__(self, keys: Sequence[SecretStr] = ()) -> None:
+    def __init__(self, keys: Sequence[SecretStr] = (), what: str = "API key") -> None:
         self._names: dict[bytes, str] = {}
         for number, key in enumerate(keys, 1):
             found = KEY.fullmatch(key.get_secret_value())
             if found is None:
-                raise UsageError(f"API key {number}: {KEY_WORDS}")
+                raise UsageError(f"{what} {number}: {KEY_WORDS}")
             digest = _digest(found["secret"])
             name = found["name"] or f"key-{digest.hex()[:8]}"
             if digest in self._names or name in self._names.values():
-                raise UsageError(f"API key {number}: the key or its name {name} is there twice")
+                raise UsageError(f"{what} {number}: the key or its name {name} is there twice")
             self._names[digest] = name
 
     def __len__(self) -> int:
@@ -52,6 +53,10 @@ class KeyRing:
     def names(self) -> tuple[str, ...]:
         """What the keys are called in the log: the names given, otherwise `key-` and 8 digits of a digest."""
         return tuple(self._names.values())
+
+    def digest_of(self, name: str) -> bytes:
+        """SHA-256 of the key with this name."""
+        return next(digest for digest, known in self._names.items() if known == name)
 
     def name_of(self, headers: Mapping[str, str]) -> str | None:
         """The name of the valid key that a request carries, or None.
@@ -88,21 +93,28 @@ def load_keys(settings: Settings) -> KeyRing:
         UsageError: the file cannot be read or has no key; a key is malformed; or the server would listen for others
             than its own machine with a key that everybody could guess.
     """
-    return _strong_ring([*settings.api_keys, *_from_file(settings)], settings)
+    return _strong_ring([*settings.api_keys, *_from_file(settings)], settings, "API key")
 
 
 def load_admin_keys(settings: Settings) -> KeyRing:
     """The keys of BBMR_ADMIN_KEYS. Raises `UsageError` as `load_keys`."""
-    return _strong_ring(settings.admin_keys, settings)
+    return _strong_ring(settings.admin_keys, settings, "BBMR_ADMIN_KEYS: key")
 
 
-def _strong_ring(keys: Sequence[SecretStr], settings: Settings) -> KeyRing:
-    ring = KeyRing(keys)
+def check_apart(keys: KeyRing, admin_keys: KeyRing) -> None:
+    """Raise `UsageError` where two different keys have one name: the log and the rate limit go by names."""
+    for name in set(keys.names) & set(admin_keys.names):
+        if keys.digest_of(name) != admin_keys.digest_of(name):
+            raise UsageError(f"an API key and another key in BBMR_ADMIN_KEYS are both named {name}")
+
+
+def _strong_ring(keys: Sequence[SecretStr], settings: Settings, what: str) -> KeyRing:
+    ring = KeyRing(keys, what)
     if settings.public:
         for number, key in enumerate(keys, 1):
             if why := weakness(key.get_secret_value().split()[-1]):
                 raise UsageError(
-                    f"API key {number} ({ring.names[number - 1]}) {why}, and others could reach the server on "
+                    f"{what} {number} ({ring.names[number - 1]}) {why}, and others could reach the server on "
                     f"{settings.host}: make one with `openssl rand -hex 24`"
                 )
     return ring

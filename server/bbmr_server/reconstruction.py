@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from bbmr_shared.container import Container
 from bbmr_shared.output import OUTPUT_FORMATS
+from bbmr_shared.thumbnail import fitted
 
 from . import openapi
 from .body import CountedResponse, read_body
@@ -102,9 +103,13 @@ def format_for(accept: str, container: Container, what: Wanted) -> str:
     Raises:
         NotAcceptableError: Accept allows none of those.
     """
+    choose_format(accept, MIMES)  # what no size allows is no matter of the size
     width, height = what.region[2:] if what.region else (container.width, container.height)
-    longest = min(max(width, height), what.max_side or max(width, height))
-    holding = {name: MIMES[name] for name, row in OUTPUT_FORMATS.items() if longest <= row.max_side}
+    if what.max_side:
+        width, height = fitted(width, height, what.max_side)
+    holding = {
+        name: MIMES[name] for name, row in OUTPUT_FORMATS.items() if max(width, height) <= row.max_side
+    }
     return choose_format(accept, holding, f"hold {width}×{height} pixels")
 
 

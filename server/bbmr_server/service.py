@@ -11,7 +11,7 @@ from bbmr_shared.container import Container
 
 from .body import BodyMemory
 from .engine.interface import EngineLike
-from .keys import load_admin_keys, load_keys
+from .keys import check_apart, load_admin_keys, load_keys
 from .metrics import Metrics
 from .page.desk import Desk
 from .settings import Settings
@@ -26,6 +26,7 @@ class Service:
         self.engine = engine
         self.keys = load_keys(settings)
         self.admin_keys = load_admin_keys(settings)
+        check_apart(self.keys, self.admin_keys)
         self.bodies = BodyMemory(settings.body_memory_bytes)
         self.metrics = Metrics()
         engine.observer = self.metrics.observer

@@ -6,6 +6,7 @@ those that ask for the real weights.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -47,6 +48,11 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
+
+
+async def written(bench: Any) -> None:
+    """Wait for pictures that are put into the cache after they were answered."""
+    await asyncio.gather(*bench.app.state.service.keeping.pictures._tasks)
 
 
 @pytest.fixture

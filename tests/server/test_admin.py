@@ -44,16 +44,20 @@ async def operated(settings: Settings, engine: Engine) -> AsyncIterator[httpx.As
 async def test_without_admin_keys_there_is_no_such_route() -> None:
     settings = Settings(api_keys=KEY)
     async with operated(settings, fake_engine(FakeNetwork(), read=fake_weights)) as client:
-        answer = await client.post("/admin/models/light", headers=BEARER)
-    assert answer.status_code == 404
-    assert answer.json()["type"] == "urn:bbmr:problem:not-found"
+        for name in ("light", "no.name"):
+            answer = await client.post(f"/admin/models/{name}", headers=BEARER)
+            assert answer.status_code == 404
+            assert answer.json()["type"] == "urn:bbmr:problem:not-found"
 
 
 async def test_only_an_admin_key_swaps() -> None:
     settings = Settings(api_keys="a-visitors-key-77d1", admin_keys=KEY)
     new = fake_weights("light", "2")
     async with operated(settings, fake_engine(FakeNetwork(), read=lambda name: new)) as client:
-        assert (await client.post("/admin/models/light")).status_code == 401
+        for name in ("light", "no.name"):
+            assert (await client.post(f"/admin/models/{name}")).status_code == 401
+        refused = await client.post("/admin/models/no.name", headers=BEARER)
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "name")
         visitor = {"Authorization": "Bearer a-visitors-key-77d1"}
         assert (await client.post("/admin/models/light", headers=visitor)).status_code == 403
         assert (await client.post("/admin/models/..%2Flight", headers=BEARER)).status_code in (404, 422)

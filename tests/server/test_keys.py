@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from bbmr_server import logs
 from bbmr_server.errors import ForbiddenError, UnauthorizedError
-from bbmr_server.keys import KeyRing, load_admin_keys, load_keys, weakness
+from bbmr_server.keys import KeyRing, check_apart, load_admin_keys, load_keys, weakness
 from bbmr_server.settings import Settings
 from bbmr_shared.errors import UsageError
 
@@ -201,5 +201,19 @@ async def test_the_log_names_the_operator_too(
 
 
 def test_a_weak_key_of_an_operator_is_refused_too() -> None:
-    with pytest.raises(UsageError, match="API key 1"):
+    with pytest.raises(UsageError, match="BBMR_ADMIN_KEYS: key 1"):
         load_admin_keys(Settings(host="0.0.0.0", admin_keys="changeme-changeme"))  # type: ignore[arg-type]
+
+
+def test_two_keys_of_one_name_are_refused_over_both_rings() -> None:
+    for settings, refused in (
+        (Settings(api_keys=f"carol {GOOD}", admin_keys=f"carol {OTHER}"), True),  # type: ignore[arg-type]
+        (Settings(api_keys=f"carol {GOOD}", admin_keys=f"carol {GOOD}"), False),  # type: ignore[arg-type]
+        (Settings(api_keys=GOOD, admin_keys=OTHER), False),  # type: ignore[arg-type]
+    ):
+        rings = load_keys(settings), load_admin_keys(settings)
+        if refused:
+            with pytest.raises(UsageError, match="both named carol"):
+                check_apart(*rings)
+        else:
+            check_apart(*rings)

@@ -122,7 +122,13 @@ async def test_who_has_it_gets_304(serve: Any, body: bytes, digest: str, tags: s
 
 @pytest.mark.parametrize(
     ("asked", "start", "end"),
-    [("0-7", 0, 8), ("5-", 5, None), ("-16", -16, None), ("0-99999999", 0, None), ("-99999999", 0, None)],
+    [
+        ("0-7", 0, 8),
+        ("5-", 5, None),
+        ("-16", -16, None),
+        ("0-" + 99 * "9", 0, None),
+        ("-" + 99 * "9", 0, None),
+    ],
 )
 async def test_a_range(serve: Any, body: bytes, digest: str, asked: str, start: int, end: int | None) -> None:
     async with serve() as client:
@@ -243,6 +249,7 @@ async def test_no_other_name_is_taken(serve: Any, tmp_path: Path, body: bytes, n
         for method, content in (("GET", None), ("HEAD", None), ("DELETE", None), ("PUT", body)):
             answer = await client.request(method, f"/containers/{name}", content=content, headers=HEADERS)
             assert answer.status_code in (404, 405, 422), (method, answer.status_code)
+            assert "pattern" not in answer.text
         image = await client.get(f"/containers/{name}/image")
         assert image.status_code in (404, 422)
     assert files_in(tmp_path) == before

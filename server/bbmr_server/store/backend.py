@@ -43,6 +43,8 @@ BLOCK = 4096
 FULL = re.compile(r"os error (28|122)\b|StorageFull|QuotaExceeded|No space left")
 """How a full disk (ENOSPC), a quota (EDQUOT) and S3-compatible services say that there is no room."""
 
+GENERIC = re.compile(r"^(Generic \w+ error: )+")
+"""How obstore begins what it says of most errors; it tells an operator nothing."""
 OUTSIDE = re.compile(r"Requested range was invalid|416 Range Not Satisfiable|InvalidRange")
 """How directories and services say that a range begins after the end."""
 
@@ -69,7 +71,8 @@ class Backend:
         words: what messages call it.
         timeout: seconds an operation may take, waiting for a thread included.
         root: the directory, where it is one.
-        durable: whether what `put` wrote to a directory is on the disk when it returns.
+        cache: whether what lies here can be made again, and nobody else writes here. What `put` wrote to a directory
+            is on the disk when it returns, unless it is one.
     """
 
     def __init__(
@@ -78,13 +81,13 @@ class Backend:
         words: str,
         timeout: float,
         root: Path | None = None,
-        durable: bool = True,
+        cache: bool = False,
     ) -> None:
         self.words = words
         self._objects = objects
         self.timeout = timeout
         self._root = root
-        self._durable = durable
+        self._cache = cache
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="bbmr-store")
         self._closed = threading.Event()
 
@@ -134,16 +137,20 @@ class Backend:
         from obstore.exceptions import BaseError
 
         loop = asyncio.get_running_loop()
+        what = "cache" if self._cache else "store"
         try:
             async with asyncio.timeout(self.timeout if timeout == -1.0 else timeout):
                 return await loop.run_in_executor(self._threads, function, *arguments)
         except TimeoutError:
-            logs.events.error("store: cannot %s in %s: not done after %g s", verb, self.words, self.timeout)
+            logs.events.error(
+                "%s: cannot %s in %s: not done after %g s", what, verb, self.words, self.timeout
+            )
             raise StoreUnavailableError("the store did not answer in time; try again later") from None
         except (BaseError, OSError) as error:
             text = str(error)
             # The first line names the object and the cause; what follows may be a whole answer of the service.
-            logs.events.error("store: cannot %s in %s: %s", verb, self.words, text.partition("\n")[0][:500])
+            line = GENERIC.sub("", text.partition("\n")[0])[:500]
+            logs.events.error("%s: cannot %s in %s: %s", what, verb, self.words, line)
             if FULL.search(text):
                 raise InsufficientStorageError("the disk of the store is full; nothing was kept") from None
             raise StoreUnavailableError("the store cannot be used at the moment; try again later") from None
@@ -154,7 +161,7 @@ class Backend:
         import obstore
 
         obstore.put(self._objects, name, data, use_multipart=False)
-        if self._root is not None and self._durable:
+        if self._root is not None and not self._cache:
             for path in (self._root / name, (self._root / name).parent, self._root):
                 _sync(path)
 
@@ -219,7 +226,8 @@ class Backend:
             return
         for path in self._root.glob("*/*#[0-9]*"):
             with contextlib.suppress(OSError):
-                if path.stat().st_mtime < time.time() - LEFTOVER_S:
+                # Where others write, it may be theirs and not finished.
+                if self._cache or path.stat().st_mtime < time.time() - LEFTOVER_S:
                     path.unlink()
 
 

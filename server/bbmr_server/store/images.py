@@ -103,14 +103,14 @@ async def image(
         answer = await _make(request, service, keeping, picture)
     else:
         began = time.monotonic()
-        async with keeping.pictures.making(picture.name, service.settings.deadline_s):
+        async with keeping.pictures.making(picture.name, service.settings.deadline_s) as making:
             cached = await _cached(service, keeping.pictures, picture)
             note(request, cache="miss" if cached is None else "hit")
             if cached is not None:
                 return _answer(service, cached, form, {**caching, "Server-Timing": "cache"})
             answer = await _make(request, service, keeping, picture, time.monotonic() - began)
             if _resolve(service, digest, stand_in, form, what) == picture:
-                await _remember(keeping.store, keeping.pictures, picture, answer)
+                making.afterwards(_remember(service, keeping.store, keeping.pictures, picture, answer))
     if _resolve(service, digest, stand_in, form, what) != picture:
         # The weights were swapped meanwhile, and it may be of the old ones or of the new.
         caching = {"Cache-Control": "no-store", **({} if format else {"Vary": "Accept"})}
@@ -141,10 +141,13 @@ async def _cached(service: Service, pictures: PictureCache, picture: _Picture) -
         return await pictures.get(picture.digest, picture.name)
 
 
-async def _remember(store: Store, pictures: PictureCache, picture: _Picture, answer: Answer) -> None:
+async def _remember(
+    service: Service, store: Store, pictures: PictureCache, picture: _Picture, answer: Answer
+) -> None:
     """Put a picture into the cache, unless its container was deleted while it was made."""
-    async with store.alone(picture.digest):
-        with contextlib.suppress(NotFoundError, StoreUnavailableError):
+    with service.bodies.share() as share, contextlib.suppress(NotFoundError, StoreUnavailableError):
+        share.hold(len(answer.data))  # the answer itself may be taken long before
+        async with store.alone(picture.digest):
             await store.size(picture.digest)
             await pictures.put(picture.digest, picture.name, answer)
 

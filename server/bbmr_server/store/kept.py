@@ -27,7 +27,7 @@ from .backend import Backend, Entry, charge
 from .errors import DamagedContainerError, InsufficientStorageError, NotFoundError, StoreUnavailableError
 from .watch import StoreWatch
 
-DIGEST_PATTERN = r"^[0-9a-f]{64}$"
+DIGEST_PATTERN = r"[0-9a-f]{64}"
 RECOUNT_S = 600.0
 """How old the count of what is kept may be: other servers may write to the same bucket or directory."""
 
@@ -226,7 +226,7 @@ class Store:
 
 
 def _name(digest: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+    if not re.fullmatch(DIGEST_PATTERN, digest):
         raise ValueError("no digest")  # addresses are checked before; nothing else may become a path
     return f"{digest[:2]}/{digest}.bbmr"
 

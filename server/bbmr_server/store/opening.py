@@ -36,6 +36,8 @@ class Keeping:
     def begin(self) -> None:
         """Count what is kept, in the background: the first to write does not wait, and a store that fails is logged."""
         self.store.begin_count()
+        if self.pictures is not None:
+            self.pictures.begin()
 
     def close(self) -> None:
         """End the threads."""
@@ -81,13 +83,15 @@ def open_store(settings: Settings, registry: CollectorRegistry, keys: int) -> Ke
     return Keeping(store, pictures)
 
 
-def open_directory(path: Path, setting: str, timeout: float, durable: bool = True) -> Backend:
+def open_directory(path: Path, setting: str, timeout: float, cache: bool = False) -> Backend:
     """The directory `path`, made where it is not there (for its owner alone).
 
     Raises:
         UsageError: it cannot be made or written to, or obstore is not installed; `setting` is the variable to name.
     """
     obstore_store = _import(setting)
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{setting}: {path} is no directory")
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = path.resolve()
@@ -96,7 +100,7 @@ def open_directory(path: Path, setting: str, timeout: float, durable: bool = Tru
     # Without writing a file: the disk may be full, and what is kept can be read all the same.
     if not os.access(path, os.W_OK | os.X_OK):
         raise UsageError(f"{setting}: cannot write to {path}: not allowed")
-    return Backend(obstore_store.LocalStore(path), f"the directory {path}", timeout, path, durable)
+    return Backend(obstore_store.LocalStore(path), f"the directory {path}", timeout, path, cache)
 
 
 def open_bucket(bucket: str, prefix: str, setting: str, timeout: float) -> Backend:
@@ -133,7 +137,7 @@ def _open_cache(path: Path, settings: Settings, watch: StoreWatch) -> PictureCac
         raise UsageError(
             "BBMR_PICTURE_CACHE needs cachetools, which is not installed: pip install 'bbmr[store]'"
         ) from None
-    backend = open_directory(path, "BBMR_PICTURE_CACHE", settings.store_timeout_s, durable=False)
+    backend = open_directory(path, "BBMR_PICTURE_CACHE", settings.store_timeout_s, cache=True)
     return PictureCache(backend, settings.picture_cache_bytes, watch)
 
 

@@ -4,20 +4,18 @@ cachetools decides what leaves (least recently used, bounded in bytes), a `Backe
 in one, but has had no release since 2023, reads pickles from its directory (CVE-2025-69872), and lets its bound be
 exceeded; here nothing is unpickled, and every entry carries a digest, so one that was damaged is a miss.
 
-The index is in memory, and made from the directory at the first use; so each server needs a directory of its own.
+The index is in memory, and made from the directory in the background; so each server needs a directory of its own.
+Until it is made, and where the disk hangs for ever, every picture is made anew.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
-import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 from weakref import WeakValueDictionary
-
-from cachetools import LRUCache
 
 from bbmr_shared.errors import BbmrError
 
@@ -25,12 +23,14 @@ from .. import logs
 from ..engine import Answer
 from ..errors import DeadlineError
 from .backend import Backend, Entry, charge
+from .entries import NAME, Index, name_of, pack, start_of, unpack
+from .errors import InsufficientStorageError
 from .watch import StoreWatch
 
-DIGEST_BYTES = 16
 WAITING = 8
 """Pictures that may wait to be written; on a slow disk, requests do not queue up behind the cache."""
-_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}-[0-9a-f]{32}\.picture")
+OPENING_S = 0.5
+"""Seconds that requests wait for the index once it is begun: those right after the start may find something, too."""
 
 
 class PictureCache:
@@ -40,35 +40,49 @@ class PictureCache:
         self._backend = backend
         self._limit = limit
         self._watch = watch
-        self._index: _Index | None = None
-        self._opening = asyncio.Lock()
+        self._index: Index | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._begun_at = 0.0
+        self._forgotten: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
         self._waiting = 0
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._failing = False
 
+    def begin(self) -> asyncio.Task[None]:
+        """Look in the background what is there, unless that is under way."""
+        if self._opening is None or self._opening.done():
+            self._begun_at = time.monotonic()
+            self._opening = asyncio.create_task(self._open())
+            self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._opening
+
     async def size(self, digest: str, tag: str) -> int:
         """Bytes that `get` would read; 0 where it would find nothing."""
         try:
-            return (await self._opened()).get(_name(digest, tag), 0)
+            index = await self._opened()
         except BbmrError:
             return 0  # `get` says so
+        return 0 if index is None else index.get(name_of(digest, tag), 0)
 
     async def get(self, digest: str, tag: str) -> Answer | None:
         """The picture kept under this name, or None: not there, damaged, or the cache fails."""
-        name = _name(digest, tag)
+        name = name_of(digest, tag)
         try:
             index = await self._opened()
-            data = await self._backend.get(name) if name in index else None
-            answer = None if data is None else _unpack(data)
-            if data is None:
-                index.pop(name, None)
-            elif answer is None:
-                index.drop(name)
+            data = None if index is None or name not in index else await self._backend.get(name)
+            answer = None if data is None else unpack(data)
         except BbmrError as error:
             self._failed(error)
             return None
-        if answer is not None:
+        if index is None:
+            pass
+        elif data is None:
+            index.pop(name, None)
+        elif answer is None:
+            index.drop(name)
+        else:
             index.get(name)  # it is the most recently used one now
         self._watch.cache("miss" if answer is None else "hit")
         return answer
@@ -78,7 +92,7 @@ class PictureCache:
 
         One that does not fit the bound, or comes while `WAITING` others wait to be written, is not kept.
         """
-        name, data = _name(digest, tag), _pack(answer)
+        name, data = name_of(digest, tag), pack(answer)
         size = charge(len(data))
         if size > self._limit or self._waiting >= WAITING:
             return
@@ -86,9 +100,15 @@ class PictureCache:
         try:
             async with self._writing:
                 index = await self._opened()
+                if index is None:
+                    return
                 index.make_room(size)
                 await self._evict(index)
-                await self._backend.put(name, data)
+                try:
+                    await self._backend.put(name, data)
+                except BaseException:
+                    index.evicted.append(name)  # one that came too late may be there after all
+                    raise
                 index[name] = size
                 self._failing = False
         except BbmrError as error:
@@ -98,8 +118,10 @@ class PictureCache:
             self._tell()
 
     @asynccontextmanager
-    async def making(self, tag: str, seconds: float) -> AsyncIterator[None]:
+    async def making(self, tag: str, seconds: float) -> AsyncIterator[Making]:
         """While the block runs, nobody else makes the picture of this tag: they wait, and find it here then.
+
+        So they do while what was given to `Making.afterwards` runs.
 
         Raises:
             DeadlineError: another was at it for `seconds`.
@@ -112,17 +134,26 @@ class PictureCache:
             raise DeadlineError(
                 "the same picture is being made for another request, which takes too long"
             ) from None
+        making = Making()
         try:
-            yield
+            yield making
         finally:
-            lock.release()
+            if making.rest is None:
+                lock.release()
+            else:
+                self._tasks.add(making.rest)  # the loop itself does not hold it
+                making.rest.add_done_callback(self._tasks.discard)
+                making.rest.add_done_callback(lambda _: lock.release())
 
     async def forget(self, digest: str) -> None:
         """Remove every picture of one container."""
         try:
             async with self._writing:
                 index = await self._opened()
-                for name in [name for name in index if name.startswith(_start(digest))]:
+                if index is None:
+                    self._forgotten.add(start_of(digest))
+                    return
+                for name in [name for name in index if name.startswith(start_of(digest))]:
                     index.drop(name)
                 await self._evict(index)
         except BbmrError as error:
@@ -134,22 +165,35 @@ class PictureCache:
         """End the threads."""
         self._backend.close()
 
-    async def _opened(self) -> _Index:
-        async with self._opening:
-            if self._index is None:
-                index = _Index(self._limit)
-                entries: list[Entry] = []
-                await self._backend.fold(entries.append)
-                for entry in sorted(entries, key=lambda entry: entry.modified):
-                    if _NAME.fullmatch(entry.name):
-                        index.take(entry.name, entry.charge)
-                self._index = index
+    async def _opened(self) -> Index | None:
+        """The index; None while it is made, which is waited for only at the beginning. Raises as the backend."""
+        if self._index is None:
+            opening = self.begin()
+            left = self._begun_at + OPENING_S - time.monotonic()
+            await asyncio.wait({opening}, timeout=max(0.0, left))
+            if opening.done():
+                opening.result()
         return self._index
 
-    async def _evict(self, index: _Index) -> None:
+    async def _open(self) -> None:
+        index = Index(self._limit)
+        entries: list[Entry] = []
+        await self._backend.fold(entries.append)
+        for entry in sorted(entries, key=lambda entry: entry.modified):
+            if NAME.fullmatch(entry.name):
+                index.take(entry.name, entry.charge)
+        for name in [name for name in index if name.partition("-")[0] in self._forgotten]:
+            index.drop(name)
+        self._forgotten.clear()
+        self._index = index
+        self._tell()
+
+    async def _evict(self, index: Index) -> None:
         """Delete the files of what has left the index; those that cannot be deleted are tried again."""
         while index.evicted:
             name = index.evicted.pop()
+            if name in index:
+                continue  # it was made again meanwhile
             try:
                 await self._backend.delete(name)
             except BbmrError:
@@ -159,7 +203,9 @@ class PictureCache:
     def _failed(self, error: BbmrError) -> None:
         self._watch.cache("error")
         if not self._failing:
-            logs.events.warning("the cache of pictures fails, and pictures are made anew: %s", error)
+            why = "its disk is full" if isinstance(error, InsufficientStorageError) else "see above"
+            where = self._backend.words
+            logs.events.warning("the cache of pictures in %s fails (%s): pictures are made anew", where, why)
         self._failing = True
 
     def _tell(self) -> None:
@@ -167,54 +213,12 @@ class PictureCache:
             self._watch.cache_bytes.set(self._index.currsize)
 
 
-class _Index(LRUCache[str, int]):
-    """Name → bytes; what it throws out is listed in `evicted` until its file is deleted."""
+class Making:
+    """The right to make one picture."""
 
-    def __init__(self, limit: int) -> None:
-        super().__init__(limit, getsizeof=lambda size: size)
-        self.evicted: list[str] = []
+    def __init__(self) -> None:
+        self.rest: asyncio.Task[None] | None = None
 
-    def popitem(self) -> tuple[str, int]:
-        """Throw out what was used longest ago."""
-        item = super().popitem()
-        self.evicted.append(item[0])
-        return item
-
-    def take(self, name: str, size: int) -> None:
-        """Note a file that is there already, however large."""
-        if size > self.maxsize:
-            self.evicted.append(name)
-        else:
-            self[name] = size
-
-    def make_room(self, size: int) -> None:
-        """Throw out until `size` bytes fit."""
-        while self.currsize + size > self.maxsize:
-            self.popitem()
-
-    def drop(self, name: str) -> None:
-        """Throw out one."""
-        if self.pop(name, None) is not None:
-            self.evicted.append(name)
-
-
-def _name(digest: str, tag: str) -> str:
-    return f"{_start(digest)}-{tag}.picture"
-
-
-def _start(digest: str) -> str:
-    return f"{digest[:2]}/{digest}"
-
-
-def _pack(answer: Answer) -> bytes:
-    fields = {"mime": answer.mime, "width": answer.width, "height": answer.height, "model": answer.model}
-    body = json.dumps(fields).encode() + b"\n" + answer.data
-    return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() + body
-
-
-def _unpack(data: memoryview) -> Answer | None:
-    body = data[DIGEST_BYTES:]
-    if hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() != data[:DIGEST_BYTES]:
-        return None
-    head, _, picture = bytes(body).partition(b"\n")
-    return Answer(data=picture, **json.loads(head))
+    def afterwards(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do this while the answer is on its way already."""
+        self.rest = asyncio.create_task(work)

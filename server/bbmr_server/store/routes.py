@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
+from pydantic import AfterValidator
 from starlette.responses import JSONResponse, Response
 
 from bbmr_shared.container import MEDIA_TYPE
@@ -25,8 +27,20 @@ router = APIRouter()
 
 YEAR_S = 365 * 24 * 3600
 
+
+def _whole_digest(text: str) -> str:
+    if not re.fullmatch(DIGEST_PATTERN, text):
+        raise ValueError("is 64 small hexadecimal digits, as `sha256sum` prints them")
+    return text
+
+
 Digest = Annotated[
-    str, Path(pattern=DIGEST_PATTERN, description="SHA-256 of the container's bytes, 64 hexadecimal digits.")
+    str,
+    AfterValidator(_whole_digest),
+    Path(
+        description="SHA-256 of the container's bytes, 64 hexadecimal digits.",
+        json_schema_extra={"pattern": f"^{DIGEST_PATTERN}$"},
+    ),
 ]
 Shared = Annotated[Service, Depends(service_of)]
 

@@ -1,0 +1,72 @@
+"""Entries of the cache of pictures: names, the bytes of their files, and the index that says what leaves first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+from cachetools import LRUCache
+
+from ..engine import Answer
+
+DIGEST_BYTES = 16
+NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}-[0-9a-f]{32}\.picture")
+"""Other files in the directory are left alone."""
+
+
+class Index(LRUCache[str, int]):
+    """Name → bytes; what it throws out is listed in `evicted` until its file is deleted."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit, getsizeof=lambda size: size)
+        self.evicted: list[str] = []
+
+    def popitem(self) -> tuple[str, int]:
+        """Throw out what was used longest ago."""
+        item = super().popitem()
+        self.evicted.append(item[0])
+        return item
+
+    def take(self, name: str, size: int) -> None:
+        """Note a file that is there already, however large."""
+        if size > self.maxsize:
+            self.evicted.append(name)
+        else:
+            self[name] = size
+
+    def make_room(self, size: int) -> None:
+        """Throw out until `size` bytes fit."""
+        while self.currsize + size > self.maxsize:
+            self.popitem()
+
+    def drop(self, name: str) -> None:
+        """Throw out one."""
+        if self.pop(name, None) is not None:
+            self.evicted.append(name)
+
+
+def name_of(digest: str, tag: str) -> str:
+    """Where the picture `tag` of one container lies."""
+    return f"{start_of(digest)}-{tag}.picture"
+
+
+def start_of(digest: str) -> str:
+    """How the names of all pictures of one container begin."""
+    return f"{digest[:2]}/{digest}"
+
+
+def pack(answer: Answer) -> bytes:
+    """A picture as a file: digest, a line of JSON, the picture."""
+    fields = {"mime": answer.mime, "width": answer.width, "height": answer.height, "model": answer.model}
+    body = json.dumps(fields).encode() + b"\n" + answer.data
+    return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() + body
+
+
+def unpack(data: memoryview) -> Answer | None:
+    """The picture of a file; None where it was damaged."""
+    body = data[DIGEST_BYTES:]
+    if hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() != data[:DIGEST_BYTES]:
+        return None
+    head, _, picture = bytes(body).partition(b"\n")
+    return Answer(data=picture, **json.loads(head))
