@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import socket
 import threading
@@ -51,7 +52,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 async def written(bench: Any) -> None:
-    """Wait for pictures that are put into the cache after they were answered."""
+    """Wait until pictures that were answered are in the cache, or are not kept."""
     await asyncio.gather(*bench.app.state.service.keeping.pictures._tasks)
 
 
@@ -89,6 +90,12 @@ def container(photo: Image.Image) -> Container:
 @pytest.fixture(scope="session")
 def body(container: Container) -> bytes:
     return container.to_bytes()
+
+
+@pytest.fixture(scope="session")
+def digest(body: bytes) -> str:
+    """Of `body`, as in its address."""
+    return hashlib.sha256(body).hexdigest()
 
 
 @pytest.fixture

@@ -34,11 +34,6 @@ def store(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def digest(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
-
-
-@pytest.fixture
 def serve(make_bench: Callable[..., Any], connect: Any, store: Path) -> Callable[..., Any]:
     """`async with serve(**settings) as client`: a client of a server that keeps containers in `store`."""
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageChops
 
 from bbmr_client.encoder import encode
 from bbmr_server.engine import Answer, Work
-from bbmr_server.store.pictures import Making, PictureCache
+from bbmr_server.store.pictures import PictureCache
 from bbmr_shared.composite import preview
 from bbmr_shared.container import MEDIA_TYPE, Container
 from tests.server.conftest import written
@@ -198,6 +198,7 @@ async def test_the_cache_answers_again(
         assert [second.headers[name] for name in kept] == [first.headers[name] for name in kept]
         assert second.headers["server-timing"] == "cache"
         page = (await client.get("/metrics")).text
+        await written(bench)
     assert 'bbmr_cache_requests_total{outcome="hit"} 1.0' in page
     assert 'bbmr_cache_requests_total{outcome="miss"} 1.0' in page
     later = make_store(**settings)
@@ -221,6 +222,7 @@ async def test_cached_pictures_are_not_read_where_answers_fill_the_memory(
             check_problem(refused, 429, "queue-full")
             assert int(refused.headers["retry-after"]) >= 1
         again = await client.get(f"{place}/image")
+        await written(bench)
     assert (again.status_code, again.headers["server-timing"]) == (200, "cache")
     assert bodies.used == 0
 
@@ -263,10 +265,10 @@ async def test_who_waited_for_another_has_the_rest_of_the_deadline(
     making, deadlines = PictureCache.making, []
 
     @contextlib.asynccontextmanager
-    async def waiting(self: PictureCache, tag: str, seconds: float) -> AsyncIterator[Making]:
+    async def waiting(self: PictureCache, tag: str, seconds: float) -> AsyncIterator[None]:
         await asyncio.sleep(0.2)
-        async with making(self, tag, seconds) as right:
-            yield right
+        async with making(self, tag, seconds):
+            yield
 
     monkeypatch.setattr(PictureCache, "making", waiting)
     bench = make_store(picture_cache=tmp_path / "cache", deadline_s=20)

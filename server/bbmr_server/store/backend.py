@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import os
 import re
 import threading
@@ -43,8 +44,8 @@ BLOCK = 4096
 FULL = re.compile(r"os error (28|122)\b|StorageFull|QuotaExceeded|No space left")
 """How a full disk (ENOSPC), a quota (EDQUOT) and S3-compatible services say that there is no room."""
 
-GENERIC = re.compile(r"^(Generic \w+ error: )+")
-"""How obstore begins what it says of most errors; it tells an operator nothing."""
+GENERIC = re.compile(r"^(Generic \w+ error: )*(Unable to [a-z ]+(: | (?=/)))?")
+"""How obstore begins what it says of most errors; what was tried is said in words of ours."""
 OUTSIDE = re.compile(r"Requested range was invalid|416 Range Not Satisfiable|InvalidRange")
 """How directories and services say that a range begins after the end."""
 
@@ -68,7 +69,7 @@ class Backend:
 
     Args:
         objects: the object store.
-        words: what messages call it.
+        words: what messages call the place.
         timeout: seconds an operation may take, waiting for a thread included.
         root: the directory, where it is one.
         cache: whether what lies here can be made again, and nobody else writes here. What `put` wrote to a directory
@@ -84,6 +85,7 @@ class Backend:
         cache: bool = False,
     ) -> None:
         self.words = words
+        self.kind = "cache of pictures" if cache else "store"
         self._objects = objects
         self.timeout = timeout
         self._root = root
@@ -94,14 +96,27 @@ class Backend:
     async def put(self, name: str, data: bytes) -> None:
         """Write an object as a whole or not at all, over one of the same name.
 
+        One that was given up may be written later all the same; in a cache, where nobody would count it, it is deleted.
+
         Raises:
             InsufficientStorageError: no room.
         """
-        await self._call("write", self._put, name, data)
+        given_up = threading.Event()
 
-    async def get(self, name: str) -> memoryview | None:
-        """A whole object; None where there is none."""
-        return await self._call("read", self._get, name)
+        def write() -> None:
+            self._put(name, data)
+            if self._cache and given_up.is_set():
+                self._delete(name)
+
+        try:
+            await self._call("write", write)
+        except BaseException:
+            given_up.set()
+            raise
+
+    async def get(self, name: str, timeout: float = math.inf) -> memoryview | None:
+        """A whole object; None where there is none. `timeout` may be less than other operations have."""
+        return await self._call("read", self._get, name, timeout=min(timeout, self.timeout))
 
     async def range(self, name: str, start: int, length: int) -> memoryview | None:
         """`length` bytes from `start` on, fewer or none where it ends before; None where there is no such object."""
@@ -115,9 +130,9 @@ class Backend:
         """SHA-256 of an object in hex, read piece by piece; None where there is none."""
         return await self._call("read", self._sha256, name)
 
-    async def delete(self, name: str) -> None:
-        """Remove an object; nothing happens where there is none."""
-        await self._call("delete", self._delete, name)
+    async def delete(self, name: str, timeout: float = math.inf) -> None:
+        """Remove an object; nothing happens where there is none. `timeout` as of `get`."""
+        await self._call("delete", self._delete, name, timeout=min(timeout, self.timeout))
 
     async def fold(self, take: Callable[[Entry], object]) -> None:
         """Call `take`, in a thread, with every object there is; in no order.
@@ -137,20 +152,20 @@ class Backend:
         from obstore.exceptions import BaseError
 
         loop = asyncio.get_running_loop()
-        what = "cache" if self._cache else "store"
+        seconds = self.timeout if timeout == -1.0 else timeout
         try:
-            async with asyncio.timeout(self.timeout if timeout == -1.0 else timeout):
+            async with asyncio.timeout(seconds):
                 return await loop.run_in_executor(self._threads, function, *arguments)
         except TimeoutError:
             logs.events.error(
-                "%s: cannot %s in %s: not done after %g s", what, verb, self.words, self.timeout
+                "%s: cannot %s in %s: not done after %g s", self.kind, verb, self.words, seconds
             )
             raise StoreUnavailableError("the store did not answer in time; try again later") from None
         except (BaseError, OSError) as error:
             text = str(error)
             # The first line names the object and the cause; what follows may be a whole answer of the service.
             line = GENERIC.sub("", text.partition("\n")[0])[:500]
-            logs.events.error("%s: cannot %s in %s: %s", what, verb, self.words, line)
+            logs.events.error("%s: cannot %s in %s: %s", self.kind, verb, self.words, line)
             if FULL.search(text):
                 raise InsufficientStorageError("the disk of the store is full; nothing was kept") from None
             raise StoreUnavailableError("the store cannot be used at the moment; try again later") from None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 
 from cachetools import LRUCache
 
 from ..engine import Answer
+from .backend import Entry
 
 DIGEST_BYTES = 16
 NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}-[0-9a-f]{32}\.picture")
@@ -44,6 +46,20 @@ class Index(LRUCache[str, int]):
         """Throw out one."""
         if self.pop(name, None) is not None:
             self.evicted.append(name)
+
+    def drop_all(self, start: str) -> None:
+        """Throw out all whose names begin so."""
+        for name in [name for name in self if name.startswith(start)]:
+            self.drop(name)
+
+
+def index_of(entries: Iterable[Entry], limit: int) -> Index:
+    """The index of what lies in the directory; where it is too much, the oldest leaves."""
+    index = Index(limit)
+    for entry in sorted(entries, key=lambda entry: entry.modified):
+        if NAME.fullmatch(entry.name):
+            index.take(entry.name, entry.charge)
+    return index
 
 
 def name_of(digest: str, tag: str) -> str:

@@ -6,10 +6,10 @@ client that has the picture already costs neither decoding nor the network.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, cast
 
 from fastapi import APIRouter, Depends, Request
@@ -28,8 +28,6 @@ from ..query import Format, Wanted, wanted
 from ..reconstruction import MIMES, accept_of, format_for, make_picture, picture_response
 from ..service import Service
 from . import answers
-from .errors import NotFoundError, StoreUnavailableError
-from .kept import Store
 from .opening import Keeping
 from .routes import Digest, Reading, Shared
 
@@ -103,14 +101,16 @@ async def image(
         answer = await _make(request, service, keeping, picture)
     else:
         began = time.monotonic()
-        async with keeping.pictures.making(picture.name, service.settings.deadline_s) as making:
+        async with keeping.pictures.making(picture.name, service.settings.deadline_s):
             cached = await _cached(service, keeping.pictures, picture)
             note(request, cache="miss" if cached is None else "hit")
             if cached is not None:
                 return _answer(service, cached, form, {**caching, "Server-Timing": "cache"})
             answer = await _make(request, service, keeping, picture, time.monotonic() - began)
             if _resolve(service, digest, stand_in, form, what) == picture:
-                making.afterwards(_remember(service, keeping.store, keeping.pictures, picture, answer))
+                # Metered as `size`; raises where the container was deleted while the picture was made.
+                still = partial(keeping.store.size, digest)
+                keeping.pictures.keep(digest, picture.name, answer, service.bodies, still)
     if _resolve(service, digest, stand_in, form, what) != picture:
         # The weights were swapped meanwhile, and it may be of the old ones or of the new.
         caching = {"Cache-Control": "no-store", **({} if format else {"Vary": "Accept"})}
@@ -139,17 +139,6 @@ async def _cached(service: Service, pictures: PictureCache, picture: _Picture) -
     with service.bodies.share() as share:
         share.take(min(size, service.bodies.limit))  # one that is larger is sent when nothing else is
         return await pictures.get(picture.digest, picture.name)
-
-
-async def _remember(
-    service: Service, store: Store, pictures: PictureCache, picture: _Picture, answer: Answer
-) -> None:
-    """Put a picture into the cache, unless its container was deleted while it was made."""
-    with service.bodies.share() as share, contextlib.suppress(NotFoundError, StoreUnavailableError):
-        share.hold(len(answer.data))  # the answer itself may be taken long before
-        async with store.alone(picture.digest):
-            await store.size(picture.digest)
-            await pictures.put(picture.digest, picture.name, answer)
 
 
 def _facts(header: Header) -> _Facts:
