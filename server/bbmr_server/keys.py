@@ -18,9 +18,17 @@ from .settings import KEY, KEY_WORDS, Settings
 MAX_FILE_BYTES = 1 << 20
 _PLACEHOLDER = re.compile(
     r"change.?me|change.?it|change.?this|default|example|placeholder|password|passw0rd|secret|replace|qwerty"
-    r"|your.{0,6}key|letmein|api.?key|admin.?key|bbmr",
+    r"|your.{0,6}key|letmein",
     re.IGNORECASE,
 )
+_WHAT_IT_IS = re.compile(
+    r"bbmr|server|service|client|admin|operator|user|api|key|token|auth|access|prod(uction)?|stag(e|ing)|test(ing)?"
+    r"|dev(elopment)?|demo|local|my|the|our|for|20\d\d|[^a-z0-9]",
+    re.IGNORECASE,
+)
+"""Words that say what a key is for. They may stand before a secret; alone they are none."""
+UNTOLD = 8
+"""Characters that must be left of a key without them."""
 
 
 class KeyRing:
@@ -105,7 +113,10 @@ def check_apart(keys: KeyRing, admin_keys: KeyRing) -> None:
     """Raise `UsageError` where two different keys have one name: the log and the rate limit go by names."""
     for name in set(keys.names) & set(admin_keys.names):
         if keys.digest_of(name) != admin_keys.digest_of(name):
-            raise UsageError(f"an API key and another key in BBMR_ADMIN_KEYS are both named {name}")
+            raise UsageError(
+                f"BBMR_ADMIN_KEYS: a key is named {name} as another one among the API keys is; the log and the rate "
+                "limit go by names, so rename one"
+            )
 
 
 def _strong_ring(keys: Sequence[SecretStr], settings: Settings, what: str) -> KeyRing:
@@ -121,9 +132,11 @@ def _strong_ring(keys: Sequence[SecretStr], settings: Settings, what: str) -> Ke
 
 
 def weakness(secret: str) -> str | None:
-    """Why anybody could guess this secret, or None: a placeholder, an example, few characters, a sequence."""
+    """Why anybody could guess this secret, or None: a placeholder, only words of what it is for, a sequence, …"""
     if _PLACEHOLDER.search(secret):
         return "is a placeholder or an example"
+    if len(_WHAT_IT_IS.sub("", secret)) < UNTOLD:
+        return "only says what it is for"
     if len(set(secret)) < 5:
         return "has fewer than 5 different characters"
     if any(secret == (secret[:size] * len(secret))[: len(secret)] for size in range(1, len(secret) // 2 + 1)):
