@@ -13,7 +13,7 @@ from . import problems
 from .ratelimit import is_free
 
 CONTAINER_TYPES = (MEDIA_TYPE, "application/octet-stream")
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 class Problem(BaseModel):
@@ -52,27 +52,35 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": words[status], "content": content} for status in statuses}
 
 
+def headers(kind: str = "string", **texts: str) -> dict[str, Any]:
+    """What is said of an answer's headers; their names with `_` for `-`."""
+    return {
+        name.replace("_", "-"): {"description": text, "schema": {"type": kind}}
+        for name, text in texts.items()
+    }
+
+
+PICTURE_TYPES = {form.mime: BINARY for form in OUTPUT_FORMATS.values()}
+PICTURE_HEADERS = headers(
+    BBMR_Model="The weights used; `none` for a thumbnail.",
+    Server_Timing="Milliseconds in each stage.",
+) | headers(
+    "integer", BBMR_Width="Width of the answer in pixels.", BBMR_Height="Height of the answer in pixels."
+)
+
 RECONSTRUCT_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "A container.",
-        "content": dict.fromkeys(CONTAINER_TYPES, _BINARY),
+        "content": dict.fromkeys(CONTAINER_TYPES, BINARY),
     }
 }
 
 RECONSTRUCT_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The picture.",
-        "content": {form.mime: _BINARY for form in OUTPUT_FORMATS.values()},
-        "headers": {
-            name: {"description": text, "schema": {"type": kind}}
-            for name, text, kind in (
-                ("BBMR-Model", "The weights used; `none` for a thumbnail.", "string"),
-                ("BBMR-Width", "Width of the answer in pixels.", "integer"),
-                ("BBMR-Height", "Height of the answer in pixels.", "integer"),
-                ("Server-Timing", "Milliseconds in each stage.", "string"),
-            )
-        },
+        "content": PICTURE_TYPES,
+        "headers": PICTURE_HEADERS,
     },
     **refusals(400, 401, 403, 406, 408, 413, 415, 422, 429, 500, 503, 504),
 }
@@ -81,23 +89,23 @@ ENCODE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "A photo: JPEG, PNG, WebP, AVIF, TIFF and others.",
-        "content": dict.fromkeys(("image/*", "application/octet-stream"), _BINARY),
+        "content": dict.fromkeys(("image/*", "application/octet-stream"), BINARY),
     }
 }
 
 ENCODE_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The container.",
-        "content": {MEDIA_TYPE: _BINARY},
-        "headers": {
-            name: {"description": text, "schema": {"type": kind}}
-            for name, text, kind in (
-                ("BBMR-Model", "The weights that the container asks for.", "string"),
-                ("BBMR-Width", "Width of the photo in pixels.", "integer"),
-                ("BBMR-Height", "Height of the photo in pixels.", "integer"),
-                ("Server-Timing", "Milliseconds it took, waiting included.", "string"),
-            )
-        },
+        "content": {MEDIA_TYPE: BINARY},
+        "headers": headers(
+            BBMR_Model="The weights that the container asks for.",
+            Server_Timing="Milliseconds it took, waiting included.",
+        )
+        | headers(
+            "integer",
+            BBMR_Width="Width of the photo in pixels.",
+            BBMR_Height="Height of the photo in pixels.",
+        ),
     },
     **refusals(400, 401, 403, 408, 413, 415, 422, 429, 500, 503, 504),
 }

@@ -66,6 +66,15 @@ async def test_a_picture_at_an_address(
     assert ImageChops.difference(Image.open(io.BytesIO(answer.content)), preview(container)).getbbox() is None
 
 
+def test_the_document_says_the_same_of_both_routes_with_pictures(make_store: Any) -> None:
+    paths = make_store(start=False).app.openapi()["paths"]
+    stored = paths["/containers/{digest}/image"]["get"]["responses"]["200"]
+    posted = paths["/reconstruct"]["post"]["responses"]["200"]
+    assert stored["content"] == posted["content"]
+    for name, said in posted["headers"].items():
+        assert stored["headers"][name]["schema"] == said["schema"], name
+
+
 async def test_format_wins_over_accept(make_store: Any, connect: Any, body: bytes, place: str) -> None:
     async with connect(make_store()) as client:
         await fill(client, place, body)

@@ -8,12 +8,9 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from bbmr_shared.container import MEDIA_TYPE
-from bbmr_shared.output import OUTPUT_FORMATS
 
-from ..openapi import refusals
+from ..openapi import BINARY, PICTURE_HEADERS, PICTURE_TYPES, headers, refusals
 from ..service import Service
-
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 class Kept(BaseModel):
@@ -25,15 +22,8 @@ class Kept(BaseModel):
     height: int
 
 
-def _headers(**texts: str) -> dict[str, Any]:
-    return {
-        name.replace("_", "-"): {"description": text, "schema": {"type": "string"}}
-        for name, text in texts.items()
-    }
-
-
-_LOCATION = _headers(Location="The container's address.")
-_TAGS = _headers(ETag="Names this answer.", Cache_Control="Who may keep it, and for how long.")
+_LOCATION = headers(Location="The container's address.")
+_TAGS = headers(ETag="Names this answer.", Cache_Control="Who may keep it, and for how long.")
 
 POST: dict[int | str, dict[str, Any]] = {
     201: {"description": "Kept.", "model": Kept, "headers": _LOCATION},
@@ -42,11 +32,11 @@ POST: dict[int | str, dict[str, Any]] = {
 }
 PUT = POST
 GET: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The container.", "content": {MEDIA_TYPE: _BINARY}, "headers": _TAGS},
+    200: {"description": "The container.", "content": {MEDIA_TYPE: BINARY}, "headers": _TAGS},
     206: {
         "description": "A part of it.",
-        "content": {MEDIA_TYPE: _BINARY},
-        "headers": _TAGS | _headers(Content_Range="Which bytes, of how many."),
+        "content": {MEDIA_TYPE: BINARY},
+        "headers": _TAGS | headers(Content_Range="Which bytes, of how many."),
     },
     304: {"description": "The client has it.", "headers": _TAGS},
     **refusals(401, 403, 404, 416, 422, 429, 500, 503),
@@ -58,13 +48,10 @@ DELETE: dict[int | str, dict[str, Any]] = {
 IMAGE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The picture.",
-        "content": {form.mime: _BINARY for form in OUTPUT_FORMATS.values()},
+        "content": PICTURE_TYPES,
         "headers": _TAGS
-        | _headers(
-            BBMR_Model="The weights used; `none` for a thumbnail.",
-            BBMR_Width="Width in pixels.",
-            BBMR_Height="Height in pixels.",
-        ),
+        | PICTURE_HEADERS
+        | headers(Server_Timing="Milliseconds in each stage; `cache` for a picture that was made before."),
     },
     304: {"description": "The client has it.", "headers": _TAGS},
     **refusals(400, 401, 403, 404, 406, 413, 422, 429, 500, 503, 504),
