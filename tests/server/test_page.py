@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import io
-import os
 import re
 import socket
-import sys
 import threading
-import weakref
 from collections.abc import AsyncIterator, Callable
 from html.parser import HTMLParser
 from typing import Any
@@ -22,10 +18,9 @@ from PIL import Image
 from bbmr_client.encoder import encode
 from bbmr_client.photo import load_photo
 from bbmr_server.conditional import not_modified
-from bbmr_server.errors import NotReadyError, QueueFullError
 from bbmr_server.page import encode as encoding
 from bbmr_server.page import measure
-from bbmr_server.page.desk import Desk, GivenUpError, go_on
+from bbmr_server.page.desk import GivenUpError, go_on
 from bbmr_server.page.figures import avif_within, rescaled
 from bbmr_server.page.files import read_files
 from bbmr_shared.codecs import encode_plane
@@ -228,7 +223,9 @@ async def test_a_damaged_photo_is_refused(make_bench: Callable[..., Any], connec
         for path in ("/encode", "/page/photo"):
             answer = await client.post(path, content=jpeg[: len(jpeg) // 2], headers=JPEG)
             assert answer.status_code == 400
-            assert answer.json()["type"] == "urn:bbmr:problem:unreadable-picture"
+            problem = answer.json()
+            assert problem["type"] == "urn:bbmr:problem:unreadable-picture"
+            assert problem["detail"] == "the photo is damaged or cut short"  # and no decoder's words
 
 
 async def test_photos_are_held_to_bytes_and_pixels(
@@ -349,105 +346,6 @@ async def test_a_client_that_leaves_stops_the_work(
     assert went_on == [True]  # and stopped at the first chance
 
 
-# The desk
-
-
-async def test_work_that_was_given_up_learns_of_it() -> None:
-    desk, entered, ended = Desk(2), threading.Event(), threading.Event()
-
-    def work(given_up: Callable[[], bool]) -> None:
-        entered.set()
-        while not given_up():
-            pass
-        ended.set()
-        raise GivenUpError
-
-    with desk.place() as place:
-        task = asyncio.ensure_future(place.run(work))
-        await asyncio.to_thread(entered.wait, 10)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    assert await asyncio.to_thread(ended.wait, 10)
-    desk.close()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux only")
-async def test_the_event_loop_goes_first() -> None:
-    desk = Desk(1)
-    with desk.place() as place:
-        nice = await place.run(lambda given_up: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-    assert nice > os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    desk.close()
-
-
-async def test_what_is_inside_can_be_refused() -> None:
-    desk, entered, gate = Desk(2), threading.Event(), threading.Event()
-
-    def work(given_up: Callable[[], bool]) -> bool:
-        entered.set()
-        gate.wait(20)
-        return given_up()
-
-    with desk.place() as first, desk.place() as second:
-        waits = [asyncio.ensure_future(place.run(work)) for place in (first, second)]
-        await asyncio.to_thread(entered.wait, 10)
-        desk.refuse_all()
-        for wait in waits:
-            with pytest.raises(NotReadyError):
-                await wait
-        with pytest.raises(NotReadyError):
-            await first.run(work)
-    gate.set()
-    assert len(desk) == 0
-    desk.close()
-
-
-async def test_a_photo_given_up_before_its_turn_is_let_go_at_once() -> None:
-    """Its bytes do not count any more then: whoever sends and leaves must not fill the memory behind slow work."""
-    desk, entered, gate = Desk(2), threading.Event(), threading.Event()
-
-    class Photo:
-        pass
-
-    def slow(given_up: Callable[[], bool]) -> None:
-        entered.set()
-        gate.wait(20)
-
-    def work_on(photo: Photo) -> Callable[[Callable[[], bool]], None]:
-        return lambda given_up: print(photo)
-
-    photo = Photo()
-    alive = weakref.ref(photo)
-    with desk.place() as first, desk.place() as second:
-        running = asyncio.ensure_future(first.run(slow))
-        await asyncio.to_thread(entered.wait, 10)
-        waiting = asyncio.ensure_future(second.run(work_on(photo)))
-        del photo
-        await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.wait([waiting])
-        del waiting
-        gc.collect()
-        assert alive() is None
-        gate.set()
-        await running
-    desk.close()
-
-
-async def test_a_place_comes_back_whatever_happens() -> None:
-    desk = Desk(1)
-    with pytest.raises(ZeroDivisionError), desk.place() as place:
-        await place.run(lambda given_up: 1 // 0)
-    with desk.place(), pytest.raises(QueueFullError), desk.place():
-        pass
-    assert len(desk) == 0
-    desk.close()
-    with desk.place() as place, pytest.raises(NotReadyError):
-        await place.run(lambda given_up: None)
-    assert len(desk) == 0
-
-
 # What the page asks for
 
 
@@ -531,6 +429,32 @@ async def test_compare_refuses_what_does_not_belong_together(
             assert words in answer.json()["detail"]
     assert len(bench.app.state.service.desk) == 0
     assert bench.app.state.service.bodies.used == 0
+
+
+async def test_what_is_measured_lies_in_memory_once(
+    make_bench: Callable[..., Any], connect: Any, jpeg: bytes, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go, seen = threading.Event(), []
+
+    class Body(bytes):
+        def __del__(self) -> None:
+            let_go.set()
+
+    async def read(*arguments: Any, **options: Any) -> bytes:
+        return Body(await encoding_read_body(*arguments, **options))
+
+    def look(data: bytes, settings: Any) -> Any:
+        seen.append((let_go.is_set(), data == jpeg))
+        return load_photo(data)
+
+    encoding_read_body = encoding.read_body
+    monkeypatch.setattr(encoding, "read_body", read)
+    monkeypatch.setattr(measure, "read_photo", look)
+    async with connect(make_bench()) as client:
+        path = f"/page/compare?container={len(body)}"
+        answer = await client.post(path, content=body + jpeg, headers=BYTES)
+    assert answer.status_code == 200
+    assert seen == [(True, True)]
 
 
 def test_avif_is_the_best_that_fits(photo: Image.Image) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from starlette.responses import Response
 from bbmr_client.encoder import DEFAULT_RATE, encode
 from bbmr_client.photo import Photo, load_photo
 from bbmr_shared.container import MEDIA_TYPE
+from bbmr_shared.errors import PictureError
 from bbmr_shared.limits import Limits
 
 from .. import openapi
@@ -29,14 +31,22 @@ from .desk import GivenUp, Place, go_on
 router = APIRouter()
 T = TypeVar("T")
 
+_DECODERS_WORDS = re.compile(r"(the photo is (?:damaged or cut short|a damaged [^:]+ file)): .*")
+"""What a decoder says of damage ("11 bytes not processed") tells nobody here anything."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class Upload:
     """A body that has come in, the place its request has at the desk, and where its bytes are counted."""
 
     body: bytes
     place: Place
     share: BodyShare
+
+    def take_body(self) -> bytes:
+        """The body, held by nothing else from now on."""
+        body, self.body = self.body, b""
+        return body
 
 
 def photo_limits(settings: Settings) -> Limits:
@@ -50,7 +60,10 @@ def photo_limits(settings: Settings) -> Limits:
 
 def read_photo(data: bytes, settings: Settings) -> Photo:
     """The photo in `data`. Raises `PictureError`, `LimitExceededError`."""
-    return load_photo(data, photo_limits(settings), "the photo")
+    try:
+        return load_photo(data, photo_limits(settings), "the photo")
+    except PictureError as error:
+        raise PictureError(_DECODERS_WORDS.sub(r"\1", str(error))) from error
 
 
 def admit(request: Request, service: Annotated[Service, Depends(service_of)]) -> Service:
@@ -86,7 +99,9 @@ async def uploaded(request: Request, service: Service) -> AsyncIterator[Upload]:
             share=share,
         )
         with service.desk.place() as place:
-            yield Upload(body, place, share)
+            upload = Upload(body, place, share)
+            del body
+            yield upload
 
 
 async def in_time(request: Request, service: Service, work: Coroutine[Any, Any, T]) -> T:

@@ -97,7 +97,10 @@ async def compare(
 async def _compare(service: Service, upload: Upload, length: int, model: str | None) -> dict[str, Any]:
     if length >= len(upload.body):
         raise UsageError(f"there is no photo behind the {length} bytes of the container")
-    container = await service.read_container(upload.body[:length])
+    body = upload.take_body()
+    container = await service.read_container(memoryview(body)[:length])
+    photo_file = body[length:]
+    del body  # both lie apart from here on, and once
     photo_limits(service.settings).check_dimensions(container.width, container.height)
     answer = await service.engine.reconstruct(
         Work(container, "png", model=model), service.settings.deadline_s
@@ -106,7 +109,7 @@ async def _compare(service: Service, upload: Upload, length: int, model: str | N
     upload.share.hold(len(answer.data))
 
     def work(given_up: GivenUp) -> dict[str, Any]:
-        photo = read_photo(upload.body[length:], service.settings)
+        photo = read_photo(photo_file, service.settings)
         if (photo.width, photo.height) != (container.width, container.height):
             raise UsageError(
                 f"the photo has {photo.width}×{photo.height} pixels, the container "
