@@ -1,23 +1,17 @@
-// Requests to this server: what is sent and answered, refusals in words, and waiting where the server is full.
+// Requests to this server: what is sent and answered, and waiting where the server is full or starting.
+
+import { Refusal, problemOf, refusal } from "./refusals.js";
 
 const KEY = "bbmr-key";
 const TRIES = 8;
 const CONTAINER = "application/vnd.bbmr";
 const BYTES = "application/octet-stream";
 
-/** What a visitor is told; `kind`: "problem", "key" (a key is wanted), "later" (the same may work another time). */
-export class Refusal extends Error {
-  constructor(title, text, kind = "problem") {
-    super(text);
-    this.title = title;
-    this.kind = kind;
-  }
-}
-
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
 
 /**
- * `encode(photo)` and the others: blobs in, blobs or plain data out. `waiting(seconds)` is called while the server is full.
+ * `encode(photo)` and the others: blobs in, blobs or plain data out. `waiting(seconds, slug)` is called while the
+ * server is full or starting.
  * `still(promise)` is for what does not know `signal`: it ends as a request does where that was aborted meanwhile.
  */
 export function server(signal, waiting) {
@@ -64,34 +58,17 @@ async function request(path, options, waiting) {
       throw new Refusal("The server cannot be reached", words, "later");
     }
     if (answer.ok) return answer;
+    const problem = await problemOf(answer);
     const busy = (answer.status === 429 || answer.status === 503) && answer.headers.has("Retry-After");
-    if (!busy || attempt === TRIES) throw await refusal(answer);
-    await pause(Math.min(60, Math.max(1, Number(answer.headers.get("Retry-After")) || 1)), options.signal, waiting);
+    if (!busy || attempt === TRIES) throw refusal(answer.status, problem);
+    const seconds = Math.min(60, Math.max(1, Number(answer.headers.get("Retry-After")) || 1));
+    await pause(seconds, options.signal, (left) => waiting(left, problem.slug));
   }
-}
-
-async function refusal(answer) {
-  let problem = {};
-  try {
-    problem = await answer.json();
-  } catch {
-    // something between here and the server answered; its status has to do
-  }
-  const title = problem.title || `The server answered with status ${answer.status}`;
-  const text = sentence(problem.detail || "It did not say why.");
-  const { status } = answer;
-  const kind = status === 401 || status === 403 ? "key" : status === 429 || status >= 500 ? "later" : "problem";
-  return new Refusal(title, text, kind);
-}
-
-function sentence(text) {
-  const start = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(start) ? start : `${start}.`;
 }
 
 async function pause(seconds, signal, waiting) {
   for (let left = seconds; left > 0; left--) {
-    waiting?.(left);
+    waiting(left);
     await new Promise((resolve, reject) => {
       const timer = setTimeout(done, 1000);
       signal?.addEventListener("abort", stop, { once: true });
@@ -105,5 +82,5 @@ async function pause(seconds, signal, waiting) {
       }
     });
   }
-  waiting?.(0);
+  waiting(0);
 }

@@ -14,13 +14,29 @@ export class Budget {
     slider.addEventListener("input", () => {
       this.show();
       clearTimeout(this.timer);
-      this.timer = setTimeout(changed, PAUSE);
+      this.timer = setTimeout(() => {
+        this.timer = null;
+        changed();
+      }, PAUSE);
     });
     this.show();
   }
 
   get query() {
     return { rate: RATES[this.slider.value] };
+  }
+
+  /** The slider at the setting of a query. */
+  set({ rate }) {
+    clearTimeout(this.timer);
+    this.timer = null;
+    this.slider.value = RATES.indexOf(rate);
+    this.show();
+  }
+
+  /** As `set`, but not under the hand of a visitor who moves it. */
+  goBack(query) {
+    if (!this.timer) this.set(query);
   }
 
   show() {

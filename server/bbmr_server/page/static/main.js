@@ -1,108 +1,102 @@
 // The page: what is chosen goes through encode, reconstruct and compare, and each answer is shown as it comes.
 
-import { Refusal, keepKey, server } from "./api.js";
+import { keepKey, server } from "./api.js";
 import { Budget } from "./budget.js";
-import { drawLegend, drawMap } from "./rates.js";
-import { Viewer, zoomStep } from "./viewer.js";
-import { bytes, fill, networkTime, pixels, verdict } from "./words.js";
+import { checkSize, kindOf, listen } from "./chosen.js";
+import { Refusal, waiting } from "./refusals.js";
+import { $, clear, figures, present, say, stage, tell, untell, welcome } from "./screen.js";
+import { bytes, pixels, rows, summary, verdict } from "./words.js";
 
-const $ = (id) => document.getElementById(id);
-const SIGNATURE = [0x8b, 0x42, 0x42, 0x4d]; // of a container
-
-const viewer = new Viewer($("stage"), (zoom) => ($("zoom").textContent = `${Math.round(zoom * 100)} %`));
-const budget = new Budget($("rate"), $("rate-value"), () => source?.kind === "photo" && run());
+const budget = new Budget($("rate"), $("rate-value"), () => wanted?.kind === "photo" && run());
 let limits = null;
-let source = null; // what was chosen: { kind, file, name, … }
+let listed = false; // whether the server has said which networks it has
+let latest = null; // the file that was chosen last
+let wanted = null; // the source that is worked on: { kind, file, name, original once there is one }
+let staged = null; // the source whose original is on the screen
+let shown = null; // the last result: { source, setting, facts, picture, container, rows, words, status }
 let task = null; // the AbortController of what is under way
-const urls = new Map(); // what a picture is for → its address in this page
+let again = null; // does what was refused once more
 
-// What was chosen
-
+/** Take a file. One that is refused at sight stops nothing. */
 async function choose(file, name) {
-  begin();
-  source = { kind: "photo", file, name };
-  await attempt(async (ask) => {
-    limits ??= await ask.limits();
-    $("version").textContent = limits.version;
-    if (file.size === 0) throw new Refusal("This file is empty", `${name} has 0 bytes.`);
-    if (file.size > limits.max_body_bytes) {
-      throw new Refusal("This file is too large", `${name} has ${bytes(file.size)}; this server takes at most ${bytes(limits.max_body_bytes)}.`);
-    }
-    const start = new Uint8Array(await ask.still(file.slice(0, SIGNATURE.length).arrayBuffer()));
-    if (name.toLowerCase().endsWith(".bbmr") || SIGNATURE.every((byte, at) => start[at] === byte)) source.kind = "container";
-    else if (file.type && file.type !== "application/octet-stream" && !file.type.startsWith("image/")) {
-      throw new Refusal("This is no photo", `${name} is of the type ${file.type}. Choose a JPEG, PNG, WebP, AVIF, HEIC or TIFF file, or a .bbmr.`);
-    }
-    await listModels(ask);
-    await (source.kind === "photo" ? work(ask) : look(ask));
-  });
-}
-
-/** Again with the same source: another budget, another network, or after a refusal. */
-function run() {
-  if (!source) return Promise.resolve();
-  if (!source.begun) return choose(source.file, source.name);
-  return attempt((ask) => (source.kind === "photo" ? work(ask) : look(ask)));
-}
-
-// What is done with it
-
-async function work(ask) {
-  const { file } = source;
-  if (!source.begun) await showOriginal(ask);
-  const query = { ...budget.query, ...model() };
-  say(`Encoding at rate ${query.rate} …`);
-  const container = await ask.encode(file, { ...query, metadata: "icc" });
-  const [facts, made] = await Promise.all([ask.facts(container), ask.reconstruct(container, model())]);
-  await show(ask, facts, made, container);
-  fill($("rows"), [ours(facts), yours(file, facts)]);
-  $("numbers").hidden = false;
-  if (container.size + file.size > limits.max_body_bytes) {
-    say(`${done(facts, made)} Photo and container together are too large to be measured here.`);
+  latest = file;
+  let kind;
+  try {
+    kind = await kindOf(file, name);
+    if (limits) checkSize(file, name, limits);
+  } catch (error) {
+    if (latest === file) tell(error);
     return;
   }
-  say(`${done(facts, made)} Measuring …`, true);
-  const figures = await ask.compare(container, file, model());
-  const { avif, rescaled, bbmr, notes } = figures;
-  const rows = [ours(facts, bbmr.psnr_rgb)];
-  if (avif) rows.push(["AVIF, as many bytes", `quality ${avif.quality}, speed ${avif.speed}`, avif.bytes, avif.bpp, avif.psnr_rgb]);
-  rows.push(["Rescaled, as many pixels", `${rescaled.width} × ${rescaled.height}, bicubic`, null, null, rescaled.psnr_rgb], yours(file, facts));
-  fill($("rows"), rows);
-  paragraphs(verdict(figures, file.size), notes.map((note) => `Note: ${note}.`));
-  say(done(facts, made));
+  if (latest !== file) return;
+  if (!staged) clear();
+  await run({ kind, file, name });
 }
 
-async function look(ask) {
-  const container = source.file;
-  say("Reading the container …");
-  const facts = await ask.facts(container);
-  const side = Math.max(facts.width, facts.height);
-  const composite = await ask.reconstruct(container, { max_side: side });
-  source.begun = true;
-  await original(composite.picture, facts.width, facts.height, ["Without the network", "With it"]);
-  const made = await ask.reconstruct(container, model());
-  await show(ask, facts, made, container);
-  fill($("rows"), [ours(facts)]);
-  $("numbers").hidden = false;
-  paragraphs(["Left is what the file shows without any network, right what the network makes of it. There is no original here to measure against."]);
-  say(done(facts, made));
+/** Work on a source: a new one, or another setting, or again what was refused. */
+function run(source = wanted, setting = current()) {
+  wanted = source;
+  budget.set(setting);
+  chooseModel(setting);
+  return attempt(
+    async (ask) => {
+      if (!limits) {
+        limits = await ask.limits();
+        $("version").textContent = limits.version;
+      }
+      checkSize(source.file, source.name, limits);
+      await listModels(ask);
+      Object.assign(setting, { ...current(), ...setting }); // with a network, now that there are some
+      await (source.kind === "photo" ? work : look)(ask, source, setting);
+    },
+    () => run(source, setting),
+  );
+}
+
+const current = () => ({ ...budget.query, ...($("model").value ? { model: $("model").value } : {}) });
+
+// A photo
+
+async function work(ask, source, setting) {
+  const { file } = source;
+  if (staged !== source) await showOriginal(ask, source);
+  say(`Encoding at rate ${setting.rate} …`);
+  const container = await ask.encode(file, { ...setting, metadata: "icc" });
+  const most = limits.max_body_bytes;
+  if (container.size > most) {
+    const text = `At this rate the container has ${bytes(container.size)}; this server takes at most ${bytes(most)}. Choose fewer pixels.`;
+    throw new Refusal("Too many pixels for this server", text, "setting");
+  }
+  const [facts, made] = await Promise.all([ask.facts(container), ask.reconstruct(container, networkOf(setting))]);
+  const result = { source, setting, facts, container, picture: made.picture, rows: rows(facts, file), status: summary(facts, made) };
+  await show(ask, result);
+  if (container.size + file.size > most) {
+    const both = `Photo and container together have ${bytes(container.size + file.size)}; this server measures at most ${bytes(most)}.`;
+    result.words = [`Not measured. ${both}`];
+  } else {
+    say(`${result.status} Measuring …`, true);
+    const found = await ask.compare(container, file, networkOf(setting));
+    result.rows = rows(facts, file, found);
+    result.words = [...verdict(found, file.size), ...found.notes.map((note) => `Note: ${note}.`)];
+  }
+  figures(result.rows, result.words);
+  say(result.status);
 }
 
 /** The photo as the browser shows it, or as the server does where the browser cannot. */
-async function showOriginal(ask) {
-  const { file } = source;
-  let picture = file;
-  let size = await ask.still(sizeOf(file));
+async function showOriginal(ask, source) {
+  let picture = source.file;
+  let size = await ask.still(sizeOf(picture));
   if (!size) {
     say("The browser does not know this format; the server makes a picture of it …");
-    picture = await ask.photo(file);
+    picture = await ask.photo(source.file);
     size = (await ask.still(sizeOf(picture))) ?? [1, 1];
   }
-  if (size[0] * size[1] > limits.max_photo_pixels) {
-    throw new Refusal("This photo is too large", `It has ${pixels(size[0] * size[1])}; this server takes at most ${pixels(limits.max_photo_pixels)}.`);
+  const [width, height] = size;
+  if (width * height > limits.max_photo_pixels) {
+    throw new Refusal("This photo is too large", `It has ${pixels(width * height)}; this server takes at most ${pixels(limits.max_photo_pixels)}.`);
   }
-  source.begun = true;
-  await original(picture, ...size, ["Original", "bbmr"]);
+  showStage(source, { picture, width, height, tags: ["Original", "bbmr"] });
 }
 
 async function sizeOf(blob) {
@@ -119,189 +113,116 @@ async function sizeOf(blob) {
   }
 }
 
+// A container
+
+const ABOUT_CONTAINERS =
+  "Left is what the file shows without any network, right what the network makes of it. There is no original here to measure against.";
+
+async function look(ask, source, setting) {
+  const container = source.file;
+  say("Reading the container …");
+  const facts = await ask.facts(container);
+  const { width, height } = facts;
+  if (staged !== source) {
+    const { picture } = await ask.reconstruct(container, { max_side: Math.max(width, height) });
+    showStage(source, { picture, width, height, tags: ["Without the network", "With it"] });
+  }
+  const made = await ask.reconstruct(container, networkOf(setting));
+  const result = { source, setting, facts, container, picture: made.picture, rows: rows(facts), status: summary(facts, made) };
+  result.words = [ABOUT_CONTAINERS];
+  await show(ask, result);
+  say(result.status);
+}
+
 // What is shown
 
-function begin() {
-  $("welcome").hidden = true;
-  $("work").hidden = false;
-  $("budget").hidden = true;
-  $("name").textContent = "";
-  viewer.clear();
-  $("take").hidden = true;
-  $("numbers").hidden = true;
-  $("verdict").replaceChildren();
-  showMap(false);
-  $("overlay").disabled = true;
-  for (const tag of ["tag-before", "tag-after"]) $(tag).hidden = true;
-  scrollTo({ top: 0 });
+function showStage(source, original) {
+  source.original = original;
+  stage(source);
+  staged = source;
 }
 
-async function original(picture, width, height, tags) {
-  $("budget").hidden = source.kind !== "photo" && $("model-row").hidden;
-  for (const part of $("budget").querySelectorAll(".row:not(.model), #rate, .ends")) part.hidden = source.kind !== "photo";
-  $("name").textContent = `${source.name} · ${width} × ${height}`;
-  [$("tag-before").textContent, $("tag-after").textContent] = tags;
-  $("tag-before").hidden = false;
-  viewer.begin(address("before", picture), width, height);
+async function show(ask, result) {
+  await present(result, limits.rates, ask.still);
+  shown = result;
 }
 
-async function show(ask, facts, made, container) {
-  viewer.resize(facts.width, facts.height);
-  await ask.still(viewer.finish(address("after", made.picture)));
-  $("tag-after").hidden = false;
-  drawMap($("map"), facts, limits.rates);
-  drawLegend($("legend"), facts, limits.rates);
-  viewer.draw();
-  $("overlay").disabled = false;
-  const stem = source.name.replace(/\.[^.]*$/, "") || "photo";
-  link($("download"), address("container", container), `${stem}.bbmr`, `Download .bbmr (${bytes(container.size)})`);
-  link($("picture"), urls.get("after"), `${stem}-bbmr.png`);
-  $("take").hidden = false;
-}
-
-const ours = (facts, psnr) => ["bbmr", pixels(facts.pixels), facts.bytes, facts.bpp, psnr];
-const yours = (file, facts) => ["The photo's file", null, file.size, (file.size * 8) / (facts.width * facts.height), undefined];
-
-function done(facts, made) {
-  const time = networkTime(made.timing);
-  const by = made.model === "none" ? "Shown without a network." : `Restored by ${made.model}${time ? ` in ${time}` : ""}.`;
-  return `${bytes(facts.bytes)}, ${(facts.share * 100).toFixed(facts.share < 0.1 ? 1 : 0)} % of the pixels. ${by}`;
-}
-
-function paragraphs(...groups) {
-  $("verdict").replaceChildren(
-    ...groups.flat().map((text) => Object.assign(document.createElement("p"), { textContent: text })),
-  );
-}
-
-function link(element, url, name, text) {
-  element.href = url;
-  element.download = name;
-  if (text) element.textContent = text;
-}
-
-function address(purpose, blob) {
-  if (urls.has(purpose)) URL.revokeObjectURL(urls.get(purpose));
-  urls.set(purpose, URL.createObjectURL(blob));
-  return urls.get(purpose);
-}
-
-function showMap(on) {
-  $("map").hidden = !on;
-  $("legend").hidden = !on;
-  $("stage").classList.toggle("mapped", on);
-  $("overlay").setAttribute("aria-pressed", on);
-}
-
-function say(text, busy = text.endsWith("…")) {
-  $("status").textContent = text;
-  $("working").hidden = !busy;
-  $("stage").setAttribute("aria-busy", busy);
+/** After a refusal: the last result with its setting, where there is one; otherwise the original, or the start. */
+async function goBack(ask, error) {
+  say("");
+  if (error.kind === "setting" && wanted === staged && shown?.source !== staged) shown = null; // the photo is good, it stays
+  if (shown) {
+    wanted = shown.source;
+    budget.goBack(shown.setting);
+    chooseModel(shown.setting);
+    shown.words ??= ["Not measured."];
+    say(shown.status);
+    if (staged !== wanted) {
+      showStage(wanted, wanted.original);
+      await present(shown, limits.rates, ask.still);
+    } else figures(shown.rows, shown.words);
+  } else if (wanted !== staged || !staged) {
+    wanted = staged = null;
+    welcome();
+  }
 }
 
 // Networks
 
-const model = () => ($("model").value ? { model: $("model").value } : {});
+const networkOf = ({ model }) => (model ? { model } : {});
+
+function chooseModel({ model }) {
+  if (model) $("model").value = model;
+}
 
 async function listModels(ask) {
-  if ($("model").options.length) return;
+  if (listed) return;
   const { models, default: first } = await ask.models();
+  listed = true;
   if (models.length < 2) return;
   for (const { name } of models) $("model").add(new Option(name, name, name === first, name === first));
   $("model-row").hidden = false;
 }
 
-// Refusals
+// Requests, one piece of work at a time
 
-async function attempt(doing) {
+async function attempt(doing, retry) {
   task?.abort();
   const own = (task = new AbortController());
-  $("problem").hidden = true;
-  $("key-form").hidden = true;
+  again = retry;
+  untell();
   say("Reading the file …");
-  const waiting = (left) => say(left ? `The server is busy. Trying again in ${left} s …` : "Trying again …");
+  const ask = server(own.signal, (left, slug) => say(waiting(left, slug)));
   try {
-    await doing(server(own.signal, waiting));
+    await doing(ask);
   } catch (error) {
     if (error.name === "AbortError" || own !== task) return;
-    refuse(error);
+    goBack(ask, error).catch((late) => own === task && tell(late));
+    tell(error);
   }
-}
-
-function refuse(error) {
-  say("");
-  if (!source?.begun) {
-    $("work").hidden = true;
-    $("welcome").hidden = false;
-  }
-  if (!(error instanceof Refusal)) {
-    console.error(error);
-    error = new Refusal("Something went wrong on this page", `${error.message || error}.`);
-  }
-  if (error.kind === "key") {
-    const again = Boolean(sessionStorage.getItem("bbmr-key"));
-    $("key-text").textContent = again ? error.message : "It stays in this tab and is forgotten when you close it.";
-    $("key-form").hidden = false;
-    $("key").focus();
-  } else {
-    $("problem-title").textContent = error.title;
-    $("problem-text").textContent = error.message;
-    $("again").hidden = error.kind !== "later";
-    $("problem").hidden = false;
-  }
-  const at = $(error.kind === "key" ? "key-form" : "problem");
-  at.scrollIntoView({ block: "nearest" });
 }
 
 // What a visitor does
 
-for (const button of document.querySelectorAll("[data-choose]")) button.addEventListener("click", () => $("file").click());
-for (const button of document.querySelectorAll("[data-sample]")) {
-  button.addEventListener("click", () =>
-    attempt(async (ask) => {
-      const path = button.dataset.sample;
+function takeSample(path) {
+  return attempt(
+    async (ask) => {
       const file = await ask.file(path);
       choose(file, path.split("/").pop());
-    }),
+    },
+    () => takeSample(path),
   );
 }
-$("file").addEventListener("change", () => {
-  const [file] = $("file").files;
-  if (file) choose(file, file.name);
-  $("file").value = "";
-});
-addEventListener("paste", (event) => {
-  const [file] = event.clipboardData?.files ?? [];
-  if (file) choose(file, file.name || "pasted.png");
-});
-let over = 0;
-addEventListener("dragenter", (event) => {
-  if (![...(event.dataTransfer?.types ?? [])].includes("Files")) return;
-  over += 1;
-  $("veil").hidden = false;
-});
-addEventListener("dragleave", () => {
-  over = Math.max(0, over - 1);
-  $("veil").hidden = over === 0;
-});
-addEventListener("dragover", (event) => event.preventDefault());
-addEventListener("drop", (event) => {
-  event.preventDefault();
-  over = 0;
-  $("veil").hidden = true;
-  const [file] = event.dataTransfer.files;
-  if (file) choose(file, file.name);
-});
-$("overlay").addEventListener("click", () => showMap($("map").hidden));
-$("zoom-in").addEventListener("click", () => viewer.zoomBy(zoomStep));
-$("zoom-out").addEventListener("click", () => viewer.zoomBy(1 / zoomStep));
-$("fit").addEventListener("click", () => viewer.fit());
-$("actual").addEventListener("click", () => viewer.actual());
-$("again").addEventListener("click", run);
-$("model").addEventListener("change", run);
+
+listen($("file"), $("veil"), choose);
+for (const button of document.querySelectorAll("[data-sample]")) {
+  button.addEventListener("click", () => takeSample(button.dataset.sample));
+}
+$("again").addEventListener("click", () => again());
+$("model").addEventListener("change", () => wanted && run());
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   keepKey($("key").value.trim());
   $("key").value = "";
-  run();
+  again();
 });

@@ -6,7 +6,7 @@ const EQUAL = 0.05;
 export const bytes = (count) =>
   count < 1000 ? `${count} bytes` : count < 999_500 ? `${(count / 1000).toFixed(0)} kB` : `${(count / 1e6).toFixed(1)} MB`;
 export const pixels = (count) => (count < 1e6 ? `${whole.format(count)} pixels` : `${(count / 1e6).toFixed(1)} megapixels`);
-export const decibel = (psnr) => (psnr === null ? "equal" : psnr.toFixed(2));
+const decibel = (psnr) => (psnr === null ? "equal" : psnr.toFixed(2));
 
 /** Fill the body of the table. `rows`: [what, note, bytes or null, bpp or null, PSNR, undefined where there is none]. */
 export function fill(body, rows) {
@@ -31,6 +31,25 @@ export function fill(body, rows) {
       return row;
     }),
   );
+}
+
+/** The rows of a container with these `facts`, of the photo's `file` if there is one, and of `figures` once it is measured. */
+export function rows(facts, file, figures) {
+  const found = [["bbmr", pixels(facts.pixels), facts.bytes, facts.bpp, figures?.bbmr.psnr_rgb]];
+  if (figures) {
+    const { avif, rescaled } = figures;
+    if (avif) found.push(["AVIF, as many bytes", `quality ${avif.quality}, speed ${avif.speed}`, avif.bytes, avif.bpp, avif.psnr_rgb]);
+    found.push(["Rescaled, as many pixels", `${rescaled.width} × ${rescaled.height}, bicubic`, null, null, rescaled.psnr_rgb]);
+  }
+  if (file) found.push(["The photo's file", null, file.size, (file.size * 8) / (facts.width * facts.height), undefined]);
+  return found;
+}
+
+/** A result in one line; `made` is the answer of the network. */
+export function summary(facts, made) {
+  const time = networkTime(made.timing);
+  const by = made.model === "none" ? "Shown without a network." : `Restored by ${made.model}${time ? ` in ${time}` : ""}.`;
+  return `${bytes(facts.bytes)}, ${(facts.share * 100).toFixed(facts.share < 0.1 ? 1 : 0)} % of the pixels. ${by}`;
 }
 
 /** What the figures say, good or bad. */
@@ -58,7 +77,7 @@ export function verdict(figures, fileSize) {
 const value = (psnr) => (psnr === null ? Infinity : psnr);
 
 /** The milliseconds of the network in a Server-Timing header, as "0.8 s", or "". */
-export function networkTime(timing) {
+function networkTime(timing) {
   const found = /network;dur=([\d.]+)/.exec(timing);
   if (!found) return "";
   const seconds = found[1] / 1000;

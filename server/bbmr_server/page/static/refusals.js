@@ -1,0 +1,67 @@
+// Refusals: a problem of the server in, what a visitor is told out.
+
+/**
+ * What a visitor is told; `kind`: "problem", "setting" (another rate or network will do), "key" (a key is wanted),
+ * "later" (the same may work another time).
+ */
+export class Refusal extends Error {
+  constructor(title, text, kind = "problem") {
+    super(text);
+    this.title = title;
+    this.kind = kind;
+  }
+}
+
+const PREFIX = "urn:bbmr:problem:";
+
+// The server speaks to programs of bodies and containers; here are files and photos.
+const TITLES = {
+  "unreadable-container": "This .bbmr file cannot be read",
+  "unsupported-container": "This .bbmr file needs a newer or another reader",
+  "unreadable-picture": "This photo cannot be read",
+  "too-large": "This is too large for this server",
+  "upload-timeout": "Sending took too long",
+  "unknown-model": "This server does not have that network",
+  "incompatible-model": "This network cannot read this .bbmr file",
+  "queue-full": "The server is busy",
+  "not-ready": "The server is not ready",
+  deadline: "This took too long",
+};
+const TEXTS = {
+  "upload-timeout": "The connection is slow. Try again, or choose a smaller file.",
+  "queue-full": "Others are being served. Try again in a while.",
+  "not-ready": "It is starting, or has to be looked after. Try again in a while.",
+};
+const WAITS = {
+  "not-ready": "The server is starting.",
+  "rate-limited": "This server takes only so many requests in a minute.",
+};
+
+/** The problem document of an answer, `slug` being the end of its type; one of a stranger in between has neither. */
+export async function problemOf(answer) {
+  let problem = {};
+  try {
+    problem = await answer.json();
+  } catch {
+    // something between here and the server answered; its status has to do
+  }
+  const slug = String(problem.type ?? "").startsWith(PREFIX) ? problem.type.slice(PREFIX.length) : "";
+  return { slug: slug || (answer.status === 413 ? "too-large" : ""), title: problem.title, detail: problem.detail };
+}
+
+/** The problem of an answer of `status`, in words. */
+export function refusal(status, { slug, title, detail }) {
+  const kind = status === 401 || status === 403 ? "key" : status === 429 || status >= 500 ? "later" : "problem";
+  const bytes = slug === "too-large" && (!detail || /\bbody\b/.test(detail)); // which the visitor did not write
+  const text = bytes ? "It has more bytes than this server takes." : TEXTS[slug] ?? detail ?? "It did not say why.";
+  return new Refusal(TITLES[slug] ?? title ?? `The server answered with status ${status}`, sentence(text), kind);
+}
+
+/** What is said while the same is asked again in `left` seconds; 0: now. */
+export const waiting = (left, slug) =>
+  left ? `${WAITS[slug] ?? "The server is busy."} Trying again in ${left} s …` : "Trying again …";
+
+function sentence(text) {
+  const start = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(start) ? start : `${start}.`;
+}
