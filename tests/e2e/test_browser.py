@@ -322,6 +322,7 @@ def test_what_cannot_be_shown_is_said_in_words(
     alert = here.page.get_by_role("alert")
     alert.wait_for()
     assert re.search(words, alert.inner_text())
+    assert name in alert.inner_text()
     assert "body" not in alert.inner_text()
     assert here.page.locator("#work").is_hidden()
     if name == "torn.jpg":
@@ -366,7 +367,9 @@ def test_a_refused_file_takes_no_finished_work_away(here: Visit, photo: bytes, d
     for name, mime, data, words in refused:
         here.page.set_input_files("#file", {"name": name, "mimeType": mime, "buffer": data})
         here.page.get_by_role("alert").get_by_text(words).wait_for()
-        assert "processed" not in here.page.get_by_role("alert").inner_text()
+        told = here.page.get_by_role("alert").inner_text()
+        assert name in told
+        assert "processed" not in told
         expect(here.page.locator("#work")).to_have_text(figures, use_inner_text=True)
         expect(here.page.locator("#handle")).to_be_visible()
         assert np.abs(here.look() - shown).mean() < 4  # it may lie on other parts of the screen's pixels
@@ -381,6 +384,16 @@ def test_a_refused_file_takes_no_finished_work_away(here: Visit, photo: bytes, d
     expect(here.page.locator("#rows tr.ours td").first).to_have_text(f"{size:,}", timeout=60_000)
     assert here.page.get_by_role("alert").is_hidden()
     assert here.page.locator("#name").inner_text() == "rock.png · 420 × 300"
+
+
+def test_a_photo_that_only_the_browser_can_read_is_not_worked_on(here: Visit, detail: np.ndarray) -> None:
+    out = io.BytesIO()
+    Image.fromarray(detail).save(out, "JPEG")
+    here.refusals = True
+    here.choose("cut.jpg", out.getvalue()[:-500])
+    here.page.get_by_role("alert").get_by_text("cut.jpg: The photo is damaged or cut short.").wait_for()
+    assert here.page.locator("#welcome").is_visible()
+    assert here.page.locator("#work").is_hidden()
 
 
 def test_a_folder_is_refused_in_words(here: Visit) -> None:
@@ -417,7 +430,7 @@ def test_a_setting_that_is_refused_leaves_what_is_shown(here: Visit, url: str, d
     before = here.page.locator("#work").inner_text()
     slider.fill("0")
     alert = here.page.get_by_role("alert")
-    words = r"At this rate the container has \d+ kB; this server takes at most \d+ kB\. Choose fewer pixels\."
+    words = r"At rate 1 the container has \d+ kB; this server takes at most \d+ kB\. Choose fewer pixels\."
     alert.get_by_text(re.compile(words)).wait_for()
     assert slider.input_value() == "2"
     assert slider.get_attribute("aria-valuetext") == "2, 1/4 of the pixels"

@@ -64,7 +64,7 @@ async function work(ask, source, setting) {
   const container = await ask.encode(file, { ...setting, metadata: "icc" });
   const most = limits.max_body_bytes;
   if (container.size > most) {
-    const text = `At this rate the container has ${bytes(container.size)}; this server takes at most ${bytes(most)}. Choose fewer pixels.`;
+    const text = `At rate ${setting.rate} the container has ${bytes(container.size)}; this server takes at most ${bytes(most)}. Choose fewer pixels.`;
     throw new Refusal("Too many pixels for this server", text, "setting");
   }
   const [facts, made] = await Promise.all([ask.facts(container), ask.reconstruct(container, networkOf(setting))]);
@@ -147,7 +147,7 @@ async function show(ask, result) {
   shown = result;
 }
 
-/** After a refusal: the last result with its setting, where there is one; otherwise the original, or the start. */
+/** After a refusal: the last result with its setting, where there is one; otherwise the original if it is not to blame, or the start. */
 async function goBack(ask, error) {
   say("");
   if (error.kind === "setting" && wanted === staged && shown?.source !== staged) shown = null; // the photo is good, it stays
@@ -161,7 +161,7 @@ async function goBack(ask, error) {
       showStage(wanted, wanted.original);
       await present(shown, limits.rates, ask.still);
     } else figures(shown.rows, shown.words);
-  } else if (wanted !== staged || !staged) {
+  } else if (wanted !== staged || !staged || error.kind === "problem") {
     wanted = staged = null;
     welcome();
   }
@@ -197,8 +197,9 @@ async function attempt(doing, retry) {
     await doing(ask);
   } catch (error) {
     if (error.name === "AbortError" || own !== task) return;
+    const name = error.kind === "problem" && wanted !== shown?.source ? wanted?.name : ""; // not what is on the screen
     goBack(ask, error).catch((late) => own === task && tell(late));
-    tell(error);
+    tell(error, name);
   }
 }
 

@@ -71,8 +71,8 @@ export function say(text, busy = text.endsWith("…")) {
   $("stage").setAttribute("aria-busy", busy);
 }
 
-/** A refusal, or an error of this page, above all else. */
-export function tell(error) {
+/** A refusal, or an error of this page, above all else; `name` of the file that it is about. */
+export function tell(error, name) {
   if (!(error instanceof Refusal)) {
     console.error(error);
     error = new Refusal("Something went wrong on this page", `${error.message || error}.`);
@@ -84,7 +84,7 @@ export function tell(error) {
     $("key").focus();
   } else {
     $("problem-title").textContent = error.title;
-    $("problem-text").textContent = error.message;
+    $("problem-text").textContent = name && !error.message.includes(name) ? `${name}: ${error.message}` : error.message;
     $("again").hidden = error.kind !== "later";
     $("problem").hidden = false;
   }
