@@ -1,11 +1,21 @@
-"""Chromium for the tests of the page and for its screenshots: Debian's, driven by playwright."""
+"""Chromium for the tests of the page and its screenshots: Debian's, driven by playwright; and a visit of the page."""
 
 from __future__ import annotations
 
+import io
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+
+DONE = re.compile(r"Restored by light")
+MEASURED = re.compile(r"^(AVIF wins|With as many bytes|AVIF cannot)")
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -42,3 +52,61 @@ def chromium() -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+
+
+@dataclass
+class Visit:
+    """One visit of the page. `refusals`: whether answers of 400 and above are expected."""
+
+    page: Any
+    refusals: bool = False
+    errors: list[str] = field(default_factory=list)
+    requests: list[Any] = field(default_factory=list)
+
+    def asked(self, path: str) -> int:
+        return sum(urlsplit(request.url).path == path for request in self.requests)
+
+    def choose(self, name: str, data: bytes) -> None:
+        self.page.set_input_files("#file", {"name": name, "mimeType": "", "buffer": data})
+
+    def wait(self) -> None:
+        """Until the picture is there and measured."""
+        from playwright.sync_api import expect
+
+        expect(self.page.locator("#status")).to_have_text(DONE, timeout=60_000)
+        expect(self.page.locator("#verdict p").first).to_have_text(MEASURED, timeout=60_000)
+        expect(self.page.locator("#working")).to_be_hidden(timeout=60_000)
+
+    def look(self) -> np.ndarray:
+        """What the stage shows, as RGB, without what lies over the pictures."""
+        show = (
+            "value => { for (const e of document.querySelectorAll('#handle, .tag')) e.style.opacity = value }"
+        )
+        self.page.evaluate(show, "0")  # the page's policy lets no style sheet in
+        shot = self.page.locator("#stage").screenshot(caret="initial")
+        self.page.evaluate(show, "1")
+        return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
+
+    def sideways(self) -> int:
+        """By how many pixels the page is wider than the window."""
+        return self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+
+
+def visit(browser: Any, url: str, **options: Any) -> Iterator[Visit]:
+    context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
+    here = Visit(context.new_page())
+    here.page.on("request", lambda request: here.requests.append(request))
+    here.page.on("pageerror", lambda error: here.errors.append(str(error)))
+
+    def hear(message: Any) -> None:
+        refused = here.refusals and message.text.startswith("Failed to load resource")
+        if message.type in ("error", "warning") and not refused:
+            here.errors.append(message.text)
+
+    here.page.on("console", hear)
+    here.page.goto(url)
+    yield here
+    hosts = {urlsplit(request.url).netloc for request in here.requests if not request.url.startswith("blob:")}
+    context.close()
+    assert here.errors == []
+    assert hosts == {urlsplit(url).netloc}

@@ -1,12 +1,14 @@
-"""One real server for the whole module, in a process of its own, asked over loopback."""
+"""Real servers in processes of their own, asked over loopback; a browser, and visits of the page with it."""
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from PIL import Image
 from bbmr_client.encoder import encode
 from bbmr_client.server_process import running_server
 from bbmr_shared.container import Container
+
+from .browser import Visit, chromium, visit
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_BODY_BYTES = 300_000
@@ -55,3 +59,35 @@ def client() -> Callable[..., tuple[int, str, str]]:
         return done.returncode, done.stdout, done.stderr
 
     return call
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with running_server({"BBMR_DEVICE": "cpu"}) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def here(browser: Any, url: str) -> Iterator[Visit]:
+    """A visit at the size of a desktop; afterwards: no error in the console, no request to another host."""
+    yield from visit(browser, url)
+
+
+@pytest.fixture
+def phone(browser: Any, url: str) -> Iterator[Visit]:
+    """A visit at the size of a small phone, with touch."""
+    yield from visit(browser, url, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+
+
+@pytest.fixture(scope="module")
+def photo(detail: np.ndarray) -> bytes:
+    """420×300 pixels of sky, rock and snow as PNG."""
+    out = io.BytesIO()
+    Image.fromarray(detail).save(out, "PNG")
+    return out.getvalue()

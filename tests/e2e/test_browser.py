@@ -1,16 +1,11 @@
-"""The page in a real browser, over a real server with the shipped weights: what a visitor does, and what goes wrong."""
+"""The page in a real browser, over a real server with the shipped weights: what a visitor does."""
 
 from __future__ import annotations
 
 import io
-import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -18,109 +13,17 @@ import pytest
 from PIL import Image
 
 from bbmr_client.encoder import encode
-from bbmr_client.server_process import running_server
 from bbmr_client.view import RATE_COLOURS
 from bbmr_shared.container import MEDIA_TYPE, Container
 from bbmr_shared.grid import RATES
 from bbmr_shared.metrics import psnr_rgb
 
-from .browser import chromium, missing
+from .browser import DONE, Visit, missing
 
 if missing() is None:
     from playwright.sync_api import expect
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
-DONE = re.compile(r"Restored by light")
-MEASURED = re.compile(r"^(AVIF wins|With as many bytes|AVIF cannot)")
-PROBLEM = {"content-type": "application/problem+json"}
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with running_server({"BBMR_DEVICE": "cpu"}) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
-
-
-@dataclass
-class Visit:
-    """One visit of the page. `refusals`: whether answers of 400 and above are expected."""
-
-    page: Any
-    refusals: bool = False
-    errors: list[str] = field(default_factory=list)
-    requests: list[Any] = field(default_factory=list)
-
-    def asked(self, path: str) -> int:
-        return sum(urlsplit(request.url).path == path for request in self.requests)
-
-    def choose(self, name: str, data: bytes) -> None:
-        self.page.set_input_files("#file", {"name": name, "mimeType": "", "buffer": data})
-
-    def wait(self) -> None:
-        """Until the picture is there and measured."""
-        expect(self.page.locator("#status")).to_have_text(DONE, timeout=60_000)
-        expect(self.page.locator("#verdict p").first).to_have_text(MEASURED, timeout=60_000)
-        expect(self.page.locator("#working")).to_be_hidden(timeout=60_000)
-
-    def look(self) -> np.ndarray:
-        """What the stage shows, as RGB, without what lies over the pictures."""
-        show = (
-            "value => { for (const e of document.querySelectorAll('#handle, .tag')) e.style.opacity = value }"
-        )
-        self.page.evaluate(show, "0")  # the page's policy lets no style sheet in
-        shot = self.page.locator("#stage").screenshot(caret="initial")
-        self.page.evaluate(show, "1")
-        return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
-
-    def sideways(self) -> int:
-        """By how many pixels the page is wider than the window."""
-        return self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-
-
-def visit(browser: Any, url: str, **options: Any) -> Iterator[Visit]:
-    context = browser.new_context(**{"viewport": {"width": 1200, "height": 800}, **options})
-    here = Visit(context.new_page())
-    here.page.on("request", lambda request: here.requests.append(request))
-    here.page.on("pageerror", lambda error: here.errors.append(str(error)))
-
-    def hear(message: Any) -> None:
-        refused = here.refusals and message.text.startswith("Failed to load resource")
-        if message.type in ("error", "warning") and not refused:
-            here.errors.append(message.text)
-
-    here.page.on("console", hear)
-    here.page.goto(url)
-    yield here
-    hosts = {urlsplit(request.url).netloc for request in here.requests if not request.url.startswith("blob:")}
-    context.close()
-    assert here.errors == []
-    assert hosts == {urlsplit(url).netloc}
-
-
-@pytest.fixture
-def here(browser: Any, url: str) -> Iterator[Visit]:
-    """A visit at the size of a desktop; afterwards: no error in the console, no request to another host."""
-    yield from visit(browser, url)
-
-
-@pytest.fixture
-def phone(browser: Any, url: str) -> Iterator[Visit]:
-    """A visit at the size of a small phone, with touch."""
-    yield from visit(browser, url, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
-
-
-@pytest.fixture(scope="module")
-def photo(detail: np.ndarray) -> bytes:
-    """420×300 pixels of sky, rock and snow as PNG."""
-    out = io.BytesIO()
-    Image.fromarray(detail).save(out, "PNG")
-    return out.getvalue()
 
 
 def test_a_photo_appears_before_and_after(here: Visit, photo: bytes, detail: np.ndarray) -> None:
@@ -304,178 +207,6 @@ def test_a_format_that_browsers_do_not_know(here: Visit, detail: np.ndarray) -> 
     assert here.look().std() > 20
 
 
-@pytest.mark.parametrize(
-    ("name", "mime", "data", "words"),
-    [
-        ("torn.jpg", "image/jpeg", b"\xff\xd8\xff\xe0 and no more", r"This photo cannot be read\W+.*damaged"),
-        ("empty.png", "image/png", b"", "0 bytes"),
-        ("paper.pdf", "application/pdf", b"%PDF-1.7", "no photo"),
-        ("paper.dat", "", b"%PDF-1.7", r"This photo cannot be read\W+.*PDF"),
-        ("torn.bbmr", "", b"\x8bBBM\r\n\x1a\n and no more", r"This \.bbmr file cannot be read\W+.*ends"),
-    ],
-)
-def test_what_cannot_be_shown_is_said_in_words(
-    here: Visit, photo: bytes, name: str, mime: str, data: bytes, words: str
-) -> None:
-    here.refusals = True
-    here.page.set_input_files("#file", {"name": name, "mimeType": mime, "buffer": data})
-    alert = here.page.get_by_role("alert")
-    alert.wait_for()
-    assert re.search(words, alert.inner_text())
-    assert name in alert.inner_text()
-    assert "body" not in alert.inner_text()
-    assert here.page.locator("#work").is_hidden()
-    if name == "torn.jpg":
-        here.choose("rock.png", photo)
-        here.wait()
-        assert alert.is_hidden()
-
-
-def fulfil(route: Any, *, body: str) -> None:
-    route.fulfill(body=body, content_type="application/json")
-
-
-def limit(here: Visit, url: str, **less: int) -> None:
-    """Let the page believe that the server takes no more."""
-    limits = httpx.get(f"{url}/page/limits").json()
-    here.page.unroute_all()
-    here.page.route("**/page/limits", partial(fulfil, body=json.dumps(limits | less)))
-    here.page.reload()
-
-
-def test_a_refused_file_takes_no_finished_work_away(here: Visit, photo: bytes, detail: np.ndarray) -> None:
-    here.choose("rock.png", photo)
-    here.wait()
-    with here.page.expect_response("**/page/compare*"):
-        here.page.locator("#rate").fill("6")
-    here.wait()
-    here.page.locator("#rate").evaluate("e => e.blur()")
-    shown, figures = here.look(), here.page.locator("#work").inner_text()
-    out = io.BytesIO()
-    Image.fromarray(detail[:200]).save(out, "JPEG")
-    here.refusals = True
-    refused = [
-        ("paper.pdf", "application/pdf", b"%PDF-1.7", "This is no photo"),
-        ("torn.bbmr", "", b"\x8bBBM\r\n\x1a\n and no more", "This .bbmr file cannot be read"),
-        (
-            "cut.jpg",
-            "image/jpeg",
-            out.getvalue()[:-500],
-            "This photo cannot be read",
-        ),  # Chromium shows a part
-    ]
-    for name, mime, data, words in refused:
-        here.page.set_input_files("#file", {"name": name, "mimeType": mime, "buffer": data})
-        here.page.get_by_role("alert").get_by_text(words).wait_for()
-        told = here.page.get_by_role("alert").inner_text()
-        assert name in told
-        assert "processed" not in told
-        expect(here.page.locator("#work")).to_have_text(figures, use_inner_text=True)
-        expect(here.page.locator("#handle")).to_be_visible()
-        assert np.abs(here.look() - shown).mean() < 4  # it may lie on other parts of the screen's pixels
-        with here.page.expect_download() as download:
-            here.page.locator("#download").click()
-        assert download.value.suggested_filename == "rock.bbmr"
-        expected = encode(photo, rate=5, metadata="icc", model="light").to_bytes()
-        assert Path(download.value.path()).read_bytes() == expected
-    # And the slider is about the photo that is shown.
-    here.page.locator("#rate").fill("7")
-    size = len(encode(photo, rate=6, metadata="icc", model="light").to_bytes())
-    expect(here.page.locator("#rows tr.ours td").first).to_have_text(f"{size:,}", timeout=60_000)
-    assert here.page.get_by_role("alert").is_hidden()
-    assert here.page.locator("#name").inner_text() == "rock.png · 420 × 300"
-
-
-def test_a_photo_that_only_the_browser_can_read_is_not_worked_on(here: Visit, detail: np.ndarray) -> None:
-    out = io.BytesIO()
-    Image.fromarray(detail).save(out, "JPEG")
-    here.refusals = True
-    here.choose("cut.jpg", out.getvalue()[:-500])
-    here.page.get_by_role("alert").get_by_text("cut.jpg: The photo is damaged or cut short.").wait_for()
-    assert here.page.locator("#welcome").is_visible()
-    assert here.page.locator("#work").is_hidden()
-
-
-def test_a_folder_is_refused_in_words(here: Visit) -> None:
-    here.page.evaluate(
-        """() => {
-            const file = new File(["x"], "holiday");
-            file.slice = () => ({ arrayBuffer: () => Promise.reject(new DOMException("gone", "NotFoundError")) });
-            const event = new Event("drop", { bubbles: true });
-            event.dataTransfer = { files: [file], types: ["Files"] };
-            document.body.dispatchEvent(event);
-        }"""
-    )
-    here.page.get_by_role("alert").get_by_text("holiday is a folder").wait_for()
-
-
-def test_a_setting_that_is_refused_leaves_what_is_shown(here: Visit, url: str, detail: np.ndarray) -> None:
-    out = io.BytesIO()
-    Image.fromarray(detail).save(out, "JPEG", quality=50)
-    photo = out.getvalue()
-    sizes = {rate: len(encode(photo, rate=rate, metadata="icc").to_bytes()) for rate in (1, 2, 3)}
-    most = (sizes[2] + len(photo)) - 1
-    assert sizes[3] + len(photo) <= most < sizes[1]
-    limit(here, url, max_body_bytes=most)
-    here.choose("rock.jpg", photo)
-    here.wait()
-    slider, verdict = here.page.locator("#rate"), here.page.locator("#verdict")
-    # Rate 2: shown and not measured, so nothing is said of the figures of rate 3.
-    slider.fill("2")
-    size = here.page.locator("#rows tr.ours td").first
-    expect(size).to_have_text(f"{sizes[2]:,}", timeout=60_000)
-    expect(verdict).to_have_text(re.compile(r"^Not measured\. Photo and container together have \d+ kB"))
-    expect(here.page.locator("#working")).to_be_hidden()
-    # Rate 1: not even shown; everything is about rate 2 again.
-    before = here.page.locator("#work").inner_text()
-    slider.fill("0")
-    alert = here.page.get_by_role("alert")
-    words = r"At rate 1 the container has \d+ kB; this server takes at most \d+ kB\. Choose fewer pixels\."
-    alert.get_by_text(re.compile(words)).wait_for()
-    assert slider.input_value() == "2"
-    assert slider.get_attribute("aria-valuetext") == "2, 1/4 of the pixels"
-    assert here.page.locator("#work").inner_text() == before
-    # Rate 3 fits, as before.
-    slider.fill("4")
-    here.wait()
-    assert alert.is_hidden()
-    assert size.inner_text() == f"{sizes[3]:,}"
-
-
-def test_the_first_setting_is_refused_and_the_photo_stays(here: Visit, url: str, photo: bytes) -> None:
-    out = io.BytesIO()
-    Image.open(io.BytesIO(photo)).save(out, "JPEG", quality=10)
-    sizes = {rate: len(encode(out.getvalue(), rate=rate, metadata="icc").to_bytes()) for rate in (3, 12)}
-    most = sizes[3] - 1
-    assert max(sizes[12], len(out.getvalue())) < most
-    limit(here, url, max_body_bytes=most)
-    here.choose("rock.jpg", out.getvalue())
-    here.page.get_by_role("alert").get_by_text("Choose fewer pixels").wait_for()
-    assert here.page.locator("#rate").input_value() == "4"
-    assert here.page.locator("#tag-before").is_visible()
-    here.page.locator("#rate").fill("9")
-    expect(here.page.locator("#status")).to_have_text(DONE, timeout=60_000)
-    assert here.page.get_by_role("alert").is_hidden()
-
-
-def test_figures_that_could_not_be_measured_are_not_those_of_before(here: Visit, photo: bytes) -> None:
-    here.choose("rock.png", photo)
-    here.wait()
-    here.refusals = True
-    problem = {"type": "urn:bbmr:problem:deadline", "title": "Not finished in time", "detail": "too late"}
-    here.page.route(
-        "**/page/compare*", lambda route: route.fulfill(status=504, headers=PROBLEM, body=json.dumps(problem))
-    )
-    here.page.locator("#rate").fill("9")
-    here.page.get_by_role("alert").get_by_text("This took too long").wait_for()
-    assert here.page.locator("#verdict").inner_text() == "Not measured."
-    assert here.page.locator("#rate").input_value() == "9"
-    expect(here.page.locator("#status")).to_have_text(DONE)
-    here.page.unroute_all()
-    here.page.get_by_role("button", name="Try again").click()
-    here.wait()
-
-
 def test_the_hint_about_dragging_waits_for_the_border(here: Visit, photo: bytes) -> None:
     held: list[Any] = []
     here.page.route("**/reconstruct*", lambda route: held.append(route))
@@ -495,85 +226,6 @@ def test_networks_are_asked_for_once(here: Visit, photo: bytes) -> None:
         here.wait()
     assert here.asked("/encode") == 2
     assert here.asked("/models") == here.asked("/page/limits") == 1
-
-
-def test_what_is_too_large_is_not_sent(here: Visit, photo: bytes, url: str) -> None:
-    for less in ({"max_body_bytes": len(photo) - 1}, {"max_photo_pixels": 420 * 300 - 1}):
-        limit(here, url, **less)
-        here.choose("rock.png", photo)
-        here.page.get_by_role("alert").get_by_text("at most").wait_for()
-    assert here.asked("/encode") == here.asked("/page/photo") == 0
-
-
-@pytest.mark.parametrize(
-    ("status", "slug", "words"),
-    [
-        (429, "queue-full", "The server is busy."),
-        (429, "rate-limited", "This server takes only so many requests in a minute."),
-        (503, "not-ready", "The server is starting."),
-    ],
-)
-def test_a_full_server_is_asked_again(here: Visit, photo: bytes, status: int, slug: str, words: str) -> None:
-    here.refusals = True
-    refused = []
-
-    def refuse(route: Any) -> None:
-        if refused:
-            route.continue_()
-            return
-        refused.append(route)
-        body = json.dumps({"type": f"urn:bbmr:problem:{slug}"})
-        route.fulfill(status=status, headers=PROBLEM | {"Retry-After": "1"}, body=body)
-
-    here.page.route("**/encode*", refuse)
-    here.choose("rock.png", photo)
-    here.page.get_by_text(f"{words} Trying again in 1 s").wait_for()
-    here.wait()
-
-
-def test_without_a_connection_it_can_be_tried_again(here: Visit, photo: bytes) -> None:
-    here.refusals = True
-    here.page.route("**/encode*", lambda route: route.abort("connectionrefused"))
-    here.choose("rock.png", photo)
-    here.page.get_by_role("alert").get_by_text("cannot be reached").wait_for()
-    here.page.unroute_all()
-    here.page.get_by_role("button", name="Try again").click()
-    here.wait()
-    # What is tried again is what was refused, though the slider went back to what is shown.
-    here.page.route("**/encode*", lambda route: route.abort("connectionrefused"))
-    here.page.locator("#rate").fill("6")
-    here.page.get_by_role("alert").get_by_text("cannot be reached").wait_for()
-    assert here.page.locator("#rate").input_value() == "4"
-    here.page.unroute_all()
-    with here.page.expect_request(lambda request: "/encode?rate=5&" in request.url):
-        here.page.get_by_role("button", name="Try again").click()
-    assert here.page.locator("#rate").input_value() == "6"
-    here.wait()
-
-
-def test_the_key_is_asked_for_and_kept_in_the_tab(here: Visit, photo: bytes) -> None:
-    here.refusals = True
-    sent = []
-
-    def guard(route: Any) -> None:
-        sent.append(route.request.headers.get("authorization"))
-        if sent[-1] != "Bearer open-sesame":
-            body = json.dumps({"title": "An API key is needed", "detail": "this server wants an API key"})
-            route.fulfill(status=401 if sent[-1] is None else 403, headers=PROBLEM, body=body)
-        else:
-            route.continue_()
-
-    for path in ("models", "encode*", "reconstruct*"):
-        here.page.route(f"**/{path}", guard)
-    here.choose("rock.png", photo)
-    field = here.page.get_by_label("API key", exact=True)
-    for key in ("wrong", "open-sesame"):
-        field.wait_for()
-        field.fill(key)
-        field.press("Enter")
-    here.wait()
-    assert sent[:3] == [None, "Bearer wrong", "Bearer open-sesame"]
-    assert here.page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
 
 
 def test_it_all_works_by_keyboard(here: Visit) -> None:

@@ -1,0 +1,276 @@
+"""What goes wrong on the page, in a real browser: files and settings that are refused, a server full or gone."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from bbmr_client.encoder import encode
+
+from .browser import DONE, Visit, missing
+
+if missing() is None:
+    from playwright.sync_api import expect
+
+pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+PROBLEM = {"content-type": "application/problem+json"}
+
+
+def limit(here: Visit, url: str, **less: int) -> None:
+    """Let the page believe that the server takes no more."""
+    limits = httpx.get(f"{url}/page/limits").json()
+    here.page.unroute_all()
+    here.page.route("**/page/limits", partial(fulfil, body=json.dumps(limits | less)))
+    here.page.reload()
+
+
+def fulfil(route: Any, *, body: str) -> None:
+    route.fulfill(body=body, content_type="application/json")
+
+
+@pytest.mark.parametrize(
+    ("name", "mime", "data", "words"),
+    [
+        ("torn.jpg", "image/jpeg", b"\xff\xd8\xff\xe0 and no more", r"This photo cannot be read\W+.*damaged"),
+        ("empty.png", "image/png", b"", "0 bytes"),
+        ("paper.pdf", "application/pdf", b"%PDF-1.7", "no photo"),
+        ("paper.dat", "", b"%PDF-1.7", r"This photo cannot be read\W+.*PDF"),
+        ("torn.bbmr", "", b"\x8bBBM\r\n\x1a\n and no more", r"This \.bbmr file cannot be read\W+.*ends"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_in_words(
+    here: Visit, photo: bytes, name: str, mime: str, data: bytes, words: str
+) -> None:
+    here.refusals = True
+    here.page.set_input_files("#file", {"name": name, "mimeType": mime, "buffer": data})
+    alert = here.page.get_by_role("alert")
+    alert.wait_for()
+    assert re.search(words, alert.inner_text())
+    assert name in alert.inner_text()
+    assert "body" not in alert.inner_text()
+    assert here.page.locator("#work").is_hidden()
+    if name == "torn.jpg":
+        here.choose("rock.png", photo)
+        here.wait()
+        assert alert.is_hidden()
+
+
+def test_a_refused_file_takes_no_finished_work_away(here: Visit, photo: bytes, detail: np.ndarray) -> None:
+    here.choose("rock.png", photo)
+    here.wait()
+    with here.page.expect_response("**/page/compare*"):
+        here.page.locator("#rate").fill("6")
+    here.wait()
+    here.page.locator("#rate").evaluate("e => e.blur()")
+    shown, figures = here.look(), here.page.locator("#work").inner_text()
+    out = io.BytesIO()
+    Image.fromarray(detail[:200]).save(out, "JPEG")
+    here.refusals = True
+    refused = [
+        ("paper.pdf", "application/pdf", b"%PDF-1.7", "This is no photo"),
+        ("torn.bbmr", "", b"\x8bBBM\r\n\x1a\n and no more", "This .bbmr file cannot be read"),
+        (
+            "cut.jpg",
+            "image/jpeg",
+            out.getvalue()[:-500],
+            "This photo cannot be read",
+        ),  # Chromium shows a part
+    ]
+    for name, mime, data, words in refused:
+        here.page.set_input_files("#file", {"name": name, "mimeType": mime, "buffer": data})
+        here.page.get_by_role("alert").get_by_text(words).wait_for()
+        told = here.page.get_by_role("alert").inner_text()
+        assert name in told
+        assert "processed" not in told
+        expect(here.page.locator("#work")).to_have_text(figures, use_inner_text=True)
+        expect(here.page.locator("#handle")).to_be_visible()
+        assert np.abs(here.look() - shown).mean() < 4  # it may lie on other parts of the screen's pixels
+        with here.page.expect_download() as download:
+            here.page.locator("#download").click()
+        assert download.value.suggested_filename == "rock.bbmr"
+        expected = encode(photo, rate=5, metadata="icc", model="light").to_bytes()
+        assert Path(download.value.path()).read_bytes() == expected
+    # And the slider is about the photo that is shown.
+    here.page.locator("#rate").fill("7")
+    size = len(encode(photo, rate=6, metadata="icc", model="light").to_bytes())
+    expect(here.page.locator("#rows tr.ours td").first).to_have_text(f"{size:,}", timeout=60_000)
+    assert here.page.get_by_role("alert").is_hidden()
+    assert here.page.locator("#name").inner_text() == "rock.png · 420 × 300"
+
+
+def test_a_photo_that_only_the_browser_can_read_is_not_worked_on(here: Visit, detail: np.ndarray) -> None:
+    out = io.BytesIO()
+    Image.fromarray(detail).save(out, "JPEG")
+    here.refusals = True
+    here.choose("cut.jpg", out.getvalue()[:-500])
+    here.page.get_by_role("alert").get_by_text("cut.jpg: The photo is damaged or cut short.").wait_for()
+    assert here.page.locator("#welcome").is_visible()
+    assert here.page.locator("#work").is_hidden()
+
+
+def test_a_folder_is_refused_in_words(here: Visit) -> None:
+    here.page.evaluate(
+        """() => {
+            const file = new File(["x"], "holiday");
+            file.slice = () => ({ arrayBuffer: () => Promise.reject(new DOMException("gone", "NotFoundError")) });
+            const event = new Event("drop", { bubbles: true });
+            event.dataTransfer = { files: [file], types: ["Files"] };
+            document.body.dispatchEvent(event);
+        }"""
+    )
+    here.page.get_by_role("alert").get_by_text("holiday is a folder").wait_for()
+
+
+def test_a_setting_that_is_refused_leaves_what_is_shown(here: Visit, url: str, detail: np.ndarray) -> None:
+    out = io.BytesIO()
+    Image.fromarray(detail).save(out, "JPEG", quality=50)
+    photo = out.getvalue()
+    sizes = {rate: len(encode(photo, rate=rate, metadata="icc").to_bytes()) for rate in (1, 2, 3)}
+    most = (sizes[2] + len(photo)) - 1
+    assert sizes[3] + len(photo) <= most < sizes[1]
+    limit(here, url, max_body_bytes=most)
+    here.choose("rock.jpg", photo)
+    here.wait()
+    slider, verdict = here.page.locator("#rate"), here.page.locator("#verdict")
+    # Rate 2: shown and not measured, so nothing is said of the figures of rate 3.
+    slider.fill("2")
+    size = here.page.locator("#rows tr.ours td").first
+    expect(size).to_have_text(f"{sizes[2]:,}", timeout=60_000)
+    expect(verdict).to_have_text(re.compile(r"^Not measured\. Photo and container together have \d+ kB"))
+    expect(here.page.locator("#working")).to_be_hidden()
+    # Rate 1: not even shown; everything is about rate 2 again.
+    before = here.page.locator("#work").inner_text()
+    slider.fill("0")
+    alert = here.page.get_by_role("alert")
+    words = r"At rate 1 the container has \d+ kB; this server takes at most \d+ kB\. Choose fewer pixels\."
+    alert.get_by_text(re.compile(words)).wait_for()
+    assert slider.input_value() == "2"
+    assert slider.get_attribute("aria-valuetext") == "2, 1/4 of the pixels"
+    assert here.page.locator("#work").inner_text() == before
+    # Rate 3 fits, as before.
+    slider.fill("4")
+    here.wait()
+    assert alert.is_hidden()
+    assert size.inner_text() == f"{sizes[3]:,}"
+
+
+def test_the_first_setting_is_refused_and_the_photo_stays(here: Visit, url: str, photo: bytes) -> None:
+    out = io.BytesIO()
+    Image.open(io.BytesIO(photo)).save(out, "JPEG", quality=10)
+    sizes = {rate: len(encode(out.getvalue(), rate=rate, metadata="icc").to_bytes()) for rate in (3, 12)}
+    most = sizes[3] - 1
+    assert max(sizes[12], len(out.getvalue())) < most
+    limit(here, url, max_body_bytes=most)
+    here.choose("rock.jpg", out.getvalue())
+    here.page.get_by_role("alert").get_by_text("Choose fewer pixels").wait_for()
+    assert here.page.locator("#rate").input_value() == "4"
+    assert here.page.locator("#tag-before").is_visible()
+    here.page.locator("#rate").fill("9")
+    expect(here.page.locator("#status")).to_have_text(DONE, timeout=60_000)
+    assert here.page.get_by_role("alert").is_hidden()
+
+
+def test_figures_that_could_not_be_measured_are_not_those_of_before(here: Visit, photo: bytes) -> None:
+    here.choose("rock.png", photo)
+    here.wait()
+    here.refusals = True
+    problem = {"type": "urn:bbmr:problem:deadline", "title": "Not finished in time", "detail": "too late"}
+    here.page.route(
+        "**/page/compare*", lambda route: route.fulfill(status=504, headers=PROBLEM, body=json.dumps(problem))
+    )
+    here.page.locator("#rate").fill("9")
+    here.page.get_by_role("alert").get_by_text("This took too long").wait_for()
+    assert here.page.locator("#verdict").inner_text() == "Not measured."
+    assert here.page.locator("#rate").input_value() == "9"
+    expect(here.page.locator("#status")).to_have_text(DONE)
+    here.page.unroute_all()
+    here.page.get_by_role("button", name="Try again").click()
+    here.wait()
+
+
+def test_what_is_too_large_is_not_sent(here: Visit, photo: bytes, url: str) -> None:
+    for less in ({"max_body_bytes": len(photo) - 1}, {"max_photo_pixels": 420 * 300 - 1}):
+        limit(here, url, **less)
+        here.choose("rock.png", photo)
+        here.page.get_by_role("alert").get_by_text("at most").wait_for()
+    assert here.asked("/encode") == here.asked("/page/photo") == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "slug", "words"),
+    [
+        (429, "queue-full", "The server is busy."),
+        (429, "rate-limited", "This server takes only so many requests in a minute."),
+        (503, "not-ready", "The server is starting."),
+    ],
+)
+def test_a_full_server_is_asked_again(here: Visit, photo: bytes, status: int, slug: str, words: str) -> None:
+    here.refusals = True
+    refused = []
+
+    def refuse(route: Any) -> None:
+        if refused:
+            route.continue_()
+            return
+        refused.append(route)
+        body = json.dumps({"type": f"urn:bbmr:problem:{slug}"})
+        route.fulfill(status=status, headers=PROBLEM | {"Retry-After": "1"}, body=body)
+
+    here.page.route("**/encode*", refuse)
+    here.choose("rock.png", photo)
+    here.page.get_by_text(f"{words} Trying again in 1 s").wait_for()
+    here.wait()
+
+
+def test_without_a_connection_it_can_be_tried_again(here: Visit, photo: bytes) -> None:
+    here.refusals = True
+    here.page.route("**/encode*", lambda route: route.abort("connectionrefused"))
+    here.choose("rock.png", photo)
+    here.page.get_by_role("alert").get_by_text("cannot be reached").wait_for()
+    here.page.unroute_all()
+    here.page.get_by_role("button", name="Try again").click()
+    here.wait()
+    # What is tried again is what was refused, though the slider went back to what is shown.
+    here.page.route("**/encode*", lambda route: route.abort("connectionrefused"))
+    here.page.locator("#rate").fill("6")
+    here.page.get_by_role("alert").get_by_text("cannot be reached").wait_for()
+    assert here.page.locator("#rate").input_value() == "4"
+    here.page.unroute_all()
+    with here.page.expect_request(lambda request: "/encode?rate=5&" in request.url):
+        here.page.get_by_role("button", name="Try again").click()
+    assert here.page.locator("#rate").input_value() == "6"
+    here.wait()
+
+
+def test_the_key_is_asked_for_and_kept_in_the_tab(here: Visit, photo: bytes) -> None:
+    here.refusals = True
+    sent = []
+
+    def guard(route: Any) -> None:
+        sent.append(route.request.headers.get("authorization"))
+        if sent[-1] != "Bearer open-sesame":
+            body = json.dumps({"title": "An API key is needed", "detail": "this server wants an API key"})
+            route.fulfill(status=401 if sent[-1] is None else 403, headers=PROBLEM, body=body)
+        else:
+            route.continue_()
+
+    for path in ("models", "encode*", "reconstruct*"):
+        here.page.route(f"**/{path}", guard)
+    here.choose("rock.png", photo)
+    field = here.page.get_by_label("API key", exact=True)
+    for key in ("wrong", "open-sesame"):
+        field.wait_for()
+        field.fill(key)
+        field.press("Enter")
+    here.wait()
+    assert sent[:3] == [None, "Bearer wrong", "Bearer open-sesame"]
+    assert here.page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
