@@ -166,8 +166,8 @@ def test_the_command_serves_and_stops(larger: Container, offline: Image.Image) -
     )
     try:
         assert process.stderr is not None
-        line = process.stderr.readline()
-        message = json.loads(line)["message"]
+        about, message = (json.loads(process.stderr.readline())["message"] for _ in range(2))
+        assert about.startswith("bbmr-server ")
         assert re.fullmatch(r"listening on http://127\.0\.0\.1:\d+", message)
         reader = threading.Thread(target=process.stderr.read)
         with Client(message.split()[-1]) as client:
