@@ -1,4 +1,4 @@
-"""One Ray cluster for all tests here, in processes of its own, started as an operator does it: `serve run FILE`.
+"""One Ray cluster for a file of tests, in processes of its own, started as an operator does it: `serve run FILE`.
 
 It serves the real application at / with two engines, and `sleepy` at /sleepy. The test's own process never joins it.
 """
@@ -97,7 +97,7 @@ def shipped_config() -> dict[str, Any]:
     return held
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its processes are never quite idle, and would slow every test after these
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed: pip install 'bbmr[cluster]'")
