@@ -179,12 +179,15 @@ def coding_error_byte(mse: float) -> int:
 
 
 def _load(data: bytes, codec: str, size: tuple[int, int]) -> Image.Image:
-    facts = check_plane(data, codec, size)
-    row = CODECS[codec]
+    row = get_codec(codec)
+    bare = row.bare(
+        data
+    )  # first: what is left out of it, which may be most, is then not looked through again
+    facts = check_plane(bare, codec, size)
     if row.name == "png":
-        check_png_stream(data, facts)
+        check_png_stream(bare, facts)
     try:
-        image = row.open(io.BytesIO(row.bare(data)))
+        image = row.open(io.BytesIO(bare))
         image.load()
     except Image.DecompressionBombError as error:
         raise LimitExceededError(f"the {codec} plane is too large ({one_line(error)})") from None
