@@ -68,7 +68,7 @@ def test_a_refused_file_takes_no_finished_work_away(here: Visit, photo: bytes, d
     here.choose("rock.png", photo)
     here.wait()
     with here.page.expect_response("**/page/compare*"):
-        here.page.locator("#rate").fill("6")
+        here.page.locator("#rate").fill("4")
     here.wait()
     here.page.locator("#rate").evaluate("e => e.blur()")
     shown, figures = here.look(), here.page.locator("#work").inner_text()
@@ -100,7 +100,7 @@ def test_a_refused_file_takes_no_finished_work_away(here: Visit, photo: bytes, d
         expected = encode(photo, rate=5, metadata="icc", model="light").to_bytes()
         assert Path(download.value.path()).read_bytes() == expected
     # And the slider is about the photo that is shown.
-    here.page.locator("#rate").fill("7")
+    here.page.locator("#rate").fill("3")
     size = len(encode(photo, rate=6, metadata="icc", model="light").to_bytes())
     expect(here.page.locator("#rows tr.ours td").first).to_have_text(f"{size:,}", timeout=60_000)
     assert here.page.get_by_role("alert").is_hidden()
@@ -142,22 +142,22 @@ def test_a_setting_that_is_refused_leaves_what_is_shown(here: Visit, url: str, d
     here.wait()
     slider, verdict = here.page.locator("#rate"), here.page.locator("#verdict")
     # Rate 2: shown and not measured, so nothing is said of the figures of rate 3.
-    slider.fill("2")
+    slider.fill("8")
     size = here.page.locator("#rows tr.ours td").first
     expect(size).to_have_text(f"{sizes[2]:,}", timeout=60_000)
     expect(verdict).to_have_text(re.compile(r"^Not measured\. Photo and container together have \d+ kB"))
     expect(here.page.locator("#working")).to_be_hidden()
     # Rate 1: not even shown; everything is about rate 2 again.
     before = here.page.locator("#work").inner_text()
-    slider.fill("0")
+    slider.fill("10")
     alert = here.page.get_by_role("alert")
     words = r"At rate 1 the container has \d+ kB; this server takes at most \d+ kB\. Choose fewer pixels\."
     alert.get_by_text(re.compile(words)).wait_for()
-    assert slider.input_value() == "2"
-    assert slider.get_attribute("aria-valuetext") == "2, 1/4 of the pixels"
+    assert slider.input_value() == "8"
+    assert slider.get_attribute("aria-valuetext") == "1 in 4, rate 2"
     assert here.page.locator("#work").inner_text() == before
     # Rate 3 fits, as before.
-    slider.fill("4")
+    slider.fill("6")
     here.wait()
     assert alert.is_hidden()
     assert size.inner_text() == f"{sizes[3]:,}"
@@ -172,9 +172,9 @@ def test_the_first_setting_is_refused_and_the_photo_stays(here: Visit, url: str,
     limit(here, url, max_body_bytes=most)
     here.choose("rock.jpg", out.getvalue())
     here.page.get_by_role("alert").get_by_text("Choose fewer pixels").wait_for()
-    assert here.page.locator("#rate").input_value() == "4"
+    assert here.page.locator("#rate").input_value() == "6"
     assert here.page.locator("#tag-before").is_visible()
-    here.page.locator("#rate").fill("9")
+    here.page.locator("#rate").fill("1")
     expect(here.page.locator("#status")).to_have_text(DONE, timeout=60_000)
     assert here.page.get_by_role("alert").is_hidden()
 
@@ -187,10 +187,10 @@ def test_figures_that_could_not_be_measured_are_not_those_of_before(here: Visit,
     here.page.route(
         "**/page/compare*", lambda route: route.fulfill(status=504, headers=PROBLEM, body=json.dumps(problem))
     )
-    here.page.locator("#rate").fill("9")
+    here.page.locator("#rate").fill("1")
     here.page.get_by_role("alert").get_by_text("This took too long").wait_for()
     assert here.page.locator("#verdict").inner_text() == "Not measured."
-    assert here.page.locator("#rate").input_value() == "9"
+    assert here.page.locator("#rate").input_value() == "1"
     expect(here.page.locator("#status")).to_have_text(DONE)
     here.page.unroute_all()
     here.page.get_by_role("button", name="Try again").click()
@@ -241,13 +241,13 @@ def test_without_a_connection_it_can_be_tried_again(here: Visit, photo: bytes) -
     here.wait()
     # What is tried again is what was refused, though the slider went back to what is shown.
     here.page.route("**/encode*", lambda route: route.abort("connectionrefused"))
-    here.page.locator("#rate").fill("6")
+    here.page.locator("#rate").fill("4")
     here.page.get_by_role("alert").get_by_text("cannot be reached").wait_for()
-    assert here.page.locator("#rate").input_value() == "4"
+    assert here.page.locator("#rate").input_value() == "6"
     here.page.unroute_all()
     with here.page.expect_request(lambda request: "/encode?rate=5&" in request.url):
         here.page.get_by_role("button", name="Try again").click()
-    assert here.page.locator("#rate").input_value() == "6"
+    assert here.page.locator("#rate").input_value() == "4"
     here.wait()
 
 

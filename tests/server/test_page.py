@@ -18,10 +18,11 @@ from PIL import Image
 from bbmr_client.encoder import encode
 from bbmr_client.photo import load_photo
 from bbmr_server.conditional import not_modified
+from bbmr_server.page import avif, measure
 from bbmr_server.page import encode as encoding
-from bbmr_server.page import measure
+from bbmr_server.page.avif import LOW_QUALITY, avif_within, resized
 from bbmr_server.page.desk import GivenUpError, go_on
-from bbmr_server.page.figures import avif_within, rescaled
+from bbmr_server.page.figures import rescaled
 from bbmr_server.page.files import read_files
 from bbmr_shared.codecs import encode_plane
 from bbmr_shared.container import MEDIA_TYPE, Container
@@ -126,7 +127,7 @@ def test_the_etag_of_a_list_or_a_star_is_known() -> None:
 
 def test_the_page_is_small() -> None:
     files = read_files()
-    assert sum(len(file.data) for name, file in files.items() if not name.endswith(".jpg")) < 60_000
+    assert sum(len(file.data) for name, file in files.items() if not name.endswith(".jpg")) < 75_000
     assert all(len(file.data) <= 400_000 for file in files.values())
 
 
@@ -395,8 +396,14 @@ async def test_figures_are_those_of_the_metrics_module(
         "psnr_rgb": psnr_rgb(photo, back),
         "psnr_y": psnr_y(photo, back),
     }
-    assert figures["avif"]["bytes"] <= len(container)
-    assert figures["rescaled"]["pixels"] <= 200 * 150 / 9 + 1000
+    theirs, rescaled = figures["avif"], figures["rescaled"]
+    assert theirs["bytes"] <= len(container)
+    assert (theirs["scale"], theirs["speed"]) == (1, 8)
+    assert rescaled["pixels"] <= 200 * 150 / 9 + 1000
+    small = resized(photo, (rescaled["width"], rescaled["height"]))
+    assert rescaled["bytes"] == len(encode_plane(small, "webp")[1])
+    assert rescaled["bpp"] == rescaled["bytes"] * 8 / photo[..., 0].size
+    assert rescaled["psnr_rgb"] == psnr_rgb(photo, resized(small, (200, 150)))
     assert figures["model"] == "light"
 
 
@@ -406,7 +413,8 @@ async def test_equal_pictures_have_no_psnr(make_bench: Callable[..., Any], conne
         path = f"/page/compare?container={len(container)}"
         figures = (await client.post(path, content=container + jpeg, headers=BYTES)).json()
     assert figures["bbmr"]["psnr_rgb"] is None
-    assert figures["rescaled"]["psnr_rgb"] is None
+    assert figures["rescaled"] is None  # there is nothing to scale
+    assert figures["avif"]["psnr_rgb"] > 30
 
 
 async def test_compare_refuses_what_does_not_belong_together(
@@ -461,18 +469,73 @@ def test_avif_is_the_best_that_fits(photo: Image.Image) -> None:
     pixels = np.asarray(photo)
     found = avif_within(pixels, 6000, lambda: False)
     assert found is not None
-    quality, data, picture = found
-    assert len(data) <= 6000
-    assert len(encode_plane(pixels, "avif", quality=quality + 1, speed=8)[1]) > 6000
-    assert picture.shape == pixels.shape
+    assert len(found.data) <= 6000
+    assert (found.scale, found.quality >= LOW_QUALITY) == (1, True)
+    assert len(encode_plane(pixels, "avif", quality=found.quality + 1, speed=8)[1]) > 6000
+    assert found.picture.shape == pixels.shape
     assert avif_within(pixels, 100, lambda: False) is None
+
+
+def test_avif_of_fewer_pixels_where_the_whole_photo_does_not_fit(photo: Image.Image) -> None:
+    pixels = np.asarray(photo)
+    smallest = [
+        len(encode_plane(resized(pixels, size), "avif", quality=0, speed=8)[1])
+        for size in ((200, 150), (100, 75), (50, 38), (25, 19))
+    ]
+    for before, size, scale in zip(smallest, smallest[1:], (2, 4, 8), strict=False):
+        assert size < before
+        found = avif_within(pixels, before - 1, lambda: False)
+        assert found is not None
+        assert found.scale >= scale
+        assert found.picture.shape == pixels.shape
+        assert len(found.data) < before
+    assert avif_within(pixels, smallest[-1] - 1, lambda: False) is None
+
+
+def test_avif_at_a_low_quality_has_to_beat_fewer_pixels(
+    photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.asarray(photo)
+    whole_at = {q: len(encode_plane(pixels, "avif", quality=q, speed=8)[1]) for q in (0, LOW_QUALITY - 1)}
+    for size in whole_at.values():
+        found = avif_within(pixels, size, lambda: False)
+        tried = []
+        for scale in (1, 2):
+            monkeypatch.setattr(avif, "SCALES", (scale,))
+            tried.append(avif_within(pixels, size, lambda: False))
+        monkeypatch.undo()
+        whole, half = tried
+        assert found is not None
+        assert whole is not None
+        assert half is not None
+        assert whole.quality < LOW_QUALITY
+        best = max(psnr_rgb(pixels, whole.picture), psnr_rgb(pixels, half.picture))
+        assert psnr_rgb(pixels, found.picture) >= best
+
+
+def test_looking_for_avif_can_be_given_up_at_any_step(photo: Image.Image) -> None:
+    pixels, steps = np.asarray(photo), []
+
+    def soon() -> bool:
+        steps.append(None)
+        return len(steps) > 12  # which is at the second size
+
     with pytest.raises(GivenUpError):
         avif_within(pixels, 6000, lambda: True)
+    with pytest.raises(GivenUpError):
+        avif_within(pixels, 100, soon)
+    assert len(steps) == 13
 
 
 def test_rescaling_keeps_at_most_as_many_pixels(photo: Image.Image) -> None:
     pixels = np.asarray(photo)
     few, many = rescaled(pixels, 500), rescaled(pixels, 8000)
+    assert few is not None
+    assert many is not None
     assert few["pixels"] <= 500 < many["pixels"] <= 8000  # type: ignore[operator]
     assert few["psnr_rgb"] < many["psnr_rgb"]  # type: ignore[operator]
-    assert rescaled(pixels, 10**9)["psnr_rgb"] is None
+    assert few["bytes"] < many["bytes"]  # type: ignore[operator]
+    assert rescaled(pixels, 200 * 150) is None
+    grey = np.repeat(pixels[..., :1], 3, axis=2)
+    one_channel = encode_plane(resized(grey, (few["width"], few["height"]))[..., 0], "webp")  # type: ignore[arg-type]
+    assert rescaled(grey, 500, grey=True)["bytes"] == len(one_channel[1])  # type: ignore[index]

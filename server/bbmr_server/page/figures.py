@@ -9,22 +9,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from bbmr_shared.codecs import decode, encode_plane
+from bbmr_shared.codecs import encode_plane
 from bbmr_shared.container import Container
 from bbmr_shared.grid import RATES
 from bbmr_shared.metrics import psnr_rgb, psnr_y
 
-from .desk import GivenUp, go_on
+from .avif import Picture, avif_within, resized
+from .desk import GivenUp
 
-Picture = NDArray[np.uint8]
 Figures = dict[str, object]
-
-AVIF_SPEED, AVIF_SPEED_LARGE, AVIF_LARGE = 8, 10, 2 << 20
-"""Of libavif; pictures with more pixels than the last are coded at the second, which takes a quarter of the time and
-10 % more bytes."""
 
 
 def facts(container: Container, size: int) -> Figures:
@@ -54,61 +48,46 @@ def comparison(
 ) -> Figures:
     """PSNR of the reconstruction, of AVIF with at most as many bytes, and of plain rescaling with as many pixels.
 
+    `avif` is None where no AVIF is so small, `rescaled` where the whole photo has no more pixels than are kept.
+
     Raises:
         GivenUpError: as soon as `given_up()` is true.
     """
     found: Figures = {
         "bbmr": {"bytes": size, "bpp": _bpp(size, container), **_psnr(photo, reconstruction)},
-        "rescaled": rescaled(photo, container.grid.samples(container.rate_map)),
+        "rescaled": rescaled(photo, container.grid.samples(container.rate_map), container.channels == 1),
     }
-    go_on(given_up)
     best = avif_within(photo, size, given_up)
-    if best is not None:
-        quality, data, picture = best
-        found["avif"] = {
-            "bytes": len(data),
-            "bpp": _bpp(len(data), container),
-            "quality": quality,
-            "speed": _speed(photo),
-            **_psnr(photo, picture),
-        }
-    else:
-        found["avif"] = None
+    found["avif"] = best and {
+        "bytes": len(best.data),
+        "bpp": _bpp(len(best.data), container),
+        "scale": best.scale,
+        "quality": best.quality,
+        "speed": best.speed,
+        **_psnr(photo, best.picture),
+    }
     return found
 
 
-def avif_within(photo: Picture, size: int, given_up: GivenUp) -> tuple[int, bytes, Picture] | None:
-    """The AVIF of the highest quality that has at most `size` bytes: (quality, file, picture), or None."""
-    best: tuple[int, bytes] | None = None
-    low, high = 0, 100
-    while low <= high:
-        go_on(given_up)
-        middle = (low + high) // 2
-        codec, data = encode_plane(photo, "avif", quality=middle, speed=_speed(photo))
-        if codec != "avif":  # a side is too long for it
-            return None
-        if len(data) <= size:
-            best, low = (middle, data), middle + 1
-        else:
-            high = middle - 1
-    if best is None:
-        return None
-    return *best, decode(best[1], "avif", (photo.shape[1], photo.shape[0]))
+def rescaled(photo: Picture, pixels: int, grey: bool = False) -> Figures | None:
+    """The whole photo scaled down to at most `pixels` pixels and up again, both bicubic; None where all of it fits.
 
-
-def rescaled(photo: Picture, pixels: int) -> Figures:
-    """The whole photo scaled down to at most `pixels` pixels and up again, both bicubic."""
+    Its bytes are those of the small picture, coded as planes are: without loss, `grey` in one channel.
+    """
     height, width = photo.shape[:2]
-    factor = min(1.0, math.sqrt(pixels / (width * height)))
-    small = max(1, int(width * factor)), max(1, int(height * factor))
-    image = Image.fromarray(photo)
-    bicubic = Image.Resampling.BICUBIC
-    back = np.asarray(image.resize(small, bicubic).resize((width, height), bicubic))
-    return {"width": small[0], "height": small[1], "pixels": small[0] * small[1], **_psnr(photo, back)}
-
-
-def _speed(photo: Picture) -> int:
-    return AVIF_SPEED if photo.shape[0] * photo.shape[1] <= AVIF_LARGE else AVIF_SPEED_LARGE
+    factor = math.sqrt(pixels / (width * height))
+    if factor >= 1:
+        return None
+    small = resized(photo, (max(1, int(width * factor)), max(1, int(height * factor))))
+    _, data = encode_plane(small[..., 0] if grey else small, "webp")
+    return {
+        "width": small.shape[1],
+        "height": small.shape[0],
+        "pixels": small.shape[0] * small.shape[1],
+        "bytes": len(data),
+        "bpp": len(data) * 8 / (width * height),
+        **_psnr(photo, resized(small, (width, height))),
+    }
 
 
 def _bpp(size: int, container: Container) -> float:

@@ -52,7 +52,7 @@ async def limits(service: Annotated[Service, Depends(service_of)]) -> JSONRespon
 async def container_facts(request: Request, service: Annotated[Service, Depends(admit)]) -> JSONResponse:
     """What the container in the body holds."""
     async with uploaded(request, service) as upload:
-        container = await service.read_container(upload.body)
+        container = await service.read_container(upload.body, upload.share)
         return JSONResponse(facts(container, len(upload.body)), headers=NO_STORE)
 
 
@@ -98,7 +98,7 @@ async def _compare(service: Service, upload: Upload, length: int, model: str | N
     if length >= len(upload.body):
         raise UsageError(f"there is no photo behind the {length} bytes of the container")
     body = upload.take_body()
-    container = await service.read_container(memoryview(body)[:length])
+    container = await service.read_container(memoryview(body)[:length], upload.share)
     photo_file = body[length:]
     del body  # both lie apart from here on, and once
     photo_limits(service.settings).check_dimensions(container.width, container.height)

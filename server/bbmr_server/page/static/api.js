@@ -10,8 +10,8 @@ const BYTES = "application/octet-stream";
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
 
 /**
- * `encode(photo)` and the others: blobs in, blobs or plain data out. `waiting(seconds, slug)` is called while the
- * server is full or starting.
+ * `encode(photo)` and the others: blobs in, blobs or plain data out. While the server is full or starting,
+ * `waiting(seconds, left, slug)` is called each second: how long it is waited for in all, and from now on.
  * `still(promise)` is for what does not know `signal`: it ends as a request does where that was aborted meanwhile.
  */
 export function server(signal, waiting) {
@@ -42,6 +42,16 @@ export function server(signal, waiting) {
   };
 }
 
+/** The limits, asked for once and without a word: null where the server does not say them now. */
+export async function earlyLimits() {
+  try {
+    const answer = await fetch("page/limits", { cache: "no-cache" });
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}
+
 const type = (mime) => ({ "Content-Type": mime });
 
 async function request(path, options, waiting) {
@@ -62,7 +72,7 @@ async function request(path, options, waiting) {
     const busy = (answer.status === 429 || answer.status === 503) && answer.headers.has("Retry-After");
     if (!busy || attempt === TRIES) throw refusal(answer.status, problem);
     const seconds = Math.min(60, Math.max(1, Number(answer.headers.get("Retry-After")) || 1));
-    await pause(seconds, options.signal, (left) => waiting(left, problem.slug));
+    await pause(seconds, options.signal, (left) => waiting(seconds, left, problem.slug));
   }
 }
 

@@ -1,18 +1,19 @@
 // The budget: a slider in, the query of POST /encode out. Other budgets (bytes, say) become another kind here.
 
-const RATES = [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 12, 16];
+const RATES = [16, 12, 8, 6, 5, 4, 3, 2.5, 2, 1.5, 1]; // to the right more is kept
 const START = 3;
 const PAUSE = 350;
 
 export class Budget {
-  /** `changed()` is called once the slider has rested. */
-  constructor(slider, output, changed) {
+  /** `moved()` is called as soon as the slider moves, `changed()` once it has rested. */
+  constructor(slider, output, moved, changed) {
     this.slider = slider;
     this.output = output;
     slider.max = RATES.length - 1;
     slider.value = RATES.indexOf(START);
     slider.addEventListener("input", () => {
       this.show();
+      moved();
       clearTimeout(this.timer);
       this.timer = setTimeout(() => {
         this.timer = null;
@@ -41,8 +42,8 @@ export class Budget {
 
   show() {
     const { rate } = this.query;
-    const part = rate === 1 ? "every pixel" : `1/${Number((rate * rate).toFixed(2))} of the pixels`;
-    this.output.textContent = `${rate} · ${part}`;
-    this.slider.setAttribute("aria-valuetext", `${rate}, ${part}`);
+    const part = rate === 1 ? "all" : `1 in ${Number((rate * rate).toFixed(2))}`;
+    this.output.textContent = `${part} · rate ${rate}`;
+    this.slider.setAttribute("aria-valuetext", `${part}, rate ${rate}`);
   }
 }

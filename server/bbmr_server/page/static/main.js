@@ -1,14 +1,16 @@
 // The page: what is chosen goes through encode, reconstruct and compare, and each answer is shown as it comes.
 
-import { keepKey, server } from "./api.js";
+import { earlyLimits, keepKey, server } from "./api.js";
 import { Budget } from "./budget.js";
 import { checkSize, kindOf, listen } from "./chosen.js";
+import { begin, say, wait } from "./progress.js";
 import { Refusal, waiting } from "./refusals.js";
-import { $, clear, figures, present, say, stage, tell, untell, welcome } from "./screen.js";
+import { $, clear, figures, focusMain, present, stage, stale, tell, untell, welcome } from "./screen.js";
 import { bytes, pixels, rows, summary, verdict } from "./words.js";
 
-const budget = new Budget($("rate"), $("rate-value"), () => wanted?.kind === "photo" && run());
+const budget = new Budget($("rate"), $("rate-value"), () => stale(true), () => wanted?.kind === "photo" && run());
 let limits = null;
+const early = earlyLimits().then((found) => found && learn(found)); // so that the first file can be refused at sight
 let listed = false; // whether the server has said which networks it has
 let latest = null; // the file that was chosen last
 let wanted = null; // the source that is worked on: { kind, file, name, original once there is one }
@@ -38,19 +40,24 @@ function run(source = wanted, setting = current()) {
   wanted = source;
   budget.set(setting);
   chooseModel(setting);
+  stale(true);
   return attempt(
     async (ask) => {
-      if (!limits) {
-        limits = await ask.limits();
-        $("version").textContent = limits.version;
-      }
+      await ask.still(early);
+      if (!limits) learn(await ask.limits());
       checkSize(source.file, source.name, limits);
       await listModels(ask);
       Object.assign(setting, { ...current(), ...setting }); // with a network, now that there are some
       await (source.kind === "photo" ? work : look)(ask, source, setting);
     },
     () => run(source, setting),
+    source.name,
   );
+}
+
+function learn(found) {
+  limits = found;
+  $("version").textContent = limits.version;
 }
 
 const current = () => ({ ...budget.query, ...($("model").value ? { model: $("model").value } : {}) });
@@ -67,6 +74,7 @@ async function work(ask, source, setting) {
     const text = `At rate ${setting.rate} the container has ${bytes(container.size)}; this server takes at most ${bytes(most)}. Choose fewer pixels.`;
     throw new Refusal("Too many pixels for this server", text, "setting");
   }
+  say("Restoring …");
   const [facts, made] = await Promise.all([ask.facts(container), ask.reconstruct(container, networkOf(setting))]);
   const result = { source, setting, facts, container, picture: made.picture, rows: rows(facts, file), status: summary(facts, made) };
   await show(ask, result);
@@ -77,7 +85,7 @@ async function work(ask, source, setting) {
     say(`${result.status} Measuring …`, true);
     const found = await ask.compare(container, file, networkOf(setting));
     result.rows = rows(facts, file, found);
-    result.words = [...verdict(found, file.size), ...found.notes.map((note) => `Note: ${note}.`)];
+    result.words = [...verdict(facts, found, file.size), ...found.notes.map((note) => `Note: ${note}.`)];
   }
   figures(result.rows, result.words);
   say(result.status);
@@ -127,6 +135,7 @@ async function look(ask, source, setting) {
     const { picture } = await ask.reconstruct(container, { max_side: Math.max(width, height) });
     showStage(source, { picture, width, height, tags: ["Without the network", "With it"] });
   }
+  say("Restoring …");
   const made = await ask.reconstruct(container, networkOf(setting));
   const result = { source, setting, facts, container, picture: made.picture, rows: rows(facts), status: summary(facts, made) };
   result.words = [ABOUT_CONTAINERS];
@@ -147,21 +156,27 @@ async function show(ask, result) {
   shown = result;
 }
 
-/** After a refusal: the last result with its setting, where there is one; otherwise the original if it is not to blame, or the start. */
-async function goBack(ask, error) {
+/**
+ * After a refusal, or where a visitor cancels: the last result with its setting, where there is one, or the start. A
+ * photo that is on the screen and not to blame stays there.
+ */
+async function goBack(ask, kind) {
   say("");
-  if (error.kind === "setting" && wanted === staged && shown?.source !== staged) shown = null; // the photo is good, it stays
+  stale(false);
+  if (["setting", "later"].includes(kind) && wanted === staged && shown?.source !== staged) shown = null;
   if (shown) {
     wanted = shown.source;
-    budget.goBack(shown.setting);
+    if (kind === "cancel") budget.set(shown.setting);
+    else budget.goBack(shown.setting);
     chooseModel(shown.setting);
     shown.words ??= ["Not measured."];
     say(shown.status);
-    if (staged !== wanted) {
-      showStage(wanted, wanted.original);
-      await present(shown, limits.rates, ask.still);
-    } else figures(shown.rows, shown.words);
-  } else if (wanted !== staged || !staged || error.kind === "problem") {
+    const away = staged !== wanted;
+    if (away) showStage(wanted, wanted.original);
+    // What was cancelled may have put its picture there already.
+    if (away || kind === "cancel") await present(shown, limits.rates, ask.still);
+    else figures(shown.rows, shown.words);
+  } else if (wanted !== staged || !staged || kind === "problem" || kind === "cancel") {
     wanted = staged = null;
     welcome();
   }
@@ -186,33 +201,36 @@ async function listModels(ask) {
 
 // Requests, one piece of work at a time
 
-async function attempt(doing, retry) {
+async function attempt(doing, retry, name) {
   task?.abort();
   const own = (task = new AbortController());
   again = retry;
   untell();
-  say("Reading the file …");
-  const ask = server(own.signal, (left, slug) => say(waiting(left, slug)));
+  begin("Reading the file …");
+  const ask = server(own.signal, (seconds, left, slug) => wait(waiting(left && seconds, slug), left));
   try {
     await doing(ask);
   } catch (error) {
     if (error.name === "AbortError" || own !== task) return;
-    const name = error.kind === "problem" && wanted !== shown?.source ? wanted?.name : ""; // not what is on the screen
-    goBack(ask, error).catch((late) => own === task && tell(late));
-    tell(error, name);
+    const seen = wanted === shown?.source;
+    goBack(ask, error.kind).catch((late) => own === task && tell(late));
+    tell(error, name, seen);
   }
+}
+
+function cancel() {
+  task?.abort();
+  const own = (task = new AbortController());
+  const ask = server(own.signal, () => {});
+  goBack(ask, "cancel").catch((late) => own === task && tell(late));
+  focusMain();
 }
 
 // What a visitor does
 
 function takeSample(path) {
-  return attempt(
-    async (ask) => {
-      const file = await ask.file(path);
-      choose(file, path.split("/").pop());
-    },
-    () => takeSample(path),
-  );
+  const name = path.split("/").pop();
+  return attempt(async (ask) => choose(await ask.file(path), name), () => takeSample(path), name);
 }
 
 listen($("file"), $("veil"), choose);
@@ -220,6 +238,7 @@ for (const button of document.querySelectorAll("[data-sample]")) {
   button.addEventListener("click", () => takeSample(button.dataset.sample));
 }
 $("again").addEventListener("click", () => again());
+$("cancel").addEventListener("click", cancel);
 $("model").addEventListener("change", () => wanted && run());
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -1,8 +1,10 @@
 // The rate map over the picture, and its legend; colours come from the server.
 
+const NAMED = 40; // pixels of the screen a block needs for its rate to be written into it
+const LINED = 8; // and for its border
+
 /** Draw one pixel a block; CSS scales the canvas to the picture. */
-export function drawMap(layer, facts, rates) {
-  const canvas = layer.querySelector("canvas");
+export function drawMap(canvas, facts, rates) {
   canvas.width = facts.cols;
   canvas.height = facts.rows;
   // The last blocks may reach beyond the picture (or stop short of a whole block): what is outside is cut off.
@@ -16,6 +18,57 @@ export function drawMap(layer, facts, rates) {
       context.fillRect(x, y, 1, 1);
     }),
   );
+}
+
+/**
+ * Draw the borders of the blocks and, where there is room, their rates. Lines and letters are as thin and as large at
+ * every zoom, so this canvas is as large as the stage and drawn anew; `facts` null: nothing.
+ */
+export function drawMarks(canvas, facts, { stage, at, scale }) {
+  if (!facts || canvas.parentElement.hidden) return;
+  const { clientWidth: wide, clientHeight: high } = stage;
+  canvas.width = wide * devicePixelRatio;
+  canvas.height = high * devicePixelRatio;
+  canvas.style.width = `${wide}px`;
+  canvas.style.height = `${high}px`;
+  const side = facts.block * scale;
+  const context = canvas.getContext("2d");
+  context.scale(devicePixelRatio, devicePixelRatio);
+  const xs = edges(facts.cols, facts.width, at[0], wide);
+  const ys = edges(facts.rows, facts.height, at[1], high);
+  if (side >= LINED) {
+    context.fillStyle = "rgb(12 13 16 / 45%)";
+    const inside = (edge) => edge.number > 0 && edge.from === edge.start;
+    for (const x of xs.filter(inside)) context.fillRect(Math.round(x.from), ys[0].from, 1, ys.at(-1).to - ys[0].from);
+    for (const y of ys.filter(inside)) context.fillRect(xs[0].from, Math.round(y.from), xs.at(-1).to - xs[0].from, 1);
+  }
+  if (side < NAMED) return;
+  const size = Math.min(20, Math.max(13, side / 5)); // in the corner, where no tag and no handle covers it
+  context.font = `600 ${size}px system-ui, sans-serif`;
+  context.textBaseline = "top";
+  context.lineJoin = "round";
+  context.lineWidth = 3.5;
+  context.strokeStyle = "rgb(12 13 16 / 75%)";
+  context.fillStyle = "#fff";
+  for (const y of ys) {
+    for (const x of xs) {
+      if (Math.min(x.to - x.from, y.to - y.from) < size * 1.8) continue;
+      const place = [String(2 ** Number(facts.rate_map[y.number][x.number])), x.from + size / 2, y.from + size / 2.2];
+      context.strokeText(...place);
+      context.fillText(...place);
+    }
+  }
+
+  /** The blocks of one direction that can be seen: from where to where, and where each starts, in pixels of the stage. */
+  function edges(count, length, origin, room) {
+    const found = [];
+    for (let number = 0; number < count; number++) {
+      const start = origin + number * side;
+      const end = origin + Math.min((number + 1) * facts.block, length) * scale;
+      if (end > 0 && start < room) found.push({ number, start, from: Math.max(0, start), to: Math.min(room, end) });
+    }
+    return found;
+  }
 }
 
 export function drawLegend(list, facts, rates) {

@@ -57,9 +57,9 @@ export function refusal(status, { slug, title, detail }) {
   return new Refusal(TITLES[slug] ?? title ?? `The server answered with status ${status}`, sentence(text), kind);
 }
 
-/** What is said while the same is asked again in `left` seconds; 0: now. */
-export const waiting = (left, slug) =>
-  left ? `${WAITS[slug] ?? "The server is busy."} Trying again in ${left} s …` : "Trying again …";
+/** What is said while the same is asked again in `seconds`; 0: now. */
+export const waiting = (seconds, slug) =>
+  seconds ? `${WAITS[slug] ?? "The server is busy."} Trying again in ${seconds} s …` : "Trying again …";
 
 function sentence(text) {
   const start = text.charAt(0).toUpperCase() + text.slice(1);

@@ -94,6 +94,12 @@ export class Viewer {
     this.draw();
   }
 
+  /** Whether all of the picture is in view: there is nothing to pan, so dragging and arrows move the border. */
+  get whole() {
+    const { clientWidth: wide, clientHeight: high } = this.stage;
+    return this.size[0] * this.scale <= wide + 0.5 && this.size[1] * this.scale <= high + 0.5;
+  }
+
   smallest() {
     return Math.min(this.stage.clientWidth / this.size[0], this.stage.clientHeight / this.size[1]) || 1;
   }
@@ -114,7 +120,7 @@ export class Viewer {
     const percent = Math.round(this.split * 100);
     this.handle.setAttribute("aria-valuenow", percent);
     this.handle.setAttribute("aria-valuetext", `${percent} % before, ${100 - percent} % after`);
-    this.stage.classList.toggle("fitted", this.fitted);
+    this.stage.classList.toggle("whole", this.whole);
     this.stage.classList.toggle("close", this.scale * devicePixelRatio >= 3);
     this.told(this.scale * devicePixelRatio);
   }
@@ -147,7 +153,7 @@ export class Viewer {
     if (event.button) return;
     this.stage.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, this.point(event));
-    this.splitting = !this.handle.hidden && (this.fitted || this.handle.contains(event.target));
+    this.splitting = !this.handle.hidden && (this.whole || this.handle.contains(event.target));
     if (this.splitting && this.pointers.size === 1) this.moveTo(this.point(event)[0] / this.stage.clientWidth);
   }
 
@@ -173,7 +179,10 @@ export class Viewer {
   stageKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const pan = { ArrowLeft: [48, 0], ArrowRight: [-48, 0], ArrowUp: [0, 48], ArrowDown: [0, -48] }[event.key];
-    if (pan && (this.fitted || event.target !== this.stage)) return;
+    if (pan && this.whole) {
+      if (pan[0] && !this.handle.hidden) this.handleKey(event);
+      return; // up and down scroll the page
+    }
     if (pan) this.panBy(...pan);
     else if (event.key === "+" || event.key === "=") this.zoomBy(STEP);
     else if (event.key === "-") this.zoomBy(1 / STEP);

@@ -1,7 +1,8 @@
 // Figures as rows of a table and as sentences.
 
 const whole = new Intl.NumberFormat("en");
-const EQUAL = 0.05;
+const EQUAL = 0.05; // dB: shown as 0.0
+const SEEN = 0.5; // dB: less is hardly a difference
 
 export const bytes = (count) =>
   count < 1000 ? `${count} bytes` : count < 999_500 ? `${(count / 1000).toFixed(0)} kB` : `${(count / 1e6).toFixed(1)} MB`;
@@ -38,8 +39,14 @@ export function rows(facts, file, figures) {
   const found = [["bbmr", pixels(facts.pixels), facts.bytes, facts.bpp, figures?.bbmr.psnr_rgb]];
   if (figures) {
     const { avif, rescaled } = figures;
-    if (avif) found.push(["AVIF, as many bytes", `quality ${avif.quality}, speed ${avif.speed}`, avif.bytes, avif.bpp, avif.psnr_rgb]);
-    found.push(["Rescaled, as many pixels", `${rescaled.width} × ${rescaled.height}, bicubic`, null, null, rescaled.psnr_rgb]);
+    if (rescaled) {
+      const how = `${rescaled.width} × ${rescaled.height}, bicubic, no network`;
+      found.push(["Rescaled, as many pixels", how, rescaled.bytes, rescaled.bpp, rescaled.psnr_rgb]);
+    }
+    if (avif) {
+      const how = [...(avif.scale > 1 ? [atSize(avif)] : []), `quality ${avif.quality}`, `speed ${avif.speed}`].join(", ");
+      found.push(["AVIF, as many bytes", how, avif.bytes, avif.bpp, avif.psnr_rgb]);
+    }
   }
   if (file) found.push(["The photo's file", null, file.size, (file.size * 8) / (facts.width * facts.height), undefined]);
   return found;
@@ -47,33 +54,53 @@ export function rows(facts, file, figures) {
 
 /** A result in one line; `made` is the answer of the network. */
 export function summary(facts, made) {
+  if (facts.share === 1) return `${bytes(facts.bytes)}. Every pixel is kept.`;
   const time = networkTime(made.timing);
   const by = made.model === "none" ? "Shown without a network." : `Restored by ${made.model}${time ? ` in ${time}` : ""}.`;
   return `${bytes(facts.bytes)}, ${(facts.share * 100).toFixed(facts.share < 0.1 ? 1 : 0)} % of the pixels. ${by}`;
 }
 
-/** What the figures say, good or bad. */
-export function verdict(figures, fileSize) {
-  const sentences = [];
-  const ours = value(figures.bbmr.psnr_rgb);
-  if (figures.avif === null) sentences.push("AVIF cannot make this photo so small at this size.");
-  else {
-    const ahead = value(figures.avif.psnr_rgb) - ours;
-    if (ahead > EQUAL) {
-      const by = Number.isFinite(ahead) ? `by ${ahead.toFixed(1)} dB` : "without any loss";
-      sentences.push(`AVIF wins: with as many bytes it is closer to the original, ${by}. bbmr keeps pixels without loss for now, and that costs bytes.`);
-    } else if (ahead < -EQUAL) sentences.push(`With as many bytes, bbmr is closer to the original than AVIF, by ${(-ahead).toFixed(1)} dB.`);
-    else sentences.push("With as many bytes, AVIF and bbmr are equally close to the original.");
-  }
-  const gain = ours - value(figures.rescaled.psnr_rgb);
-  if (gain > EQUAL) sentences.push(`With as many pixels, bbmr is ${gain.toFixed(1)} dB better than scaling the whole photo down and up again (bicubic, no network). That is what it is for.`);
-  else if (gain < -EQUAL) sentences.push(`With as many pixels, scaling the whole photo down and up again is ${(-gain).toFixed(1)} dB better here.`);
-  else if (ours !== Infinity) sentences.push("With as many pixels, scaling the whole photo down and up again is as good here.");
-  else sentences.push("At this rate every pixel is kept: the picture is the original.");
+/** What the figures say, good or bad: first about as many pixels, then about as many bytes. */
+export function verdict(facts, figures, fileSize) {
+  const sentences = [besideRescaling(facts, figures), besideAvif(figures)];
   if (figures.bbmr.bytes > fileSize) sentences.push("The photo's own file is smaller than this container: choose fewer pixels.");
   return sentences;
 }
 
+function besideRescaling({ share }, { bbmr, rescaled, model }) {
+  if (!rescaled && share === 1) return bbmr.psnr_rgb === null ? "Every pixel is kept: the picture is the original." : "Every pixel is kept.";
+  if (!rescaled) return "With as many pixels, the whole photo could be kept: it is smaller than the blocks that it is cut into.";
+  const gain = ahead(bbmr, rescaled);
+  const extra = bbmr.bytes - rescaled.bytes;
+  const cost = extra === 0 ? "as many bytes" : `${bytes(Math.abs(extra))} ${extra > 0 ? "more" : "less"}`;
+  const rescaling = "scaling the whole photo down and up again (bicubic, no network)";
+  if (gain === Infinity) return `With as many pixels, bbmr is the original, bit for bit; ${rescaling} is not. bbmr takes ${cost}.`;
+  if (gain === -Infinity) return `With as many pixels, ${rescaling} gives the original, bit for bit; bbmr does not, and takes ${cost}.`;
+  if (gain <= -SEEN) return `With as many pixels, bbmr loses here: ${rescaling} is ${(-gain).toFixed(1)} dB closer to the original. bbmr takes ${cost}.`;
+  if (gain < SEEN) {
+    const by = Math.abs(gain) <= EQUAL ? "no closer to the original and no further" : `${Math.abs(gain).toFixed(1)} dB ${gain > 0 ? "closer to the original" : "further from the original"}`;
+    return `With as many pixels, bbmr hardly differs from ${rescaling}: it is ${by}, and takes ${cost}.`;
+  }
+  const both = `Choosing pixels block by block${model === "none" ? " does that" : " and the network do that together"}: that is what it is for.`;
+  return `With as many pixels, bbmr is ${gain.toFixed(1)} dB closer to the original than ${rescaling}, and takes ${cost}. ${both}`;
+}
+
+function besideAvif({ bbmr, avif }) {
+  if (!avif) return "AVIF cannot make this photo so small, even at an eighth of the size.";
+  const theirs = ahead(avif, bbmr);
+  const scaled = avif.scale > 1 ? ` (${atSize(avif)})` : "";
+  const why = "bbmr keeps pixels without loss for now, and that costs bytes.";
+  if (theirs === Infinity) return `AVIF wins: with as many bytes it is the original, bit for bit; bbmr is not. ${why}`;
+  if (theirs === -Infinity) return `With as many bytes, bbmr is the original, bit for bit; AVIF${scaled} is not.`;
+  if (theirs > EQUAL) return `AVIF wins: with as many bytes${scaled} it is closer to the original, by ${theirs.toFixed(1)} dB. ${why}`;
+  if (theirs < -EQUAL) return `With as many bytes, bbmr is closer to the original than AVIF${scaled}, by ${(-theirs).toFixed(1)} dB.`;
+  return `With as many bytes, AVIF${scaled} and bbmr are equally close to the original.`;
+}
+
+const atSize = ({ scale }) => ({ 2: "at half size", 4: "at a quarter of the size", 8: "at an eighth of the size" })[scale];
+
+/** By how many decibels one is closer to the original than the other; infinite where only one of them is the original. */
+const ahead = (one, other) => (one.psnr_rgb === other.psnr_rgb ? 0 : value(one.psnr_rgb) - value(other.psnr_rgb));
 const value = (psnr) => (psnr === null ? Infinity : psnr);
 
 /** The milliseconds of the network in a Server-Timing header, as "0.8 s", or "". */

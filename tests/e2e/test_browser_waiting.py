@@ -1,0 +1,233 @@
+"""The page while something is under way, in a real browser: what it says, what it marks as old, and the way back."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from .browser import Visit, missing
+
+if missing() is None:
+    from playwright.sync_api import expect
+
+pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+OLD = re.compile(r"\bstale\b")
+WATCH = """() => {
+    window.said = [];
+    new MutationObserver(() => said.push(document.querySelector("#status").textContent))
+        .observe(document.querySelector("#status"), { childList: true, characterData: true, subtree: true });
+}"""
+
+GATE = """() => {
+    const decode = HTMLImageElement.prototype.decode;
+    const gate = new Promise((open) => (window.openGate = open));
+    window.held = new Promise((hold) => {
+        HTMLImageElement.prototype.decode = async function () {
+            HTMLImageElement.prototype.decode = decode;
+            hold();
+            await gate;
+            return decode.call(this);
+        };
+    });
+}"""
+"""From now on one picture takes its time to be decoded, until the gate opens."""
+
+
+def hold(here: Visit, path: str) -> list[Any]:
+    """Keep requests to `path` from going on; they are in the list, to be continued."""
+    held: list[Any] = []
+    here.page.route(path, lambda route: held.append(route))
+    return held
+
+
+def release(here: Visit, held: list[Any]) -> None:
+    for route in held:
+        route.continue_()
+    here.page.unroute_all()
+
+
+@pytest.fixture(scope="module")
+def small(detail: np.ndarray) -> bytes:
+    """Another photo, of 200×120 pixels."""
+    out = io.BytesIO()
+    Image.fromarray(detail[:120, :200]).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_what_is_shown_says_that_it_is_of_before(here: Visit, photo: bytes) -> None:
+    here.choose("rock.png", photo)
+    here.wait()
+    numbers, take, download = (here.page.locator(name) for name in ("#numbers", "#take", "#download"))
+    tag, status, elapsed = (here.page.locator(name) for name in ("#tag-after", "#status", "#elapsed"))
+    plain = download.evaluate("e => [getComputedStyle(e).opacity, getComputedStyle(e).backgroundColor]")
+    assert tag.inner_text() == "bbmr, rate 3"
+    held = hold(here, "**/reconstruct*")
+    with here.page.expect_request("**/reconstruct*"):
+        here.page.locator("#rate").fill("0")
+        for part in (numbers, take):  # at once, before anything is asked
+            assert OLD.search(part.get_attribute("class"))
+            assert part.get_attribute("aria-busy") == "true"
+        assert here.asked("/encode") == 1
+    expect(status).to_have_text("Restoring …")
+    assert tag.inner_text() == "bbmr, rate 3"
+    assert "(rate 3, " in download.inner_text()
+    dimmed = download.evaluate("e => [getComputedStyle(e).opacity, getComputedStyle(e).backgroundColor]")
+    assert float(dimmed[0]) < float(plain[0])
+    assert dimmed[1] != plain[1]
+    # Seconds are shown, and not read aloud.
+    here.page.evaluate(WATCH)
+    expect(elapsed).to_have_text(re.compile(r"^[3-9] s$"), timeout=20_000)
+    assert elapsed.get_attribute("aria-hidden") == "true"
+    assert not elapsed.evaluate("e => e.closest('[aria-live]')")
+    assert here.page.evaluate("said") == []
+    release(here, held)
+    here.wait()
+    assert tag.inner_text() == "bbmr, rate 16"
+    assert "(rate 16, " in download.inner_text()
+    assert elapsed.inner_text() == ""
+    for part in (numbers, take):
+        assert not OLD.search(part.get_attribute("class") or "")
+        assert part.get_attribute("aria-busy") == "false"
+
+
+def test_cancelling_goes_back_to_the_last_result(here: Visit, photo: bytes, small: bytes) -> None:
+    here.choose("rock.png", photo)
+    here.wait()
+    before = here.page.locator("#work").inner_text()
+    cancel = here.page.get_by_role("button", name="Cancel")
+    assert cancel.is_hidden()
+    held = hold(here, "**/encode*")
+    for begin in (lambda: here.page.locator("#rate").fill("2"), lambda: here.choose("small.png", small)):
+        with here.page.expect_request("**/encode*"):
+            begin()
+        with here.page.expect_event("requestfailed"):  # the server learns that nobody waits
+            cancel.click()
+        expect(here.page.locator("#work")).to_have_text(before, use_inner_text=True)
+        assert here.page.locator("#rate").input_value() == "6"
+        assert not OLD.search(here.page.locator("#numbers").get_attribute("class"))
+        assert here.page.evaluate("document.activeElement.id") == "stage"
+        assert here.page.get_by_role("alert").is_hidden()
+        expect(here.page.locator("#handle")).to_be_visible()
+    assert len(held) == 2
+    here.page.unroute_all()
+    here.page.locator("#rate").fill("2")  # and it goes on from there
+    expect(here.page.locator("#tag-after")).to_have_text("bbmr, rate 8", timeout=60_000)
+    here.wait()
+
+
+def test_what_is_cancelled_leaves_no_picture_behind(here: Visit, photo: bytes) -> None:
+    here.choose("rock.png", photo)
+    here.wait()
+    here.page.locator("#handle").press("Home")
+    before = here.look()
+    here.page.evaluate(GATE)
+    here.page.locator("#rate").fill("0")
+    here.page.evaluate("() => held")  # its picture is there, and not yet decoded
+    here.page.get_by_role("button", name="Cancel").click()
+    here.page.evaluate("() => { openGate(); return new Promise((done) => setTimeout(done, 300)); }")
+    assert here.page.locator("#tag-after").inner_text() == "bbmr, rate 3"
+    assert np.abs(here.look() - before).mean() < 0.1
+
+
+def test_cancelling_the_first_photo_goes_back_to_the_start(here: Visit, photo: bytes) -> None:
+    hold(here, "**/encode*")
+    with here.page.expect_request("**/encode*"):
+        here.choose("rock.png", photo)
+    here.page.get_by_role("button", name="Cancel").press("Enter")
+    assert here.page.locator("#welcome").is_visible()
+    assert here.page.locator("#work").is_hidden()
+    assert here.page.evaluate("document.activeElement.textContent") == "Choose a photo"
+    here.page.unroute_all()
+    here.choose("rock.png", photo)
+    here.wait()
+
+
+def test_the_wait_for_a_full_server_is_counted_and_read_aloud_once(here: Visit, photo: bytes) -> None:
+    here.refusals = True
+    answers = [{"status": 429, "headers": {"Retry-After": "3"}, "body": "{}"}]
+    here.page.route(
+        "**/encode*", lambda route: route.fulfill(**answers.pop()) if answers else route.continue_()
+    )
+    here.page.evaluate(WATCH)
+    here.choose("rock.png", photo)
+    expect(here.page.locator("#elapsed")).to_have_text("2 s left", timeout=20_000)
+    assert here.page.locator("#status").inner_text() == "The server is busy. Trying again in 3 s …"
+    here.wait()
+    said = here.page.evaluate("said")
+    assert said.count("The server is busy. Trying again in 3 s …") == 1
+    assert said.count("Trying again …") == 1
+
+
+def test_a_photo_stays_where_the_server_is_lost_over_it(here: Visit, photo: bytes, small: bytes) -> None:
+    here.choose("rock.png", photo)
+    here.wait()
+    here.refusals = True
+    here.page.route("**/encode*", lambda route: route.abort("connectionrefused"))
+    here.choose("small.png", small)
+    here.page.get_by_role("alert").get_by_text("cannot be reached").wait_for()
+    assert here.page.locator("#name").inner_text() == "small.png · 200 × 120"
+    assert here.page.locator("#tag-before").is_visible()
+    for part in ("#handle", "#take", "#numbers"):  # which would be of the other photo
+        assert here.page.locator(part).is_hidden()
+    here.page.unroute_all()
+    here.page.get_by_role("button", name="Try again with small.png").click()
+    here.wait()
+    assert here.page.locator("#name").inner_text() == "small.png · 200 × 120"
+
+
+def test_a_refusal_can_be_closed(here: Visit) -> None:
+    alert, close = here.page.get_by_role("alert"), here.page.get_by_role("button", name="Close this message")
+    for key in (None, "Enter", "Escape"):
+        here.choose("empty.png", b"")
+        alert.wait_for()
+        if key is None:
+            close.click()
+        else:
+            here.page.get_by_role("button", name="Another photo").first.focus()
+            here.page.keyboard.press("Tab")
+            assert close.evaluate("e => e === document.activeElement")
+            here.page.keyboard.press(key)
+        assert alert.is_hidden()
+        assert here.page.evaluate("document.activeElement.textContent") == "Choose a photo"
+
+
+def test_limits_are_known_before_the_first_file(here: Visit, photo: bytes) -> None:
+    version = here.page.locator("#version")
+    expect(version).to_have_text(re.compile(r"^\d+\.\d+"))
+    # A server that does not say them now is asked again with the first file, and nothing is said of it.
+    here.refusals = True
+    answers = [{"status": 503, "body": json.dumps({})}]
+    here.page.route(
+        "**/page/limits", lambda route: route.fulfill(**answers.pop()) if answers else route.continue_()
+    )
+    with here.page.expect_response("**/page/limits"):
+        here.page.reload()
+    assert here.page.get_by_role("alert").is_hidden()
+    assert version.inner_text() == ""
+    here.choose("rock.png", photo)
+    here.wait()
+    expect(version).to_have_text(re.compile(r"^\d+\.\d+"))
+
+
+def test_every_pixel_is_kept(here: Visit, photo: bytes) -> None:
+    here.choose("rock.png", photo)
+    here.wait()
+    here.page.locator("#rate").fill("10")
+    assert here.page.locator("#rate-value").inner_text() == "all · rate 1"
+    assert here.page.locator("#rate").get_attribute("aria-valuetext") == "all, rate 1"
+    expect(here.page.locator("#tag-after")).to_have_text("bbmr, rate 1", timeout=60_000)
+    here.wait()
+    assert re.fullmatch(r"\d+ kB\. Every pixel is kept\.", here.page.locator("#status").inner_text())
+    said = here.page.locator("#verdict p").all_inner_texts()
+    assert said[0] == "Every pixel is kept: the picture is the original."
+    assert said[1] == "With as many bytes, bbmr is the original, bit for bit; AVIF is not."
+    words = here.page.locator("#work").inner_text()
+    assert "Infinity" not in words
+    assert "NaN" not in words
+    assert here.page.locator("#rows tr.ours td").last.inner_text() == "equal"
