@@ -2,27 +2,35 @@
 
 In: a container. Out: a picture of it at 1/2, 1/4, 1/8 or 1/16, or one that fits a given side. The pyramid of the
 composite is climbed only to the level that is still twice as large as what is asked for; the rest is a Lanczos filter.
+Of a region, only what that filter sees is composited, and only the planes in use there are decoded.
 """
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 from PIL import Image
 
-from .composite import Planes, reduced, to_picture
+from .composite import Planes, preview, reduced, to_picture
 from .container import Container
 from .grid import RATES
-from .region import Region
+from .region import Region, check_region
+from .window import window_around
 
 GAP = 2
 """How many times larger than the thumbnail the level is that it is filtered from (Pillow's `reducing_gap`)."""
+LANCZOS_SUPPORT = 3
+"""Samples on either side of its centre that the filter sees, times the factor by which it shrinks."""
 
 
 def thumbnail(
     container: Container, max_side: int, region: Region | None = None, planes: Planes | None = None
 ) -> Image.Image:
     """The composite, cut to `region` and scaled down to at most `max_side` pixels a side; never scaled up.
+
+    What is filtered is, bit for bit, `at_level` of the whole picture, cut to `region` and the samples around it that
+    the filter sees.
 
     Args:
         container: what is shown.
@@ -31,19 +39,23 @@ def thumbnail(
         planes: `container.decode_planes()`, where that is done already.
 
     Raises:
-        PlaneError: a plane is damaged.
+        PlaneError: a plane that is needed is damaged.
+        ValueError: the region is not inside the picture.
     """
-    x, y, width, height = region or (0, 0, container.width, container.height)
+    area = region or (0, 0, container.width, container.height)
+    check_region(area, container.width, container.height)
+    x, y, width, height = area
     target = fitted(width, height, max_side)
-    level = level_for(container, (width, height), (GAP * target[0], GAP * target[1]))
-    picture = at_level(container, level, planes)
-    carried = picture.info
     if target == (width, height):
-        picture = picture.crop((x, y, x + width, y + height))
-    else:
-        box = (x / level, y / level, (x + width) / level, (y + height) / level)
-        picture = picture.resize(target, Image.Resampling.LANCZOS, box=box)
-    picture.info = carried
+        return preview(container, area, planes)
+    level = level_for(container, (width, height), (GAP * target[0], GAP * target[1]))
+    whole = _size_at(container, level)
+    left, right = _seen(x / level, width / level, target[0], whole[0])
+    top, bottom = _seen(y / level, height / level, target[1], whole[1])
+    seen = _part(container, level, (left, top, right - left, bottom - top), planes)
+    box = (x / level - left, y / level - top, (x + width) / level - left, (y + height) / level - top)
+    picture = seen.resize(target, Image.Resampling.LANCZOS, box=box)
+    picture.info = seen.info
     return picture
 
 
@@ -56,9 +68,7 @@ def at_level(container: Container, level: int, planes: Planes | None = None) -> 
     """
     if level not in RATES or (level > 1 and container.alpha is not None):
         raise ValueError(f"there is no level {level} of this picture")
-    decoded = container.decode_planes() if planes is None else planes
-    canvas = reduced(decoded, container.rate_map, container.grid, level)
-    return to_picture(canvas, container, (0, 0, -(-container.width // level), -(-container.height // level)))
+    return _part(container, level, (0, 0, *_size_at(container, level)), planes)
 
 
 def level_for(container: Container, size: tuple[int, int], wanted: tuple[int, int]) -> int:
@@ -82,3 +92,33 @@ def fitted(width: int, height: int, max_side: int) -> tuple[int, int]:
     exact = max_side * height / width
     around = (max(math.floor(exact), 1), max(math.ceil(exact), 1))
     return max_side, min(around, key=lambda side: abs(width / height - max_side / side))
+
+
+def _size_at(container: Container, level: int) -> tuple[int, int]:
+    """Width and height of the picture at 1/`level`."""
+    return -(-container.width // level), -(-container.height // level)
+
+
+def _seen(start: float, length: float, target: int, end: int) -> tuple[int, int]:
+    """The first and behind the last of `end` samples that the filter sees when it makes `target` of `length`."""
+    support = LANCZOS_SUPPORT * max(1.0, length / target)
+    return max(0, math.floor(start - support)), min(end, math.ceil(start + length + support))
+
+
+def _part(container: Container, level: int, area: Region, planes: Planes | None) -> Image.Image:
+    """`area`, in samples of the level, of the composite at 1/`level`."""
+    x, y, width, height = area
+    window = window_around(
+        container.grid, (level * x, level * y, level * width, level * height), _reach(level)
+    )
+    rate_map = window.of_blocks(container.rate_map)
+    rates = frozenset(np.unique(rate_map).tolist())
+    known = container.decode_planes(rates) if planes is None else {rate: planes[rate] for rate in rates}
+    known = window.of_planes(known)
+    canvas = reduced(known, rate_map, window.grid, level)
+    return to_picture(canvas[y - window.y // level :, x - window.x // level :], container, area)
+
+
+def _reach(level: int) -> int:
+    """Pixels around a sample of this level that it may depend on; see `window.REACH`, which is that of level 1."""
+    return sum(3 * coarser - 1 for coarser in RATES if coarser > level)

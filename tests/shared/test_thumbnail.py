@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from bbmr_shared import RATES, Container
-from bbmr_shared.composite import coarse_levels, preview, reduced
+from bbmr_shared.codecs import encode_plane
+from bbmr_shared.composite import Planes, coarse_levels, preview, reduced
+from bbmr_shared.container import Plane
+from bbmr_shared.grid import BlockGrid
 from bbmr_shared.metrics import psnr_rgb
-from bbmr_shared.thumbnail import at_level, fitted, level_for, thumbnail
+from bbmr_shared.region import Region
+from bbmr_shared.thumbnail import GAP, at_level, fitted, level_for, thumbnail
 from tests.shared import parts
+from tests.shared.parts import Picture
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +76,92 @@ def test_a_region_is_scaled_down_by_itself(made: Container) -> None:
     assert np.array_equal(
         np.asarray(thumbnail(made, 320, region)), np.asarray(preview(made).crop((33, 21, 353, 221)))
     )
+
+
+def of_the_whole(made: Container, side: int, region: Region) -> tuple[Image.Image, Image.Image]:
+    """A part scaled down, from all planes and the whole level: cut to what a Lanczos filter sees, and not cut.
+
+    Where it is scaled at all, both are the same filter over the same samples. They differ by rounding: Pillow begins
+    with the rows or with the columns, as the size of what it is given says.
+    """
+    x, y, width, height = region
+    target = fitted(width, height, side)
+    level = level_for(made, (width, height), (GAP * target[0], GAP * target[1]))
+    whole = at_level(made, level)
+    if target == (width, height):
+        part = whole.crop((x, y, x + width, y + height))
+        return part, part
+    wide, high = 3 * max(1, width / level / target[0]), 3 * max(1, height / level / target[1])
+    left, top = max(0, math.floor(x / level - wide)), max(0, math.floor(y / level - high))
+    right = min(whole.width, math.ceil((x + width) / level + wide))
+    bottom = min(whole.height, math.ceil((y + height) / level + high))
+    box = (x / level, y / level, (x + width) / level, (y + height) / level)
+    moved = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+    cut = whole.crop((left, top, right, bottom))
+    lanczos = Image.Resampling.LANCZOS
+    return cut.resize(target, lanczos, box=moved), whole.resize(target, lanczos, box=box)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_region_is_that_of_the_whole_composite(data: st.DataObject) -> None:
+    width, height = data.draw(st.integers(1, 700)), data.draw(st.integers(1, 500))
+    made = parts.container(
+        width,
+        height,
+        block=data.draw(st.sampled_from([16, 32, 64, 128])),
+        rates=data.draw(st.lists(st.sampled_from(RATES), min_size=1, unique=True)),
+        codec="png",
+        alpha=data.draw(st.sampled_from([False, False, False, True])),
+        channels=data.draw(st.sampled_from([3, 3, 1])),
+        seed=data.draw(st.integers(0, 1000)),
+    )
+    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    region = (x, y, data.draw(st.integers(1, width - x)), data.draw(st.integers(1, height - y)))
+    side = data.draw(st.one_of(st.integers(1, 40), st.integers(1, 700)))
+    small = np.asarray(thumbnail(made, side, region))
+    given_planes = np.asarray(thumbnail(made, side, region, made.decode_planes()))
+    cut, whole = (np.asarray(one) for one in of_the_whole(made, side, region))
+    np.testing.assert_array_equal(small, cut)
+    np.testing.assert_array_equal(small, given_planes)
+    if made.alpha is None:  # otherwise a colour of almost no opacity may be divided by one more or less
+        assert np.abs(small.astype(int) - whole).max() <= 2
+
+
+@pytest.mark.parametrize("side", [40, 100, 10])
+def test_only_the_planes_around_a_region_are_decoded_and_composited(
+    monkeypatch: pytest.MonkeyPatch, side: int
+) -> None:
+    grid = BlockGrid(1024, 256, 32)
+    rates = np.full(grid.shape, 8, np.uint8)
+    rates[:, 16:] = 1
+    rates[:, :2] = 2
+    samples = parts.plane_samples(parts.picture(1024, 256), rates, grid)
+    planes = tuple(Plane(rate, *encode_plane(plane, "png")) for rate, plane in samples.items())
+    made = Container(1024, 256, rates, planes, block=32)
+    decoded: list[Collection[int]] = []
+    composited = []
+    decode = Container.decode_planes
+
+    def noted_decode(self: Container, wanted: Collection[int] = RATES) -> Planes:
+        decoded.append(sorted(wanted))
+        return decode(self, wanted)
+
+    def noted_reduced(planes: Planes, rate_map: Picture, grid: BlockGrid, level: int) -> Picture:
+        composited.append(grid.width * grid.height)
+        return reduced(planes, rate_map, grid, level)
+
+    monkeypatch.setattr(Container, "decode_planes", noted_decode)
+    monkeypatch.setattr("bbmr_shared.thumbnail.reduced", noted_reduced)
+    thumbnail(made, side, (200, 50, 100, 60))
+    assert decoded == [[8]]
+    assert all(pixels <= 400 * 256 for pixels in composited)
+
+
+def test_a_region_that_leaves_the_picture_is_refused(made: Container) -> None:
+    for region in [(0, 0, 602, 403), (-1, 0, 10, 10), (5, 5, 0, 1), (601, 403, 1, 1)]:
+        with pytest.raises(ValueError, match="region"):
+            thumbnail(made, 5, region)
 
 
 def test_hidden_colours_do_not_run_into_the_visible_ones() -> None:
