@@ -2,26 +2,37 @@
 
 In: the settings. Out: a protocol class for `uvicorn.Config(http=…)`. A connection without a whole request head, one
 whose client does not take its answer, and one too many are each ended; what lies between (the body, the work) has
-bounds of its own.
+bounds of its own. What is no HTTP, or has too large a head, goes to the application as a request that is marked
+(`middleware.FAULT`), so that it is answered, logged and counted like any other; then the connection ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, Literal
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from . import logs
-from .middleware import CROWDED
+from .errors import HeadTooLargeError, MalformedRequestError, RequestError
+from .middleware import CROWDED, FAULT
 from .settings import Settings
 
+MAX_HEAD_BYTES = 64 << 10
+"""Request line and headers together."""
 KEEP_ALIVE_S = 15
 """Seconds an idle connection is kept after an answer."""
 SPARE = 64
 """Connections over the limit that are still told so; any more are closed without a word."""
 
 Stage = Literal["head", "work", "answer"]
+_ABSOLUTE = re.compile(rb"https?://([^/?#]+)", re.IGNORECASE)
+_UNREADABLE = h11.Request(method=b"-", target=b"-", headers=[], http_version=b"1.0")
+"""Stands for a request that cannot be read."""
+_QUOTED = re.compile(r":? *(?:bytearray\(|b['\"]).*", re.DOTALL)
+"""What the client sent, in the messages of h11."""
 
 
 def bounded_protocol(settings: Settings) -> type[H11Protocol]:
@@ -38,6 +49,10 @@ def bounded_protocol(settings: Settings) -> type[H11Protocol]:
         """One connection. It looks at itself every tick: bounds are kept to within one."""
 
         _timer: asyncio.TimerHandle | None = None
+
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            self.conn: _Connection = _Connection(h11.SERVER, MAX_HEAD_BYTES)
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -57,6 +72,20 @@ def bounded_protocol(settings: Settings) -> type[H11Protocol]:
             if self._timer is not None:
                 self._timer.cancel()
             super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self.conn.fault is None:  # nobody knows what comes after one
+                super().data_received(data)
+
+        def handle_events(self) -> None:
+            super().handle_events()
+            if self.conn.fault is None:
+                return
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.close()  # it was in the body of a request that is answered already
+                return
+            self.cycle.scope["state"][FAULT] = self.conn.fault
+            self.cycle.message_event.set()
 
         def _look(self) -> None:
             now = self.loop.time()
@@ -80,3 +109,57 @@ def bounded_protocol(settings: Settings) -> type[H11Protocol]:
             return "answer" if self.cycle.response_started else "work"
 
     return BoundedProtocol
+
+
+class _Connection(h11.Connection):
+    """HTTP/1.1 that never raises: `fault` says what is wrong, and after that nothing is read any more.
+
+    Where a request would have begun, one that stands for it comes out. Targets are without scheme and host.
+    """
+
+    fault: RequestError | None = None
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        if self.fault is not None:
+            return h11.NEED_DATA
+        try:
+            event = super().next_event()
+        except h11.RemoteProtocolError as error:
+            self.fault = _fault_of(error)
+            return _UNREADABLE if self.our_state is h11.IDLE else h11.NEED_DATA
+        if not isinstance(event, h11.Request):
+            return event
+        if _size(event) > MAX_HEAD_BYTES:  # h11 bounds only what it has to wait for
+            self.fault = _too_large()
+        return _in_origin_form(event)
+
+
+def _fault_of(error: h11.RemoteProtocolError) -> RequestError:
+    if error.error_status_hint == HeadTooLargeError.status:
+        return _too_large()
+    return MalformedRequestError(f"this is not HTTP/1.1 (RFC 9112): {_QUOTED.sub('', str(error)).lower()}")
+
+
+def _too_large() -> HeadTooLargeError:
+    return HeadTooLargeError(f"request line and headers have more than {MAX_HEAD_BYTES} bytes")
+
+
+def _size(request: h11.Request) -> int:
+    """Bytes of the request line and the headers."""
+    fields = sum(len(name) + len(value) + len(": \r\n") for name, value in request.headers)
+    return len(request.method) + len(request.target) + len("  HTTP/1.1\r\n\r\n") + fields
+
+
+def _in_origin_form(request: h11.Request) -> h11.Request:
+    """`http://host/path` → `/path`; the host takes the place of the header's (RFC 9112, section 3.2.2)."""
+    found = _ABSOLUTE.match(request.target)
+    if found is None:
+        return request
+    rest = request.target[found.end() :]
+    fields = [(name, found[1] if name == b"host" else value) for name, value in request.headers]
+    return h11.Request(
+        method=request.method,
+        target=rest if rest.startswith(b"/") else b"/" + rest,
+        headers=fields,
+        http_version=request.http_version,
+    )

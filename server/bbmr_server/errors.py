@@ -2,6 +2,7 @@
 
     BbmrError
     └── RequestError
+        ├── MalformedRequestError       400  it is not HTTP
         ├── UnauthorizedError           401  no API key
         ├── ForbiddenError              403  an API key that is not valid
         ├── NotAcceptableError          406  none of the types in Accept can be made
@@ -10,6 +11,7 @@
         ├── InvalidRequestError         422  a query parameter or header cannot be used
         ├── QueueFullError              429  all places are taken
         ├── RateLimitedError            429  one key or address has sent too many requests
+        ├── HeadTooLargeError           431  the request line and the headers are too long
         ├── NotReadyError               503  no working engine
         └── DeadlineError               504  not finished in time
 
@@ -32,6 +34,13 @@ class RequestError(BbmrError):
         super().__init__(message)
         self.headers = headers or {}
         self.fields = fields or {}
+
+
+class MalformedRequestError(RequestError):
+    """The request, or the framing of its body, breaks RFC 9112."""
+
+    slug = "malformed-request"
+    status = 400
 
 
 class UnauthorizedError(RequestError):
@@ -97,6 +106,13 @@ class RateLimitedError(RequestError):
 
     slug = "rate-limited"
     status = 429
+
+
+class HeadTooLargeError(RequestError):
+    """The request line and the headers have more bytes than are read."""
+
+    slug = "head-too-large"
+    status = 431
 
 
 class NotReadyError(RequestError):

@@ -1,8 +1,8 @@
 """Middleware (plain ASGI), outermost first: `Watch`, `Linger`, `Crowd`, `Net`.
 
 `Watch` sees every request and answer: request id, key, access log and metrics. `Linger` lets a client that is still
-sending read why it was refused. `Crowd` refuses who came when too many connections were open. `Net` turns what nobody
-foresaw into a problem document. Two more are there where the settings ask for them: `tracing.Trace` and
+sending read why it was refused. `Crowd` refuses what is wrong with the connection. `Net` turns what nobody foresaw into
+a problem document. Two more are there where the settings ask for them: `tracing.Trace` and
 `ratelimit.RateLimit`.
 """
 
@@ -22,7 +22,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import logs
-from .errors import NotReadyError
+from .errors import NotReadyError, RequestError
 from .keys import KeyRing
 from .metrics import CLIENT_GONE, Metrics
 from .notes import notes_of
@@ -31,6 +31,9 @@ from .problems import internal_problem, problem
 REQUEST_ID = "X-Request-ID"
 CROWDED = "bbmr_crowded"
 """Key of a connection's ASGI state: tells whether it is one too many now."""
+
+FAULT = "bbmr_fault"
+"""Key of a request's ASGI state: the `RequestError` that says why what came is no HTTP; it may come with the body."""
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked every few seconds by machines; only their failures are worth a line in the log."""
@@ -172,20 +175,47 @@ class Linger:
 
 
 class Crowd:
-    """Answers 503 on a connection that came when too many were open; see `connections`. Probes pass."""
+    """Answers what is wrong with the connection; see `connections`.
+
+    That is 400 or 431 where what came is no HTTP, whatever the application was about to say, and 503 on a connection
+    that came when too many were open. Probes pass the latter.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        crowded = scope.get("state", {}).get(CROWDED)
-        if scope["type"] != "http" or crowded is None or not crowded() or scope["path"] in PROBES:
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        refusal = NotReadyError("too many connections are open; try again later")
-        headers = {**refusal.headers, "Connection": "close"}
-        answer = problem(Request(scope), refusal.slug, refusal.status, str(refusal), headers)
-        await answer(scope, receive, send)
+        state = scope.setdefault("state", {})
+        started = False
+
+        async def checked_receive() -> Message:
+            message = await receive()
+            return {"type": "http.disconnect"} if FAULT in state else message
+
+        async def checked_send(message: Message) -> None:
+            nonlocal started
+            if started or FAULT not in state:
+                started = True
+                await send(message)
+
+        crowded = state.get(CROWDED)
+        if FAULT not in state:
+            if crowded is not None and crowded() and scope["path"] not in PROBES:
+                refusal = NotReadyError("too many connections are open; try again later")
+                await _end_with(refusal, scope, receive, send)
+                return
+            await self.app(scope, checked_receive, checked_send)
+        if FAULT in state and not started:
+            await _end_with(state[FAULT], scope, receive, send)
+
+
+async def _end_with(refusal: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
+    headers = {**refusal.headers, "Connection": "close"}
+    answer = problem(Request(scope), refusal.slug, refusal.status, str(refusal), headers)
+    await answer(scope, receive, send)
 
 
 class Net:

@@ -85,6 +85,18 @@ RECONSTRUCT_ANSWER: dict[int | str, dict[str, Any]] = {
     **refusals(400, 401, 403, 406, 408, 413, 415, 422, 429, 500, 503, 504),
 }
 
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+    "adminBearer": {"type": "http", "scheme": "bearer", "description": "A key of BBMR_ADMIN_KEYS."},
+    "adminKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "A key of BBMR_ADMIN_KEYS.",
+    },
+}
+
 ENCODE_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -114,9 +126,11 @@ ENCODE_ANSWER: dict[int | str, dict[str, Any]] = {
 def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Put the schema of problems into FastAPI's document, and take out the one of its own errors.
 
-    A route that counts against the rate limit may answer 429.
+    A route that counts against the rate limit may answer 429; one that may answer 401 takes keys.
     """
-    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    components = document.setdefault("components", {})
+    components["securitySchemes"] = SECURITY_SCHEMES
+    schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas["Problem"] = Problem.model_json_schema()
@@ -125,4 +139,13 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         for method, operation in item.items():
             if not is_free(path, method.upper()):
                 operation["responses"] = dict(sorted((too_many | operation["responses"]).items()))
+            if "401" in operation["responses"]:
+                operation["security"] = _security(path)
     return document
+
+
+def _security(path: str) -> list[dict[str, list[str]]]:
+    """What a request must carry, one of these: a key, or nothing where the server has no API keys."""
+    if path.startswith("/admin/"):
+        return [{"adminBearer": []}, {"adminKey": []}]
+    return [{"bearer": []}, {"key": []}, {}]

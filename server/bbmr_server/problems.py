@@ -23,6 +23,7 @@ from .words import in_words
 MEDIA_TYPE = "application/problem+json"
 
 TITLES: dict[str, str] = {
+    "malformed-request": "The request is not HTTP",
     "unreadable-container": "The body is not a readable container",
     "unreadable-picture": "A picture cannot be read",
     "unauthorized": "An API key is needed",
@@ -41,6 +42,7 @@ TITLES: dict[str, str] = {
     "incompatible-model": "The weights cannot read this container",
     "queue-full": "All places are taken",
     "rate-limited": "Too many requests",
+    "head-too-large": "The head of the request is too large",
     "internal": "Something went wrong in the server",
     "damaged-container": "The stored container is damaged",
     "store-unavailable": "The store cannot be used",

@@ -130,7 +130,7 @@ class WeightsError(ModelError):
     """The weights are missing, damaged or of another architecture."""
 
     slug = "weights"
-    status = 503
+    status = 422
 
 
 class ServiceError(BbmrError):

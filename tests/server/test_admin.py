@@ -84,7 +84,8 @@ async def test_a_corrupt_file_at_the_swap_leaves_the_old_weights_serving(
         for bad in (good[: len(good) // 2], b"", b"\0" * 100, nan):
             file.write_bytes(bad)
             answer = await client.post("/admin/models/light", headers=BEARER)
-            assert (answer.status_code, answer.json()["type"]) == (503, "urn:bbmr:problem:weights"), len(bad)
+            # Not 503: proxies and clients would send it again, elsewhere too.
+            assert (answer.status_code, answer.json()["type"]) == (422, "urn:bbmr:problem:weights"), len(bad)
             assert (await client.get("/readyz")).status_code == 200
         assert (await engine.reconstruct(Work(container))).data == before.data
         file.write_bytes((SHIPPED / "omnisr.safetensors").read_bytes())

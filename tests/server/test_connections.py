@@ -1,4 +1,7 @@
-"""Over a real socket: connections that leave something undone end in bounded time and memory."""
+"""Over a real socket: connections that leave something undone end in bounded time and memory.
+
+What is no HTTP is in `test_malformed_http.py`.
+"""
 
 from __future__ import annotations
 

@@ -54,6 +54,36 @@ def test_every_route_and_parameter_is_named(text: str, make_bench: Callable[...,
             assert f"`?{parameter['name']}=" in text
 
 
+@pytest.mark.anyio
+async def test_the_document_says_which_routes_want_which_key(
+    make_bench: Callable[..., Any], connect: Callable[..., Any], tmp_path: Path
+) -> None:
+    keys = {"bearer": "a-visitors-key-77d1", "adminBearer": "an-operators-key-0f3b"}
+    bench = make_bench(
+        api_keys=keys["bearer"], admin_keys=keys["adminBearer"], store=str(tmp_path), store_reads="keys"
+    )
+    document = bench.app.openapi()
+    schemes = document["components"]["securitySchemes"]
+    seen = set()
+    async with connect(bench) as client:
+        for path, item in document["paths"].items():
+            for method, operation in item.items():
+                address = path.format(digest="0" * 64, name="light")
+                wanted = [name for one in operation.get("security", []) for name in one]
+                seen.update(wanted)
+                assert schemes.keys() >= set(wanted)
+                answer = await client.request(method, address)
+                assert (answer.status_code == 401) == bool(wanted), (method, path)
+                assert ({} in operation.get("security", [])) == bool(wanted and "/admin/" not in path)
+                for name in wanted:
+                    scheme, key = schemes[name], keys[name.replace("Key", "Bearer").replace("key", "bearer")]
+                    assert scheme.get("scheme", "bearer") == "bearer"
+                    given = {scheme["name"]: key} if "name" in scheme else {"Authorization": f"Bearer {key}"}
+                    answer = await client.request(method, address, headers=given)
+                    assert answer.status_code not in (401, 403), (method, path, name)
+    assert seen == set(schemes)
+
+
 def test_every_setting_is_listed_with_its_default(text: str) -> None:
     listed = dict(re.findall(r"^\| `(BBMR_[A-Z_]+)` \| `?([^`|]+?)`? \|", text, re.M))
     for name, field in Settings.model_fields.items():

@@ -29,7 +29,7 @@ SLUGS = {
     "ModelError": ("model", 500),
     "UnknownModelError": ("unknown-model", 422),
     "IncompatibleModelError": ("incompatible-model", 422),
-    "WeightsError": ("weights", 503),
+    "WeightsError": ("weights", 422),
     "ServiceError": ("service", 502),
     "ServerUnreachableError": ("server-unreachable", 502),
     "ServerTimeoutError": ("server-timeout", 504),
