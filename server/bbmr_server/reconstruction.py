@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -17,7 +18,7 @@ from bbmr_shared.thumbnail import fitted
 from . import openapi
 from .body import CountedResponse, read_body
 from .engine import STAGES, Answer, Work
-from .errors import UnsupportedMediaTypeError
+from .errors import DeadlineError, UnsupportedMediaTypeError
 from .negotiate import choose_format
 from .notes import note_picture
 from .query import Format, Wanted, wanted
@@ -64,10 +65,11 @@ async def reconstruct(
             timeout=settings.upload_timeout_s,
             share=share,
         )
-        container = await service.read_container(body)
-        del body
+        end = deadline_of(service)
+        container = await in_time(request, service.read_container(body, share), end)
+        del body  # the container has what is needed of it: only one of them lies in memory from here on
         form = format_for(MIMES[format] if format else accept_of(request), container, what)
-        answer = await make_picture(request, service, container, form, what)
+        answer = await make_picture(request, service, container, form, what, end)
     return picture_response(service, answer, form, NO_STORE)
 
 
@@ -114,18 +116,17 @@ def format_for(accept: str, container: Container, what: Wanted) -> str:
 
 
 async def make_picture(
-    request: Request, service: Service, container: Container, form: str, what: Wanted, waited: float = 0.0
+    request: Request, service: Service, container: Container, form: str, what: Wanted, end: float
 ) -> Answer:
     """Have the engine make the picture, and give it up as soon as the client has left. Counted in the metrics.
 
-    `waited` are seconds of the deadline that have passed already.
+    `end` is the deadline, as of `deadline_of`.
 
     Raises:
         ClientDisconnect: nobody waits for it any more. Others as `Engine.reconstruct`.
     """
     work = Work(container, form, what.region, what.max_side, what.model)
-    left = service.settings.deadline_s - waited
-    answer = await unless_gone(request, service.engine.reconstruct(work, left))
+    answer = await unless_gone(request, service.engine.reconstruct(work, end - time.monotonic()))
     service.metrics.count_picture(answer)
     note_picture(request, answer)
     return answer
@@ -147,6 +148,28 @@ def picture_response(service: Service, answer: Answer, form: str, caching: Mappi
         **caching,
     }
     return CountedResponse(answer.data, service.bodies, media_type=answer.mime, headers=headers)
+
+
+def deadline_of(service: Service) -> float:
+    """When the time of a request is over that has come in whole just now, in seconds of `time.monotonic`."""
+    return time.monotonic() + service.settings.deadline_s
+
+
+async def in_time(request: Request, work: Coroutine[Any, Any, T], end: float) -> T:
+    """The result of `work`, which is cancelled as soon as the client has left, or `end` (as of `deadline_of`) has come.
+
+    Raises:
+        ClientDisconnect, DeadlineError. Others as `work`.
+    """
+    try:
+        async with asyncio.timeout(end - time.monotonic()) as limit:
+            return await unless_gone(request, work)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise DeadlineError(
+            "the request was not finished in time; the server is busy, or its store is slow: try again later"
+        ) from None
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
 from starlette.requests import Request
 
 from bbmr_shared.container import Container
+from bbmr_shared.header import Header
+from bbmr_shared.layout import read_header
 
-from .body import BodyMemory
+from .body import BodyMemory, BodyShare
 from .engine.interface import EngineLike
 from .keys import check_apart, load_admin_keys, load_keys
 from .metrics import Metrics
 from .page.desk import Desk
 from .settings import Settings
 from .store import open_store
+
+READERS = 2
+"""Containers, and headers of stored ones, that are read at once; the others wait."""
 
 
 class Service:
@@ -36,16 +42,33 @@ class Service:
         )
         self.desk = Desk(settings.encode_queue_length)
         self.keeping = open_store(settings, self.metrics.registry, len(self.keys))
-        self._readers = ThreadPoolExecutor(2, thread_name_prefix="bbmr-read")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="bbmr-read")
+        self._reading = asyncio.Semaphore(READERS)
 
-    async def read_container(self, data: bytes | memoryview) -> Container:
+    async def read_container(self, data: bytes | memoryview, share: BodyShare | None = None) -> Container:
         """Check a container against the limits, off the event loop. Nothing is decoded.
+
+        The container has copies of its planes. They are counted in `share` while it is read: whoever goes on with both
+        `data` and the container counts them further.
 
         Raises:
             ContainerError, LimitExceededError
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, Container.from_bytes, data, self.settings.limits)
+        async with self._reading:  # what waits in the pool itself would be counted twice already
+            with contextlib.nullcontext() if share is None else share.holding(len(data)):
+                return await loop.run_in_executor(
+                    self._readers, Container.from_bytes, data, self.settings.limits
+                )
+
+    async def read_header(self, data: memoryview) -> Header:
+        """The header at the start of a container, read off the event loop.
+
+        Raises:
+            ContainerError, LimitExceededError
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, read_header, data, self.settings.limits)
 
     def refuse_all(self) -> None:
         """Refuse whatever is accepted and not finished, and take nothing more."""

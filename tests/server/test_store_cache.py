@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from bbmr_server.body import BodyMemory
 from bbmr_server.engine import Answer
 from bbmr_server.store.backend import Backend
+from bbmr_server.store.entries import pack, unpack
 from bbmr_server.store.opening import open_directory
 from bbmr_server.store.pictures import WAITING, PictureCache
 from bbmr_server.store.watch import StoreWatch
@@ -222,6 +224,25 @@ async def test_a_cache_that_hangs_when_it_is_read_is_left_alone_for_a_while(
         monkeypatch.setattr("bbmr_server.store.pictures.WAIT_S", 10.0)
         pictures._rests_until = 0.0  # the while is over
         assert (await client.get(place)).headers["server-timing"] == "cache"
+
+
+@pytest.mark.parametrize("last", [b"", b"\n", b"\n\n{}"])
+def test_a_picture_is_packed_and_unpacked_with_one_copy_each(last: bytes) -> None:
+    size = 4 << 20
+    picture = Answer(bytes(size) + last, "image/png", 3, 2, "none\n")
+
+    def peak_of(work: Callable[[], Any]) -> tuple[Any, int]:
+        tracemalloc.start()
+        try:
+            return work(), tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    data, packing = peak_of(lambda: pack(picture))
+    found, unpacking = peak_of(lambda: unpack(memoryview(data)))
+    assert found == picture
+    assert packing < 1.5 * size
+    assert unpacking < 1.5 * size
 
 
 @pytest.mark.parametrize(("limit", "memory"), [(1 << 20, 5), (5, 1 << 20)])

@@ -274,9 +274,9 @@ async def test_who_waited_for_another_has_the_rest_of_the_deadline(
     making, deadlines = PictureCache.making, []
 
     @contextlib.asynccontextmanager
-    async def waiting(self: PictureCache, tag: str, seconds: float) -> AsyncIterator[None]:
+    async def waiting(self: PictureCache, *arguments: Any) -> AsyncIterator[None]:
         await asyncio.sleep(0.2)
-        async with making(self, tag, seconds):
+        async with making(self, *arguments):
             yield
 
     monkeypatch.setattr(PictureCache, "making", waiting)
@@ -292,6 +292,21 @@ async def test_who_waited_for_another_has_the_rest_of_the_deadline(
         await fill(client, place, body)
         assert (await client.get(f"{place}/image")).status_code == 200
     assert 0 < deadlines[0] < 19.9
+
+
+async def test_who_finds_the_picture_does_not_wait_for_others(
+    make_store: Any, connect: Any, body: bytes, place: str, tmp_path: Path
+) -> None:
+    bench = make_store(picture_cache=tmp_path / "cache", deadline_s=5)
+    pictures = bench.app.state.service.keeping.pictures
+    async with connect(bench) as client:
+        await fill(client, place, body)
+        first = await client.get(f"{place}/image")
+        await written(bench)
+        async with pictures.making(first.headers["etag"][3:-1], 1.0):
+            again = await client.get(f"{place}/image")
+    assert (again.status_code, again.headers["server-timing"]) == (200, "cache")
+    assert again.content == first.content
 
 
 async def test_deleting_a_container_deletes_its_cached_pictures(

@@ -8,11 +8,14 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
+import pytest
 
+from bbmr_server.body import BodyMemory, read_body
 from bbmr_shared.container import MEDIA_TYPE
 
 HEADERS = {"Content-Type": MEDIA_TYPE}
@@ -110,6 +113,56 @@ def test_a_body_that_arrives_too_slowly(make_bench: Callable[..., Any], listen: 
         assert 0.3 < time.monotonic() - began < 3
         stop.set()
         dripping.join()
+
+
+class Upload:
+    """A body of `size` bytes in pieces of 64 KiB, and when the last of it was taken."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.ended = 0.0
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        for at in range(0, self.size, 1 << 16):
+            yield bytes([at >> 16 & 255]) * (1 << 16)
+        self.ended = time.perf_counter()
+
+    async def read(self, declared: bool) -> bytes:
+        memory = BodyMemory(self.size)
+        with memory.share() as share:
+            length = str(self.size) if declared else None
+            body = await read_body(self.stream(), length, limit=self.size, timeout=60, share=share)
+            assert memory.used == self.size
+        return body
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_body_lies_in_memory_once_while_it_comes(declared: bool) -> None:
+    size = 16 << 20
+    tracemalloc.start()
+    try:
+        body = await Upload(size).read(declared)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert type(body) is bytes
+    assert body == b"".join(bytes([piece]) * (1 << 16) for piece in range(size >> 16))
+    assert peak < 1.3 * size
+
+
+@pytest.mark.anyio
+async def test_a_large_body_does_not_hold_the_loop_up_at_its_end() -> None:
+    """What is left to do when the last byte is here takes a fraction of copying the body."""
+    size, ending, copying = 64 << 20, [], []
+    for _ in range(3):
+        upload = Upload(size)
+        body = await upload.read(declared=True)
+        ending.append(time.perf_counter() - upload.ended)
+        began = time.perf_counter()
+        assert len(bytearray(body)) == size
+        copying.append(time.perf_counter() - began)
+    assert min(ending) < min(copying) / 3
 
 
 def test_a_client_that_leaves_stops_the_work(

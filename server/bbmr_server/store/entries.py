@@ -15,6 +15,7 @@ from .backend import Entry
 DIGEST_BYTES = 16
 NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}-[0-9a-f]{32}\.picture")
 """Other files in the directory are left alone."""
+_LINE_END = re.compile(b"\n")
 
 
 class Index(LRUCache[str, int]):
@@ -75,14 +76,16 @@ def start_of(digest: str) -> str:
 def pack(answer: Answer) -> bytes:
     """A picture as a file: digest, a line of JSON, the picture."""
     fields = {"mime": answer.mime, "width": answer.width, "height": answer.height, "model": answer.model}
-    body = json.dumps(fields).encode() + b"\n" + answer.data
-    return hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() + body
+    head = json.dumps(fields).encode() + b"\n"
+    digest = hashlib.blake2b(head, digest_size=DIGEST_BYTES)
+    digest.update(answer.data)
+    return b"".join((digest.digest(), head, answer.data))
 
 
 def unpack(data: memoryview) -> Answer | None:
     """The picture of a file; None where it was damaged."""
     body = data[DIGEST_BYTES:]
-    if hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() != data[:DIGEST_BYTES]:
+    end = _LINE_END.search(body)
+    if end is None or hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() != data[:DIGEST_BYTES]:
         return None
-    head, _, picture = bytes(body).partition(b"\n")
-    return Answer(data=picture, **json.loads(head))
+    return Answer(data=bytes(body[end.end() :]), **json.loads(bytes(body[: end.start()])))

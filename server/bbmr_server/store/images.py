@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, cast
@@ -20,12 +21,22 @@ from bbmr_shared.header import Header
 from bbmr_shared.release import release
 from bbmr_shared.thumbnail import fitted
 
+from ..body import BodyShare
 from ..conditional import not_modified
 from ..engine import Answer, Work
 from ..engine.work import check_region
 from ..notes import note
 from ..query import Format, Wanted, wanted
-from ..reconstruction import MIMES, accept_of, format_for, make_picture, picture_response
+from ..reconstruction import (
+    MIMES,
+    accept_of,
+    deadline_of,
+    format_for,
+    in_time,
+    make_picture,
+    picture_response,
+    unless_gone,
+)
 from ..service import Service
 from . import answers
 from .opening import Keeping
@@ -80,7 +91,10 @@ async def image(
     format: Format = None,
 ) -> Response:
     """The picture of a stored container, of the type that `format` or Accept asks for (PNG by default)."""
-    facts = _facts(await keeping.store.header(digest, service.settings.limits))
+    end = deadline_of(service)
+    longest = service.settings.limits.max_header_bytes
+    header = await in_time(request, keeping.store.header(digest, longest, service.read_header), end)
+    facts = _facts(header)
     stand_in = cast(Container, facts)  # what follows asks for nothing else of a container
     form = format_for(MIMES[format] if format else accept_of(request), stand_in, what)
     if what.region is not None:
@@ -97,21 +111,20 @@ async def image(
         return _without_length(
             _answer(service, Answer(b"", MIMES[form], *_size(facts, what), picture.model), form, caching)
         )
+
+    def current() -> bool:
+        return _resolve(service, digest, stand_in, form, what) == picture
+
     if keeping.pictures is None:
-        answer = await _make(request, service, keeping, picture)
+        answer = await _make(request, service, keeping, picture, end)
     else:
-        began = time.monotonic()
-        async with keeping.pictures.making(picture.name, service.settings.deadline_s):
-            cached = await _cached(service, keeping.pictures, picture)
-            note(request, cache="miss" if cached is None else "hit")
-            if cached is not None:
-                return _answer(service, cached, form, {**caching, "Server-Timing": "cache"})
-            answer = await _make(request, service, keeping, picture, time.monotonic() - began)
-            if _resolve(service, digest, stand_in, form, what) == picture:
-                # Metered as `size`; raises where the container was deleted while the picture was made.
-                still = partial(keeping.store.size, digest)
-                keeping.pictures.keep(digest, picture.name, answer, service.bodies, still)
-    if _resolve(service, digest, stand_in, form, what) != picture:
+        answer, hit = await _cached_or_made(
+            request, service, keeping, keeping.pictures, picture, current, end
+        )
+        note(request, cache="hit" if hit else "miss")
+        if hit:
+            return _answer(service, answer, form, {**caching, "Server-Timing": "cache"})
+    if not current():
         # The weights were swapped meanwhile, and it may be of the old ones or of the new.
         caching = {"Cache-Control": "no-store", **({} if format else {"Vary": "Accept"})}
     return _answer(service, answer, form, caching)
@@ -120,25 +133,58 @@ async def image(
 router.add_api_route("/containers/{digest}/image", image, methods=["HEAD"], include_in_schema=False)
 
 
+async def _cached_or_made(
+    request: Request,
+    service: Service,
+    keeping: Keeping,
+    pictures: PictureCache,
+    picture: _Picture,
+    current: Callable[[], bool],
+    end: float,
+) -> tuple[Answer, bool]:
+    """The picture, and whether it was in the cache; one that was made is kept there while `current` says so."""
+    cached = await in_time(request, _cached(service, pictures, picture, again=True), end)
+    if cached is not None:
+        return cached, True
+    async with pictures.making(picture.name, end - time.monotonic(), partial(unless_gone, request)):
+        cached = await in_time(request, _cached(service, pictures, picture), end)
+        if cached is not None:
+            return cached, True  # another has made it meanwhile
+        answer = await _make(request, service, keeping, picture, end)
+        if current():
+            # Metered as `size`; raises where the container was deleted while the picture was made.
+            still = partial(keeping.store.size, picture.digest)
+            pictures.keep(picture.digest, picture.name, answer, service.bodies, still)
+        return answer, False
+
+
 async def _make(
-    request: Request, service: Service, keeping: Keeping, picture: _Picture, waited: float = 0.0
+    request: Request, service: Service, keeping: Keeping, picture: _Picture, end: float
 ) -> Answer:
     service.engine.check_ready()
-    size = await keeping.store.size(picture.digest)
     with service.bodies.share() as share:
-        share.take(size)
-        data = await keeping.store.get(picture.digest)
-        container = await service.read_container(data)
-        del data
-        return await make_picture(request, service, container, picture.form, picture.what, waited)
+        container = await in_time(request, _container(service, keeping, picture.digest, share), end)
+        return await make_picture(request, service, container, picture.form, picture.what, end)
 
 
-async def _cached(service: Service, pictures: PictureCache, picture: _Picture) -> Answer | None:
-    """The picture, if it is in the cache. Raises `QueueFullError` where there is no memory left to send it from."""
+async def _container(service: Service, keeping: Keeping, digest: str, share: BodyShare) -> Container:
+    """A stored container; it stays in `share`, and its bytes are let go."""
+    share.take(await keeping.store.size(digest))
+    return await service.read_container(await keeping.store.get(digest), share)
+
+
+async def _cached(
+    service: Service, pictures: PictureCache, picture: _Picture, again: bool = False
+) -> Answer | None:
+    """The picture, if it is in the cache; `again` as of `PictureCache.get`.
+
+    Raises:
+        QueueFullError: there is no memory left to send it from.
+    """
     size = await pictures.size(picture.digest, picture.name)
     with service.bodies.share() as share:
         share.take(min(size, service.bodies.limit))  # one that is larger is sent when nothing else is
-        return await pictures.get(picture.digest, picture.name)
+        return await pictures.get(picture.digest, picture.name, again)
 
 
 def _facts(header: Header) -> _Facts:

@@ -13,18 +13,17 @@ import asyncio
 import hashlib
 import re
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from weakref import WeakValueDictionary
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 from bbmr_shared.errors import BbmrError
 from bbmr_shared.header import Header
-from bbmr_shared.layout import FIRST_READ, read_header
-from bbmr_shared.limits import Limits
+from bbmr_shared.layout import FIRST_READ
 
 from .. import logs
 from .backend import Backend, Entry, charge
 from .errors import DamagedContainerError, InsufficientStorageError, NotFoundError, StoreUnavailableError
+from .locks import Guard, Locks, patiently
 from .watch import StoreWatch
 
 DIGEST_PATTERN = r"[0-9a-f]{64}"
@@ -55,19 +54,20 @@ class Store:
         self._since = 0
         self._pending = 0
         self._counting: asyncio.Task[None] | None = None
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks = Locks()
 
-    async def put(self, digest: str, data: bytes) -> bool:
+    async def put(self, digest: str, data: bytes, guard: Guard = patiently) -> bool:
         """Keep `data`, which must be a checked container with this digest. Returns whether it was new.
 
-        One that is there already is compared, and written again where it was damaged.
+        One that is there already is compared, and written again where it was damaged. `guard` may end the wait for
+        others who write or delete the same container; what is begun after it, it does not see.
 
         Raises:
-            InsufficientStorageError: no room; StoreUnavailableError. Nothing is kept in part then.
+            InsufficientStorageError: no room; StoreUnavailableError; what `guard` raises. Nothing is kept in part then.
         """
         name = _name(digest)
         with self._watch.operation("put"):
-            async with self.alone(digest):
+            async with self._alone(digest, guard):
                 before = await self.backend.size(name)
                 if before == len(data) and await self.backend.sha256(name) == digest:
                     return False
@@ -123,19 +123,25 @@ class Store:
                 raise _missing()
         return size
 
-    async def header(self, digest: str, limits: Limits) -> Header:
+    async def header(
+        self, digest: str, longest: int, read: Callable[[memoryview], Awaitable[Header]]
+    ) -> Header:
         """The header of a container; mostly the first 64 KiB are read.
+
+        Args:
+            longest: bytes that a header may have.
+            read: makes a header of the start of a container, as `Service.read_header`.
 
         Raises: as `get`; DamagedContainerError where it is no header any more; LimitExceededError,
             UnsupportedContainerError
         """
         with self._watch.operation("range"):
-            for length in (FIRST_READ, limits.max_header_bytes + FIRST_READ):
+            for length in (FIRST_READ, longest + FIRST_READ):
                 start = await self.backend.range(_name(digest), 0, length)
                 if start is None:
                     raise _missing()
                 try:
-                    return read_header(start, limits)
+                    return await read(start)
                 except BbmrError as error:
                     if error.slug in ("too-large", "unsupported-container"):
                         raise  # another server, with other limits or of another release, has accepted it
@@ -144,23 +150,16 @@ class Store:
                         break
             raise self._damaged(digest, why)
 
-    async def delete(self, digest: str) -> None:
-        """Remove a container. Raises `NotFoundError`, `StoreUnavailableError`."""
+    async def delete(self, digest: str, guard: Guard = patiently) -> None:
+        """Remove a container. Raises `NotFoundError`, `StoreUnavailableError`; `guard` as of `put`."""
         name = _name(digest)
         with self._watch.operation("delete"):
-            async with self.alone(digest):
+            async with self._alone(digest, guard):
                 size = await self.backend.size(name)
                 if size is None:
                     raise _missing()
                 await self.backend.delete(name)
                 self._give(charge(size))
-
-    @asynccontextmanager
-    async def alone(self, digest: str) -> AsyncIterator[None]:
-        """While the block runs, nobody else in this process writes or deletes this container."""
-        lock = self._locks.setdefault(digest, asyncio.Lock())
-        async with lock:
-            yield
 
     def begin_count(self) -> asyncio.Task[None]:
         """Count what is kept in the background, unless that is under way."""
@@ -172,6 +171,13 @@ class Store:
     def close(self) -> None:
         """End the threads."""
         self.backend.close()
+
+    def _alone(self, digest: str, guard: Guard) -> AbstractAsyncContextManager[None]:
+        """While the block runs, nobody else in this process writes or deletes this container."""
+        late = StoreUnavailableError(
+            "the same container is being written or deleted by others; try again later"
+        )
+        return self._locks.alone(digest, self.backend.timeout, late, guard)
 
     # Counting
 

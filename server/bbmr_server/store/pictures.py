@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from weakref import WeakValueDictionary
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 from bbmr_shared.errors import BbmrError
 
@@ -26,6 +25,7 @@ from ..errors import DeadlineError
 from .backend import Backend, Entry, charge
 from .entries import Index, index_of, name_of, pack, start_of, unpack
 from .errors import InsufficientStorageError
+from .locks import Guard, Locks, patiently
 from .watch import StoreWatch
 
 WAITING = 8
@@ -53,7 +53,7 @@ class PictureCache:
         self._pending: dict[str, Answer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks = Locks()
         self._failing = False
 
     def begin(self) -> asyncio.Task[None]:
@@ -71,8 +71,11 @@ class PictureCache:
         index = await self._opened()
         return 0 if index is None else index.get(name, 0)
 
-    async def get(self, digest: str, tag: str) -> Answer | None:
-        """The picture kept under this name, or None: not there, damaged, or the cache fails."""
+    async def get(self, digest: str, tag: str, again: bool = False) -> Answer | None:
+        """The picture kept under this name, or None: not there, damaged, or the cache fails.
+
+        `again`: it will be asked for again, so that it is not there is not counted.
+        """
         name = name_of(digest, tag)
         answer = self._pending.get(name)
         if answer is None:
@@ -83,7 +86,8 @@ class PictureCache:
             except BbmrError as error:
                 self._failed(error)
                 return None
-        self._watch.cache("miss" if answer is None else "hit")
+        if answer is not None or not again:
+            self._watch.cache("miss" if answer is None else "hit")
         return answer
 
     def keep(
@@ -113,25 +117,14 @@ class PictureCache:
         self._tasks.add(task)  # the loop itself does not hold it
         task.add_done_callback(self._tasks.discard)
 
-    @asynccontextmanager
-    async def making(self, tag: str, seconds: float) -> AsyncIterator[None]:
+    def making(self, tag: str, seconds: float, guard: Guard = patiently) -> AbstractAsyncContextManager[None]:
         """While the block runs, nobody else makes the picture of this tag: they wait, and find it here then.
 
         Raises:
-            DeadlineError: another was at it for `seconds`.
+            DeadlineError: another was at it for `seconds`; and what `guard` raises, which may end the wait sooner.
         """
-        lock = self._locks.setdefault(tag, asyncio.Lock())
-        try:
-            async with asyncio.timeout(seconds):
-                await lock.acquire()
-        except TimeoutError:
-            raise DeadlineError(
-                "the same picture is being made for another request, which takes too long"
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
+        late = DeadlineError("the same picture is being made for another request, which takes too long")
+        return self._locks.alone(tag, seconds, late, guard)
 
     async def forget(self, digest: str) -> None:
         """Remove every picture of one container; where the disk fails, their files are deleted later."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -16,7 +17,7 @@ from .. import openapi
 from ..body import CountedResponse, read_body
 from ..conditional import not_modified, wanted_range
 from ..errors import InvalidRequestError
-from ..reconstruction import check_body_type
+from ..reconstruction import check_body_type, unless_gone
 from ..service import Service, service_of
 from . import answers
 from .errors import NotFoundError
@@ -94,14 +95,15 @@ async def _keep(request: Request, service: Service, keeping: Keeping, expected: 
             raise InvalidRequestError(
                 message, fields={"errors": [{"field": "digest", "message": message}], "digest": digest}
             )
-        container = await service.read_container(body)
-        new = await keeping.store.put(digest, body)
-    document = {
-        "digest": digest,
-        "bytes": len(body),
-        "width": container.width,
-        "height": container.height,
-    }
+        container = await unless_gone(request, service.read_container(body, share))
+        document = {
+            "digest": digest,
+            "bytes": len(body),
+            "width": container.width,
+            "height": container.height,
+        }
+        del container  # it has the planes once more, and the store takes its time
+        new = await keeping.store.put(digest, body, partial(unless_gone, request))
     place = request.scope.get("root_path", "") + f"/containers/{digest}"
     return JSONResponse(document, 201 if new else 200, {"Location": place, "Cache-Control": "no-store"})
 
@@ -137,9 +139,9 @@ router.add_api_route("/containers/{digest}", get, methods=["HEAD"], include_in_s
 
 
 @router.delete("/containers/{digest}", status_code=204, response_class=Response, responses=answers.DELETE)
-async def delete(keeping: Writing, digest: Digest) -> Response:
+async def delete(request: Request, keeping: Writing, digest: Digest) -> Response:
     """Remove a container, and the pictures of it that are cached here."""
-    await keeping.store.delete(digest)
+    await keeping.store.delete(digest, partial(unless_gone, request))
     if keeping.pictures is not None:
         await keeping.pictures.forget(digest)
     return Response(status_code=204)
