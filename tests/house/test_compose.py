@@ -136,13 +136,25 @@ def test_what_strangers_send_fits_into_the_memory(compose: dict[str, Any], name:
     default = {
         key: int(value.split(":-")[1].rstrip("}"))
         for key, value in service["environment"].items()
-        if key != "BBMR_THREADS"
+        if key not in ("BBMR_THREADS", "BBMR_PORT")
     }
     gigabytes = int(service["deploy"]["resources"]["limits"]["memory"].split(":-")[1].rstrip("g}"))
-    # Bytes a pixel at most as docs/operations.md has them, /tmp, and the idle processes.
-    most = 30 * default["BBMR_MAX_PIXELS"] + 45 * default["BBMR_ENCODE_PIXELS"]
-    most += default["BBMR_BODY_MEMORY_BYTES"] + 256 * 2**20 + 512 * 2**20
-    assert most < gigabytes * 2**30
+    assert worst_case(default) < gigabytes * 2**30
+
+
+@pytest.mark.parametrize("heading", ["In a container", "With systemd"])
+def test_the_commands_of_the_operations_page_fit_into_their_memory(root: Path, heading: str) -> None:
+    text = (root / "docs/operations.md").read_text()
+    section = text.split(f"\n### {heading}\n")[1].split("\n### ")[0].split("\n## ")[0]
+    (gigabytes,) = re.findall(r"(?:--memory |MemoryMax=)(\d+)[gG]", section)
+    given = {name: int(value) for name, value in re.findall(r"(BBMR_[A-Z_]+)=(\d+)\b", section)}
+    assert worst_case(given) < int(gigabytes) * 2**30
+
+
+def worst_case(settings: dict[str, int]) -> int:
+    """Bytes that strangers can fill: a pixel's as docs/operations.md has them, /tmp, and the idle processes."""
+    pixels = 30 * settings["BBMR_MAX_PIXELS"] + 45 * settings["BBMR_ENCODE_PIXELS"]
+    return pixels + settings["BBMR_BODY_MEMORY_BYTES"] + 256 * 2**20 + 512 * 2**20
 
 
 def test_the_server_knows_the_settings_it_is_given(compose: dict[str, Any], public: dict[str, Any]) -> None:
