@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -61,8 +63,9 @@ def create_app(settings: Settings | None = None, engine: EngineLike | None = Non
         try:
             yield
         finally:
-            # Under uvicorn every request is over by now.
-            await asyncio.to_thread(engine.stop, settings.drain_s)
+            # Under uvicorn every request is over by now, and its way of stopping has had the time for that.
+            left = getattr(app.state, "stop_by", math.inf) - time.monotonic()
+            await asyncio.to_thread(engine.stop, max(0.0, min(settings.drain_s, left)))
             service.close()
             if tracer is not None:
                 await asyncio.to_thread(tracing.finish, tracer)

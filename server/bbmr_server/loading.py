@@ -6,6 +6,7 @@ Nothing here imports torch: what needs it, the workers and a look at the GPUs, i
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import subprocess
 import sys
@@ -25,8 +26,12 @@ DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 """Without one of these no process on Linux can use CUDA."""
 
 
-def make_engine(settings: Settings) -> Engine:
+def make_engine(settings: Settings, backlog_s: float | None = None) -> Engine:
     """An engine as `settings` say, not started: no worker runs yet, but weights are read and names are checked.
+
+    Args:
+        backlog_s: seconds that what is accepted may take in all; without it, those that a stop waits for it (no bound
+            where it waits for nothing).
 
     Raises:
         UsageError: a device or the folder of weights is not there.
@@ -52,10 +57,12 @@ def make_engine(settings: Settings) -> Engine:
         read=read,
         devices=devices,
         queue_length=settings.queue_length,
+        backlog_s=(settings.drain_s or math.inf) if backlog_s is None else backlog_s,
         memory_pixels=settings.max_pixels,
         stage_threads=settings.stage_threads or (2 if on_cpu else max(2, min(16, os.cpu_count() or 2))),
         batch=batch,
         fill_s=settings.batch_wait_ms / 1000 if batch > 1 else 0.0,
+        stall_s=settings.worker_timeout_s / 4,
     )
 
 

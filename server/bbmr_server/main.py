@@ -107,6 +107,9 @@ def _serve(host: str | None, port: int | None) -> int:
     from .connections import KEEP_ALIVE_S, bounded_protocol
     from .settings import load_settings, unknown_variables
 
+    # Until there is something to reload; without a handler it would end the process.
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     settings = load_settings(host=host, port=port)
     logs.configure(settings.log_format)
     tell = _say if settings.log_format == "text" else logs.events.info
@@ -147,6 +150,7 @@ def _serve(host: str | None, port: int | None) -> int:
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             tell(f"stopping; {engine.inside} pictures are finished within {settings.drain_s:g} s")
+            app.state.stop_by = time.monotonic() + settings.drain_s
             asyncio.get_running_loop().call_later(settings.drain_s, app.state.service.refuse_all)
             await super().shutdown(sockets)
 

@@ -83,6 +83,7 @@ class Metrics:
     def watch(self, engine: EngineLike) -> None:
         """Report the queue, the readiness and the weights of `engine` from now on."""
         self.gauge("bbmr_queue_length", "Requests accepted and not finished", lambda: engine.inside)
+        self.gauge("bbmr_backlog_seconds", "How long what is accepted will take", lambda: engine.backlog_s)
         self.gauge("bbmr_queue_waiting", "Requests accepted and not started", lambda: engine.waiting)
         self.gauge("bbmr_queue_places", "Requests that may be inside at once", lambda: engine.length)
         self.gauge("bbmr_ready", "1 while the engine takes work", lambda: engine.ready)

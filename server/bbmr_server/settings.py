@@ -69,10 +69,11 @@ class Settings(BaseSettings):
         2.0, ge=0, le=1000, description="Milliseconds that an idle device waits for a batch to fill."
     )
     worker_timeout_s: float = Field(
-        120.0,
+        60.0,
         gt=0,
         le=3600,
-        description="Seconds after which a batch that is not done means that the worker hangs.",
+        description="Seconds after which a batch that is not done means that the worker hangs; after a quarter of them "
+        "the server is not ready.",
     )
     runtime: Literal["auto", "torch", "torch-float32", "ncnn"] = Field(
         "auto", description="What runs the network: `auto`, `torch`, `torch-float32` or `ncnn`."

@@ -344,6 +344,23 @@ async def test_only_deaths_close_together_give_a_device_up(
         await asyncio.to_thread(engine.stop, 5)
 
 
+async def test_a_worker_that_does_not_get_on_is_not_ready_and_then_is_again(container: Container) -> None:
+    network = FakeNetwork()
+    engine = await started(fake_engine(network, stall_s=0.1))
+    try:
+        network.hold()
+        task = asyncio.create_task(engine.reconstruct(Work(container)))
+        await asyncio.to_thread(network.entered.wait, 5)
+        await asyncio.to_thread(wait_until, lambda: not engine.ready)
+        with pytest.raises(NotReadyError, match="does not get on"):
+            engine.check_ready()
+        network.gate.set()
+        assert (await task).width == 200
+        await asyncio.to_thread(wait_until, lambda: engine.ready)
+    finally:
+        await asyncio.to_thread(engine.stop, 5)
+
+
 async def test_devices_are_stopped_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = await started(fake_engine(FakeNetwork(), devices=["cpu"] * 4))
     together = threading.Barrier(4)

@@ -125,7 +125,7 @@ async def test_memory_of_bodies_and_the_queue_are_told(
 def test_the_weights_are_those_of_the_moment() -> None:
     engine = SimpleNamespace(models=("light",), catalogue={"light": {"sha256": "aa"}})
     metrics = Metrics()
-    for name in ("inside", "waiting", "length", "ready"):
+    for name in ("inside", "waiting", "length", "ready", "backlog_s"):
         setattr(engine, name, 0)
     metrics.watch(engine)  # type: ignore[arg-type]
 

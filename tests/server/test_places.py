@@ -4,12 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
+
 from bbmr_server.engine.places import Places
 
 
 @dataclass(eq=False)
 class Job:
     pixels: int
+    cost: float = 0.0
+    remaining: float = 0.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def job(cost: float) -> Job:
+    return Job(1, cost, cost)
+
+
+def done(places: Places[Job], one: Job) -> None:
+    one.remaining = 0.0
+    places.leave(one)
 
 
 def test_there_are_only_so_many_places() -> None:
@@ -74,3 +95,58 @@ def test_leaving_twice_gives_back_once() -> None:
     places.leave(jobs[1])
     places.withdraw(jobs[2])
     assert places.wait_until_empty(0.01)
+
+
+def test_it_learns_how_long_work_takes() -> None:
+    clock = Clock()
+    places: Places[Job] = Places(9, 100, clock)
+    for _ in range(200):  # ten seconds for two of a million, side by side; then nothing for a minute
+        pair = [job(1e6), job(1e6)]
+        for one in pair:
+            assert places.enter(one)
+        places.start()
+        clock.now += 9
+        done(places, pair[0])
+        clock.now += 1
+        done(places, pair[1])
+        clock.now += 60
+    assert places.seconds_for(1e6) == pytest.approx(5, rel=0.1)
+    assert places.seconds() == 0
+
+
+def test_what_was_given_up_half_done_counts_half() -> None:
+    clock = Clock()
+    places: Places[Job] = Places(9, 100, clock)
+    for _ in range(200):
+        one = job(2e6)
+        places.enter(one)
+        places.start()
+        clock.now += 1
+        one.remaining = 1e6
+        places.leave(one)
+    assert places.seconds_for(1e6) == pytest.approx(1, rel=0.01)
+
+
+def test_who_would_not_be_done_in_time_gets_no_place_unless_alone() -> None:
+    places: Places[Job] = Places(9, 100)
+    million = places.seconds_for(1e6)
+    first = job(5e6)
+    assert places.enter(first, within_s=million)  # how long it takes is found out by doing it
+    assert not places.enter(job(1e6), within_s=7 * million)  # six, and a fifth in reserve
+    assert places.enter(job(1e6), within_s=8 * million)
+    first.remaining = 1e6
+    assert places.seconds(1e6) == pytest.approx(3 * million)
+    assert places.enter(job(1e6), within_s=4 * million)
+    assert len(places) == 3
+
+
+def test_it_is_waited_for_who_is_waited_for() -> None:
+    places: Places[Job] = Places(9, 100)
+    wanted, abandoned = job(1), job(1)
+    for one in (wanted, abandoned):
+        places.enter(one)
+    places.start()
+    assert not places.wait_until_empty(0.01, but=lambda one: one is abandoned)
+    places.leave(wanted)
+    assert places.wait_until_empty(0.01, but=lambda one: one is abandoned)
+    assert not places.wait_until_empty(0.01)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import pickle
 import threading
@@ -121,7 +122,7 @@ class Network:
                 from .. import loading
 
                 settings = self._errand.settings.model_copy(update={"queue_length": 2 * STREAMS})
-                engine = loading.make_engine(settings)
+                engine = loading.make_engine(settings, math.inf)
                 engine.start()
                 self._thread.start()
                 self._engine = engine

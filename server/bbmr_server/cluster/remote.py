@@ -140,6 +140,11 @@ class RemoteEngine:
         """Requests between two replicas; what waits inside a replica is not known here."""
         return self._waiting
 
+    @property
+    def backlog_s(self) -> float:
+        """Seconds that what is inside will take, as far as can be told."""
+        return self._typical_seconds * self.inside / max(1, self._replicas)
+
     # Admission
 
     def check_ready(self, room: bool = True) -> None:
@@ -236,10 +241,9 @@ class RemoteEngine:
         return outcome
 
     def _full(self) -> QueueFullError:
-        seconds = self._typical_seconds * self.inside / max(1, self._replicas)
         return QueueFullError(
             f"all {self.length} places are taken; try again later",
-            retry_after=wait_for(seconds / 2),
+            retry_after=wait_for(self.backlog_s / 2),
         )
 
     async def swap(self, name: str) -> Mapping[str, object]:

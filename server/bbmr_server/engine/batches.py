@@ -1,15 +1,15 @@
 """Batches: the tiles of all waiting jobs in, batches of equal shape and weights out, fairly.
 
-Jobs take turns, a batch each, so that a small picture does not wait for the last tile of a large one. A batch starts
-with the next tile of the job whose turn it is, and is filled with tiles of the same shape: first of its own, then of
-the others'.
+The job that is due first has its tiles done first (see `Job.due`): a small picture does not wait for the last tile of
+a large one, and equal ones are finished one after the other, not all at the end. A batch starts with the next tile of
+that job and is filled with tiles of the same shape: first of its own, then of the others'.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from bisect import insort
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -38,18 +38,18 @@ class TileQueue:
     def __init__(self, on_given_up: Callable[[Job], None]) -> None:
         self._on_given_up = on_given_up
         self._changed = threading.Condition()
-        self._turns: deque[Job] = deque()
+        self._jobs: list[Job] = []
         self._nudges = 0
 
     def add(self, job: Job) -> None:
         """Queue the tiles in `job.todo`, unless the job was discarded meanwhile."""
         with self._changed:
             if not job.closed:
-                self._turns.append(job)
+                self._insert(job)
                 self._changed.notify_all()
 
     def give_back(self, entries: Iterable[Entry]) -> None:
-        """Tiles that were taken and not done; they come before what their jobs still have, and their jobs first.
+        """Tiles that were taken and not done; they come before what their jobs still have.
 
         Those of jobs that were discarded meanwhile are left out.
         """
@@ -58,9 +58,8 @@ class TileQueue:
                 if job.closed:
                     continue
                 job.todo.appendleft(tile)
-                if job in self._turns:
-                    self._turns.remove(job)
-                self._turns.appendleft(job)
+                if job not in self._jobs:
+                    self._insert(job)
             self._changed.notify_all()
 
     def discard(self, job: Job) -> None:
@@ -68,8 +67,8 @@ class TileQueue:
         with self._changed:
             job.closed = True
             job.todo.clear()
-            if job in self._turns:
-                self._turns.remove(job)
+            if job in self._jobs:
+                self._jobs.remove(job)
 
     def nudge(self) -> None:
         """Have every `take` that waits return."""
@@ -86,41 +85,44 @@ class TileQueue:
         """
         with self._changed:
             nudges = self._nudges
-            if not self._turns and wait_s > 0:
-                self._changed.wait_for(lambda: self._turns or nudges != self._nudges, wait_s)
-            if fill_s > 0 and self._turns:
+            if not self._jobs and wait_s > 0:
+                self._changed.wait_for(lambda: self._jobs or nudges != self._nudges, wait_s)
+            if fill_s > 0 and self._jobs:
                 end = time.monotonic() + fill_s
-                while self._turns and self._ready_tiles(most) < most and (rest := end - time.monotonic()) > 0:
+                while self._jobs and self._ready_tiles(most) < most and (rest := end - time.monotonic()) > 0:
                     self._changed.wait(rest)
             given_up = self._drop_given_up()
-            batch = self._gather(most) if self._turns else None
+            batch = self._gather(most) if self._jobs else None
         for job in given_up:
             self._on_given_up(job)
         return batch
 
+    def _insert(self, job: Job) -> None:
+        insort(self._jobs, job, key=lambda one: one.due)
+
     def _ready_tiles(self, most: int) -> int:
         """Tiles that the next batch could have, as far as `most`."""
-        first = self._turns[0]
+        first = self._jobs[0]
         key, shape = _kind(first, first.todo[0])
         count = 0
-        for job in self._turns:
+        for job in self._jobs:
             count += len(_alike(job, key, shape))
             if count >= most:
                 break
         return count
 
     def _drop_given_up(self) -> list[Job]:
-        given_up = [job for job in self._turns if job.given_up()]
+        given_up = [job for job in self._jobs if job.given_up()]
         for job in given_up:
-            self._turns.remove(job)
+            self._jobs.remove(job)
             job.todo.clear()
         return given_up
 
     def _gather(self, most: int) -> Batch:
-        first = self._turns[0]
+        first = self._jobs[0]
         key, shape = _kind(first, first.todo[0])
         entries: list[Entry] = []
-        for job in list(self._turns):
+        for job in self._jobs:
             if entries and (first.alone or job.alone):
                 continue
             for tile in _alike(job, key, shape)[: most - len(entries)]:
@@ -128,8 +130,7 @@ class TileQueue:
                 entries.append((job, tile))
             if len(entries) == most:
                 break
-        self._turns.rotate(-1)
-        self._turns = deque(job for job in self._turns if job.todo)
+        self._jobs = [job for job in self._jobs if job.todo]
         return Batch(key, tuple(entries))
 
 

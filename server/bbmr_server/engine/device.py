@@ -61,7 +61,11 @@ class Chief(Protocol):
 
 
 class Device:
-    """One worker and its thread. `start` returns at once; `ready` tells when there is a warm worker."""
+    """One worker and its thread. `start` returns at once; `ready` tells when there is a warm worker.
+
+    Args:
+        stall_s: seconds after which a batch that is not done says that the worker may hang: it is not ready then.
+    """
 
     def __init__(
         self,
@@ -75,9 +79,12 @@ class Device:
         *,
         batch: int = 1,
         fill_s: float = 0.0,
+        stall_s: float = math.inf,
     ) -> None:
         self.name = name
-        self.ready = False
+        self._warm = False
+        self._stall_s = stall_s
+        self._working_since = math.inf
         self._was_ready = False
         self.batch = batch
         self._launch, self._tiles, self._weights = launch, tiles, weights
@@ -91,6 +98,11 @@ class Device:
         self._thread = threading.Thread(target=self._live, name=f"bbmr-{name}", daemon=True)
         self._runner: Runner | None = None
         self.start = self._thread.start
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a warm worker that gets on with its work."""
+        return self._warm and time.monotonic() - self._working_since < self._stall_s
 
     @property
     def ended(self) -> bool:
@@ -133,7 +145,7 @@ class Device:
                 runner = self._runner = self._launch(self.name)
                 for weights in self._weights():
                     runner.load(weights.key, weights.name, weights.data)
-                self.ready = self._was_ready = True
+                self._warm = self._was_ready = True
                 self._ready_since = time.monotonic()
                 self._observer().worker(self.name, "ready")
                 log.info("ready on %s", self.name)
@@ -154,7 +166,7 @@ class Device:
                 self._on_gone(error)
                 return
             finally:
-                self.ready = False
+                self._warm = False
                 self._runner = None
                 if runner is not None:
                     runner.close()
@@ -189,6 +201,8 @@ class Device:
         entries, inputs = self._cut(batch)
         if entries:
             self._chief.begun([job for job, _ in entries])
+            if not self._under_way:
+                self._working_since = time.monotonic()
             self._under_way.append(Batch(batch.key, tuple(entries)))
             runner.begin(batch.key, inputs)
 
@@ -208,7 +222,7 @@ class Device:
     def _finish(self, runner: Runner) -> None:
         batch = self._under_way[0]
         try:
-            done: Done = runner.finish()
+            done: Done = self._wait(runner)
         except OutOfMemoryError:
             self._under_way.popleft()
             self._halve(batch)
@@ -225,6 +239,13 @@ class Device:
             model = batch.key.partition("@")[0]
             self._observer().batch(self.name, model, len(batch.entries), pixels_done, done.seconds)
             self._observer().memory(self.name, done.memory)
+
+    def _wait(self, runner: Runner) -> Done:
+        """What became of the oldest batch; the worker then begins with the next one."""
+        try:
+            return runner.finish()
+        finally:
+            self._working_since = time.monotonic() if len(self._under_way) > 1 else math.inf
 
     def _blame(self, batch: Batch) -> None:
         """Find out whose tile it is that the network fails on: each job by itself, once more."""
@@ -267,7 +288,8 @@ class Device:
 
     def _bury(self, error: BaseException) -> None:
         """The worker is gone: say so, and give back what it had."""
-        self.ready = False
+        self._warm = False
+        self._working_since = math.inf
         steady = time.monotonic() - self._ready_since >= STEADY_S
         self._lives_without_work = 1 if steady else self._lives_without_work + 1
         self._ready_since = math.inf

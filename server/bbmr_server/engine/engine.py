@@ -46,11 +46,14 @@ class Engine:
         read: reads weights again, to swap them; without it they cannot be.
         devices: one worker each, such as `("cpu",)`.
         queue_length: most requests accepted and not finished.
+        backlog_s: most seconds that all work accepted may take together, as far as can be told beforehand (a picture
+            that is alone is always taken); so long a stop has to wait for it.
         memory_pixels: most pixels of all pictures that are decoded, in the network or being encoded; a single
             larger one runs alone.
         stage_threads: threads that decode and encode.
         batch: most tiles that go through the network together.
         fill_s: seconds that an idle device waits for a batch to fill.
+        stall_s: seconds that a batch may take before its device is not held for ready any more.
 
     `observer` may be set until `start`.
     """
@@ -63,10 +66,12 @@ class Engine:
         read: ReadWeights | None = None,
         devices: Sequence[str] = ("cpu",),
         queue_length: int = 16,
+        backlog_s: float = math.inf,
         memory_pixels: int = DEFAULT_LIMITS.max_pixels,
         stage_threads: int = 2,
         batch: int = 1,
         fill_s: float = 0.0,
+        stall_s: float = math.inf,
     ) -> None:
         self.observer = Observer()
         self.failure: BaseException | None = None
@@ -74,7 +79,7 @@ class Engine:
         for one in weights:
             self.weights.serve(one)
         self.places: Places[Job] = Places(queue_length, memory_pixels)
-        self._read = read
+        self._read, self._longest_s = read, backlog_s
         self._flow = Flow(self.places, stage_threads, self._release, self._not_ready)
         self._devices = [
             Device(
@@ -87,6 +92,7 @@ class Engine:
                 lambda: self.observer,
                 batch=batch,
                 fill_s=fill_s,
+                stall_s=stall_s,
             )
             for name in devices
         ]
@@ -139,6 +145,11 @@ class Engine:
         """Requests accepted and not started."""
         return self.places.waiting
 
+    @property
+    def backlog_s(self) -> float:
+        """Seconds that what is inside will take, as far as can be told."""
+        return self.places.seconds()
+
     # Life
 
     def start(self, on_failure: Callable[[], None] | None = None) -> None:
@@ -161,7 +172,7 @@ class Engine:
         """
         self._stopping = True
         if self.failure is None:
-            self.places.wait_until_empty(timeout)
+            self.places.wait_until_empty(timeout, but=lambda job: job.abandoned.is_set())
         self.refuse_all()
         with ThreadPoolExecutor(len(self._devices), "bbmr-stop") as each:
             list(each.map(Device.stop, self._devices))
@@ -248,9 +259,10 @@ class Engine:
         name = self.model_for(work)
         self.check_ready()
         job = Job(work, self._weights_for(work, name), time.monotonic() + deadline_s)
-        if not self.places.enter(job):
+        job.expect(self.places.seconds_for(job.cost))
+        if not self.places.enter(job, min(deadline_s, self._longest_s)):
             self._flow.let_go(job)
-            raise self._full()
+            raise self._full(job)
         try:
             if (
                 self._stopping
@@ -303,11 +315,19 @@ class Engine:
             return NotReadyError(f"the engine has failed: {why}", retry_after=60)
         if self._stopping:
             return NotReadyError("the server is stopping; try another or come back later")
-        return NotReadyError("the engine is still loading; try again in a few seconds")
+        return NotReadyError(
+            "the engine is loading, or does not get on with its work; try again in a few seconds"
+        )
 
-    def _full(self) -> QueueFullError:
-        seconds = self._flow.typical_seconds * len(self.places) / len(self._devices)
+    def _full(self, job: Job | None = None) -> QueueFullError:
+        seconds = self.backlog_s
+        if job is None or len(self.places) >= self.places.length:
+            return QueueFullError(
+                f"all {self.places.length} places are taken; try again later",
+                retry_after=wait_for(seconds / 2),
+            )
         return QueueFullError(
-            f"all {self.places.length} places are taken; try again later",
+            f"what was accepted before takes some {math.ceil(seconds)} s, and this picture would not be done in "
+            "time; try again later",
             retry_after=wait_for(seconds / 2),
         )

@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +24,11 @@ from bbmr_shared.thumbnail import thumbnail
 
 from ..errors import NotReadyError
 from .batches import Entry, TileQueue
-from .job import Job, Stage, too_late
+from .job import Job, Stage, go_on, too_late
 from .memory import trim_after
 from .places import Places
 from .served import Served
+from .steps import Steps
 from .work import Answer
 
 log = logging.getLogger("bbmr_server.engine")
@@ -56,14 +56,13 @@ class Flow:
     ) -> None:
         self.places = places
         self.tiles = TileQueue(lambda job: self.finish(job, too_late()))
-        self.typical_seconds = 1.0
         self._release, self._refusal = release, refusal
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bbmr-stage")
+        self._pool = Steps(threads, "bbmr-stage")
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Begin no other steps; those at work end by themselves."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
         for job in self.places.inside():
             if job.step is not None and job.step.cancelled():
                 self.finish(job, self._refusal())
@@ -72,12 +71,14 @@ class Flow:
         """Begin with whatever the memory has room for."""
         for job in self.places.start():
             job.stage = "decoding"
-            self._begin(self._decode, job)
+            self._begin(self._decode, job, after=1)
 
     def finish(self, job: Job, outcome: Answer | BaseException) -> None:
         """A started job is over; does nothing a second time."""
+        undone = 0.0 if isinstance(outcome, Answer) else job.remaining
         if not self._move(job, "over"):
             return
+        job.undone = undone
         self.tiles.discard(job)
         job.source = job.target = None
         self.let_go(job)
@@ -106,18 +107,17 @@ class Flow:
 
     # Steps in the pool
 
-    def _begin(self, step: Callable[[Job], None], job: Job) -> None:
+    def _begin(self, step: Callable[[Job], None], job: Job, after: int = 0) -> None:
+        """Queue a step. What ends a picture goes before what begins one (`after`), or all would end together."""
         try:
-            job.step = self._pool.submit(self._step, step, job)
+            job.step = self._pool.submit((after, job.due), self._step, step, job)
         except RuntimeError:  # the pool is shut down
             self.finish(job, self._refusal())
 
     def _step(self, step: Callable[[Job], None], job: Job) -> None:
         """Run one step; whatever it raises becomes the job's outcome."""
-        if job.given_up():
-            self.finish(job, too_late())
-            return
         try:
+            go_on(job)
             step(job)
         except BaseException as error:  # a codec's panic too: nobody else would give the place back
             if not isinstance(error, BbmrError) and not job.given_up():
@@ -137,6 +137,7 @@ class Flow:
             picture = preview(work.container, work.region)
         else:
             self._lay_out(job, job.weights)
+        go_on(job)
         job.waiting_since = time.monotonic()
         job.seconds["decode"] = job.waiting_since - began
         if picture is not None:
@@ -158,7 +159,7 @@ class Flow:
                 target.put(tile, source.base(tile.seen))
             else:
                 job.todo.append(tile)
-        job.left = len(job.todo)
+        job.tiles = job.left = len(job.todo)
         job.source, job.target = source, target
 
     def _put_together(self, job: Job) -> None:
@@ -166,6 +167,7 @@ class Flow:
         if target is None or weights is None:
             return  # it was given up meanwhile
         picture = target.picture(job.work.container)
+        go_on(job)
         job.target = None
         self._encode(job, picture, weights.name)
 
@@ -177,9 +179,6 @@ class Flow:
         data = encode_picture(picture, work.format) if source is None else source
         job.seconds["encode"] = time.monotonic() - began
         mime = OUTPUT_FORMATS[work.format].mime
-        self.typical_seconds += 0.2 * (
-            sum(job.seconds.values()) - job.seconds["queue"] - self.typical_seconds
-        )
         self.finish(job, Answer(data, mime, picture.width, picture.height, model, dict(job.seconds)))
 
     # What devices tell (see `device.Chief`)

@@ -72,6 +72,10 @@ class EngineLike(Protocol):
     def waiting(self) -> int:
         """Requests accepted and not started."""
 
+    @property
+    def backlog_s(self) -> float:
+        """Seconds that what is inside will take, as far as can be told."""
+
     def start(self, on_failure: Callable[[], None] | None = None) -> None:
         """Begin to load; returns at once. `on_failure` is called when `failure` has been set."""
 
