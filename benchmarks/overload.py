@@ -25,7 +25,8 @@ from PIL import Image
 from bbmr_client.encoder import encode
 
 from .common import table, write
-from .load import Ask, closed_loop, open_loop, summary
+from .load import Ask, closed_loop, open_loop
+from .load_command import summary
 from .served import Served, served
 
 ROOT = Path(__file__).parents[1]

@@ -30,7 +30,8 @@ from bbmr_shared.output import encode_picture
 
 from . import processes
 from .common import photos, read_rgb, write
-from .load import Ask, Outcome, closed_loop, summary
+from .load import Ask, Outcome, closed_loop
+from .load_command import summary
 from .served import Served, served
 from .service_pages import markdown, plot
 from .speed import cut

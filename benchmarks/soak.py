@@ -19,7 +19,8 @@ import typer
 from numpy.typing import NDArray
 
 from .common import table, write
-from .load import Outcome, closed_loop, summary
+from .load import Outcome, closed_loop
+from .load_command import summary
 from .mixture import Judge, mixture
 from .processes import Sample, Sampler
 from .served import Served, served

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from benchmarks import report, service_pages
-from benchmarks.load import Ask, Outcome, closed_loop, open_loop, summary
+from benchmarks.load import Ask, Outcome, closed_loop, open_loop
+from benchmarks.load_command import summary
 from benchmarks.overload import judge
 from benchmarks.processes import Sampler, can_watch, children, forget_peak, peak, proportional
 
