@@ -10,6 +10,7 @@
         ├── UnsupportedMediaTypeError   415  the body is declared as something else
         ├── InvalidRequestError         422  a query parameter or header cannot be used
         ├── QueueFullError              429  all places are taken
+        │   └── BacklogError            429  what was accepted before takes too long
         ├── RateLimitedError            429  one key or address has sent too many requests
         ├── HeadTooLargeError           431  the request line and the headers are too long
         ├── NotReadyError               503  no working engine
@@ -94,6 +95,10 @@ class QueueFullError(RequestError):
     def __init__(self, message: str, *, retry_after: int = 1) -> None:
         super().__init__(message, headers={"Retry-After": str(retry_after)})
         self.retry_after = retry_after
+
+
+class BacklogError(QueueFullError):
+    """There is a place, but what was accepted before leaves no time to be done in."""
 
 
 def wait_for(seconds: float) -> int:

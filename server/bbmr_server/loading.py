@@ -16,7 +16,7 @@ from bbmr_models.cards import digests
 from bbmr_shared.errors import UnknownModelError, UsageError
 
 from .engine import Engine
-from .engine.process import ProcessLaunch
+from .engine.process import LOADING_S, ProcessLaunch
 from .engine.served import reader
 from .settings import Settings
 
@@ -51,8 +51,10 @@ def make_engine(settings: Settings, backlog_s: float | None = None) -> Engine:
     devices = find_devices(settings.device)
     on_cpu = devices == ("cpu",)
     batch = settings.batch or (1 if on_cpu else GPU_BATCH)
+    # The first batch of each shape takes as long as it takes to compile.
+    patience = LOADING_S if settings.compile else settings.worker_timeout_s
     return Engine(
-        ProcessLaunch(batch, settings.threads, settings.runtime, settings.compile, settings.worker_timeout_s),
+        ProcessLaunch(batch, settings.threads, settings.runtime, settings.compile, patience),
         weights,
         read=read,
         devices=devices,
@@ -62,7 +64,7 @@ def make_engine(settings: Settings, backlog_s: float | None = None) -> Engine:
         stage_threads=settings.stage_threads or (2 if on_cpu else max(2, min(16, os.cpu_count() or 2))),
         batch=batch,
         fill_s=settings.batch_wait_ms / 1000 if batch > 1 else 0.0,
-        stall_s=settings.worker_timeout_s / 4,
+        stall_s=patience / 4,
     )
 
 

@@ -7,7 +7,6 @@ import io
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,15 +16,20 @@ from bbmr_client.encoder import encode
 from bbmr_server.engine import Engine
 from bbmr_server.engine.interface import Observer
 from bbmr_server.engine.runner import OutOfMemoryError, Runner, WorkerDiedError
-from bbmr_server.engine.work import Answer, Work
-from bbmr_server.errors import DeadlineError, InvalidRequestError, NotReadyError, QueueFullError
+from bbmr_server.engine.work import Work
+from bbmr_server.errors import (
+    DeadlineError,
+    InvalidRequestError,
+    NotReadyError,
+    QueueFullError,
+)
 from bbmr_shared.composite import preview
 from bbmr_shared.container import Container
 from bbmr_shared.errors import ModelError, UnknownModelError, WeightsError
 from bbmr_shared.thumbnail import thumbnail
 
 from .conftest import wait_until
-from .fakes import TILES, FakeNetwork, FakeRunner, fake_engine, fake_weights
+from .fakes import FakeNetwork, FakeRunner, fake_engine, fake_weights
 
 pytestmark = pytest.mark.anyio
 
@@ -332,9 +336,9 @@ async def test_work_that_comes_in_while_all_is_refused_does_not_hang(
     engine = make_bench().engine
     enter = engine.places.enter
 
-    def enter_late(job: Any, within_s: float) -> bool:
+    def enter_late(job: Any, within_s: float) -> str:
         engine.refuse_all()
-        return bool(enter(job, within_s))
+        return enter(job, within_s)
 
     monkeypatch.setattr(engine.places, "enter", enter_late)
     with pytest.raises(NotReadyError):
@@ -412,144 +416,6 @@ def test_devices_that_die_at_once_are_all_seen() -> None:
     engine.stop()
     assert len(told) == 1
     assert isinstance(engine.failure, WeightsError)
-
-
-async def test_a_large_picture_does_not_hold_up_a_small_one(photo: Image.Image) -> None:
-    container = encode(photo.resize((1600, 1200)), rate=3.0)
-    network = FakeNetwork()
-    tiled = replace(TILES, tile=256, halo=16)
-    engine = fake_engine(network, weights=[fake_weights("light", config=tiled)])
-    engine.start()
-    try:
-        await asyncio.to_thread(wait_until, lambda: engine.ready)
-        network.hold()
-        large = asyncio.create_task(engine.reconstruct(Work(container)))
-        await asyncio.to_thread(network.entered.wait, 5)
-        small = asyncio.create_task(engine.reconstruct(Work(container, region=(10, 10, 9, 9))))
-        await asyncio.to_thread(wait_until, lambda: engine.inside == 2)
-        await asyncio.sleep(0.2)  # its tiles are queued
-        network.gate.set()
-        done, _ = await asyncio.wait({large, small}, return_when=asyncio.FIRST_COMPLETED)
-        assert small in done
-        assert same(Image.open(io.BytesIO((await large).data)), preview(container))
-    finally:
-        await asyncio.to_thread(engine.stop, 5)
-
-
-async def test_equal_pictures_are_done_one_after_the_other(photo: Image.Image) -> None:
-    """In turns, a tile each, all would be done at the end, and at a deadline none."""
-    container = encode(photo.resize((640, 480)), rate=3.0)
-    network = FakeNetwork()
-    run = network.run
-
-    def slow(tiles: Any) -> Any:
-        time.sleep(0.005)
-        return run(tiles)
-
-    network.run = slow  # type: ignore[method-assign]
-    engine = fake_engine(network, weights=[fake_weights("light", config=replace(TILES, tile=64, halo=16))])
-    engine.start()
-    try:
-        await asyncio.to_thread(wait_until, lambda: engine.ready)
-        network.hold()
-        order: list[int] = []
-        tiles_then: list[int] = []
-
-        async def one(number: int) -> None:
-            await engine.reconstruct(Work(container))
-            order.append(number)
-            tiles_then.append(len(network.batches))
-
-        tasks = []
-        for number in range(3):
-            tasks.append(asyncio.create_task(one(number)))
-            await asyncio.sleep(0.05)
-        await asyncio.to_thread(wait_until, lambda: engine.waiting == 0)
-        await asyncio.sleep(0.2)  # their tiles are queued
-        network.gate.set()
-        await asyncio.gather(*tasks)
-    finally:
-        await asyncio.to_thread(engine.stop, 5)
-    assert order == [0, 1, 2]
-    assert tiles_then[0] < tiles_then[2] * 0.75
-
-
-async def test_what_cannot_be_done_in_time_is_refused_and_what_is_accepted_is_served(
-    photo: Image.Image,
-) -> None:
-    """Sixteen pictures at once, for each of which there is a place, and time for a few."""
-    container = encode(photo.resize((512, 384)), rate=3.0)
-    network = FakeNetwork()
-    run = network.run
-
-    def slow(tiles: Any) -> Any:
-        time.sleep(0.04)
-        return run(tiles)
-
-    network.run = slow  # type: ignore[method-assign]
-    engine = fake_engine(network, weights=[fake_weights("light", config=replace(TILES, tile=256, halo=16))])
-    engine.start()
-    try:
-        await asyncio.to_thread(wait_until, lambda: engine.ready)
-        for _ in range(30):  # it learns how fast it is
-            await engine.reconstruct(Work(container), 30)
-        alone = time.monotonic()
-        await engine.reconstruct(Work(container), 30)
-        alone = time.monotonic() - alone
-        outcomes = await asyncio.gather(
-            *(engine.reconstruct(Work(container), 6 * alone) for _ in range(16)), return_exceptions=True
-        )
-    finally:
-        await asyncio.to_thread(engine.stop, 5)
-    refused = [one for one in outcomes if isinstance(one, QueueFullError)]
-    assert len(refused) + sum(isinstance(one, Answer) for one in outcomes) == 16, outcomes
-    assert 2 <= 16 - len(refused) <= 8
-    assert all(1 <= one.retry_after <= 60 and "would not be done in time" in str(one) for one in refused)
-
-
-async def test_what_is_accepted_fits_into_the_time_of_a_stop(photo: Image.Image) -> None:
-    container = encode(photo.resize((512, 384)), rate=3.0)
-    network = FakeNetwork()
-    engine = fake_engine(network, backlog_s=0.2)
-    engine.start()
-    try:
-        await asyncio.to_thread(wait_until, lambda: engine.ready)
-        network.hold()
-        tasks = [asyncio.create_task(engine.reconstruct(Work(container))) for _ in range(8)]
-        await asyncio.to_thread(network.entered.wait, 5)
-        await asyncio.to_thread(wait_until, lambda: sum(task.done() for task in tasks) >= 4)
-        network.gate.set()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    finally:
-        await asyncio.to_thread(engine.stop, 5)
-    # By the first guess one takes 0.06 s, and a fifth of the time is kept in reserve.
-    assert [isinstance(one, QueueFullError) for one in outcomes] == [False] * 2 + [True] * 6
-
-
-@pytest.mark.parametrize("step", ["preview", "encode_picture"])
-async def test_a_picture_that_nobody_waits_for_is_not_taken_further(
-    make_bench: Callable[..., Any], container: Container, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    """Decoding without a network and encoding are one step of the pool."""
-    began, go_on = threading.Event(), threading.Event()
-    encoded: list[Any] = []
-
-    def held(*arguments: Any) -> Any:
-        began.set()
-        go_on.wait(10)
-        return preview(*arguments[:2])
-
-    monkeypatch.setattr("bbmr_server.engine.flow.preview", held)
-    monkeypatch.setattr("bbmr_server.engine.flow.encode_picture", lambda *_: encoded.append(1) or b"x")
-    engine = make_bench().engine
-    task = asyncio.create_task(engine.reconstruct(Work(replace(container, strength_map=None, strength=0))))
-    await asyncio.to_thread(began.wait, 5)
-    if step == "preview":
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    go_on.set()
-    await asyncio.to_thread(wait_until, lambda: engine.inside == 0)
-    assert bool(encoded) == (step == "encode_picture")
 
 
 def test_a_fake_runner_is_a_runner() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -12,37 +15,23 @@ from bbmr_server.engine.places import Places
 @dataclass(eq=False)
 class Job:
     pixels: int
-    cost: float = 0.0
-    remaining: float = 0.0
+    left_s: float = 0.0
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def job(cost: float) -> Job:
-    return Job(1, cost, cost)
-
-
-def done(places: Places[Job], one: Job) -> None:
-    one.remaining = 0.0
-    places.leave(one)
+def job(left_s: float) -> Job:
+    return Job(1, left_s)
 
 
 def test_there_are_only_so_many_places() -> None:
     places: Places[Job] = Places(2, 100)
     first, second, third = Job(1), Job(1), Job(1)
-    assert places.enter(first)
-    assert places.enter(second)
-    assert not places.enter(third)
+    assert places.enter(first) == ""
+    assert places.enter(second) == ""
+    assert places.enter(third) == "places"
     assert places.start() == [first, second]
-    assert not places.enter(third)  # running jobs hold their places
+    assert places.enter(third) == "places"  # running jobs hold their places
     places.leave(first)
-    assert places.enter(third)
+    assert places.enter(third) == ""
     assert len(places) == 2
 
 
@@ -97,47 +86,53 @@ def test_leaving_twice_gives_back_once() -> None:
     assert places.wait_until_empty(0.01)
 
 
-def test_it_learns_how_long_work_takes() -> None:
-    clock = Clock()
-    places: Places[Job] = Places(9, 100, clock)
-    for _ in range(200):  # ten seconds for two of a million, side by side; then nothing for a minute
-        pair = [job(1e6), job(1e6)]
-        for one in pair:
-            assert places.enter(one)
-        places.start()
-        clock.now += 9
-        done(places, pair[0])
-        clock.now += 1
-        done(places, pair[1])
-        clock.now += 60
-    assert places.seconds_for(1e6) == pytest.approx(5, rel=0.1)
-    assert places.seconds() == 0
-
-
-def test_what_was_given_up_half_done_counts_half() -> None:
-    clock = Clock()
-    places: Places[Job] = Places(9, 100, clock)
-    for _ in range(200):
-        one = job(2e6)
-        places.enter(one)
-        places.start()
-        clock.now += 1
-        one.remaining = 1e6
-        places.leave(one)
-    assert places.seconds_for(1e6) == pytest.approx(1, rel=0.01)
-
-
 def test_who_would_not_be_done_in_time_gets_no_place_unless_alone() -> None:
     places: Places[Job] = Places(9, 100)
-    million = places.seconds_for(1e6)
-    first = job(5e6)
-    assert places.enter(first, within_s=million)  # how long it takes is found out by doing it
-    assert not places.enter(job(1e6), within_s=7 * million)  # six, and a fifth in reserve
-    assert places.enter(job(1e6), within_s=8 * million)
-    first.remaining = 1e6
-    assert places.seconds(1e6) == pytest.approx(3 * million)
-    assert places.enter(job(1e6), within_s=4 * million)
-    assert len(places) == 3
+    assert places.enter(job(3), 10) == ""
+    assert places.enter(job(3), 10) == ""
+    assert places.enter(job(3), 10) == "time"  # nine of ten seconds, and a fifth is kept in reserve
+    assert places.wait_s(job(3), 10) == pytest.approx(1)
+    assert places.enter(job(2), 10) == ""
+    assert places.left_s == 8
+    places.inside()[0].left_s = 1
+    assert places.enter(job(2), 10) == ""
+    alone: Places[Job] = Places(9, 100)
+    assert alone.enter(job(500), 10) == ""
+
+
+def test_a_large_one_keeps_nobody_out_and_is_not_kept_out() -> None:
+    places: Places[Job] = Places(9, 100)
+    assert places.enter(job(2), 10) == ""
+    large = job(7)
+    assert places.enter(large, 10) == ""  # beside a quarter of the time
+    assert places.enter(job(0.1), 10) == "time"
+    large.left_s = 3
+    assert places.enter(job(2), 10) == ""
+    assert places.enter(job(5), 10) == "time"  # a second one
+    assert places.wait_s(job(5), 10) == 3
+    places.withdraw(large)
+    assert places.enter(job(4), 10) == ""
+
+
+def test_one_that_takes_longer_than_there_is_time_is_tried_beside_the_others_one_at_a_time() -> None:
+    places: Places[Job] = Places(9, 100)
+    assert places.enter(job(4), 10) == ""
+    assert places.enter(job(60), 10) == ""
+    assert places.enter(job(60), 10) == "time"
+    assert places.wait_s(job(60), 10) == 60
+    assert places.enter(job(1), 10) == "time"  # four are inside, and two may be beside it
+    places.inside()[0].left_s = 0.5
+    assert places.enter(job(1), 10) == ""
+
+
+@pytest.mark.parametrize("sizes", [[7.9, 2], [4.1, 3.5, 0.3], [1] * 9, [2, 6, 2], [0.5, 7.9, 1.5, 1.5]])
+def test_whatever_is_accepted_fits_into_the_time(sizes: list[float]) -> None:
+    for order in itertools.permutations(sizes, len(sizes)) if len(sizes) < 6 else [tuple(sizes)]:
+        places: Places[Job] = Places(99, 100)
+        for _ in range(4):
+            for size in order:
+                places.enter(job(size), 10)
+        assert 4 < places.left_s <= 10.0001, order
 
 
 def test_it_is_waited_for_who_is_waited_for() -> None:
@@ -147,6 +142,12 @@ def test_it_is_waited_for_who_is_waited_for() -> None:
         places.enter(one)
     places.start()
     assert not places.wait_until_empty(0.01, but=lambda one: one is abandoned)
-    places.leave(wanted)
-    assert places.wait_until_empty(0.01, but=lambda one: one is abandoned)
+    given_up: list[Job] = [abandoned]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(places.wait_until_empty, 10, given_up.__contains__)
+        given_up.append(wanted)
+        places.look_again()
+        began = time.monotonic()
+        assert waiting.result(10)
+        assert time.monotonic() - began < 5
     assert not places.wait_until_empty(0.01)

@@ -85,14 +85,46 @@ def test_threads_without_work_end_and_others_are_started(monkeypatch: pytest.Mon
         wait_until(lambda: names("idle") == [])
 
 
-def test_a_step_that_is_done_holds_nothing() -> None:
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_step_that_is_over_holds_nothing(cancelled: bool) -> None:
     class Large:
         def work(self) -> None:
             pass
 
-    pool, large = Steps(1, "holds"), Large()
+    pool, large, held = Steps(1, "holds"), Large(), Held()
     seen = weakref.ref(large)
-    pool.submit((0,), large.work).result(5)
+    pool.submit((0,), held)
+    assert held.began.wait(5)
+    future = pool.submit((0,), large.work)
     del large
+    if cancelled:
+        assert future.cancel()
+    else:
+        held.go_on.set()
     wait_until(lambda: seen() is None)
+    held.go_on.set()
+    pool.close()
+
+
+def test_a_thread_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, held = Steps(2, "short"), Held()
+
+    def fails(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(threading.Thread, "start", fails)
+        with pytest.raises(RuntimeError):
+            pool.submit((0,), int)
+    pool.submit((0,), held)
+    assert held.began.wait(5)
+    with monkeypatch.context() as broken:
+        broken.setattr(threading.Thread, "start", fails)
+        later = pool.submit((0,), int)  # the one that is at work does it
+    other = Held()
+    pool.submit((0,), other)
+    wait_until(later.done)
+    assert other.began.wait(5)
+    for one in (held, other):
+        one.go_on.set()
     pool.close()

@@ -27,7 +27,7 @@ from bbmr_shared.errors import UsageError
 from ..engine.interface import Observer
 from ..engine.job import too_late
 from ..engine.work import Answer, Work, check_model, check_region, model_for
-from ..errors import NotReadyError, QueueFullError, wait_for
+from ..errors import BacklogError, NotReadyError, QueueFullError, wait_for
 from ..settings import Settings
 from .refusals import Refusal
 
@@ -196,7 +196,7 @@ class RemoteEngine:
 
     async def _somewhere(self, work: Work, deadline: float) -> Answer:
         """Have one replica after the other try, until one answers or refuses for a reason that others share."""
-        deaths = 0
+        deaths = busy = 0
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -222,6 +222,9 @@ class RemoteEngine:
                     return outcome
                 refused = outcome.error()
                 if not isinstance(refused, NotReadyError | QueueFullError):
+                    raise refused
+                busy += isinstance(refused, BacklogError)
+                if busy > self._replicas:  # every one of them was asked, as far as that is known
                     raise refused
             self._waiting += 1
             try:

@@ -47,6 +47,9 @@ Order = tuple[Literal["load", "drop"], Served, "Future[None]"]
 class Chief(Protocol):
     """What a device tells, from its own thread."""
 
+    def worked(self, weights: str, pixels: int, seconds: float) -> None:
+        """The device was busy for so long with so many pixels for the weights of this name."""
+
     def put(self, job: Job, tile: Tile, pixels: NDArray[np.uint8]) -> None:
         """A tile is done; `pixels` is all of what was seen of it, and is written over afterwards."""
 
@@ -237,6 +240,7 @@ class Device:
                 self._chief.put(job, tile, pixels)
             pixels_done = sum(tile.seen[2] * tile.seen[3] for _, tile in batch.entries)
             model = batch.key.partition("@")[0]
+            self._chief.worked(model, pixels_done, done.seconds)
             self._observer().batch(self.name, model, len(batch.entries), pixels_done, done.seconds)
             self._observer().memory(self.name, done.memory)
 

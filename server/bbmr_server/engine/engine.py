@@ -20,9 +20,10 @@ from bbmr_models.config import check_reads
 from bbmr_shared.errors import BbmrError, UnknownModelError
 from bbmr_shared.limits import DEFAULT_LIMITS
 
-from ..errors import NotReadyError, QueueFullError, wait_for
+from ..errors import BacklogError, NotReadyError, QueueFullError, wait_for
 from .device import Device
 from .flow import Flow
+from .forecast import Forecast
 from .interface import Observer
 from .job import Job, too_late
 from .places import Places
@@ -80,6 +81,7 @@ class Engine:
             self.weights.serve(one)
         self.places: Places[Job] = Places(queue_length, memory_pixels)
         self._read, self._longest_s = read, backlog_s
+        self._stage_threads = stage_threads
         self._flow = Flow(self.places, stage_threads, self._release, self._not_ready)
         self._devices = [
             Device(
@@ -148,7 +150,7 @@ class Engine:
     @property
     def backlog_s(self) -> float:
         """Seconds that what is inside will take, as far as can be told."""
-        return self.places.seconds()
+        return self.places.left_s
 
     # Life
 
@@ -258,11 +260,15 @@ class Engine:
             check_region(work.region, work.container)
         name = self.model_for(work)
         self.check_ready()
-        job = Job(work, self._weights_for(work, name), time.monotonic() + deadline_s)
-        job.expect(self.places.seconds_for(job.cost))
-        if not self.places.enter(job, min(deadline_s, self._longest_s)):
+        weights = self._weights_for(work, name)
+        devices = max(1, sum(not device.ended for device in self._devices))
+        forecast = Forecast(work, weights, self._flow.pace, devices, self._stage_threads)
+        job = Job(work, weights, time.monotonic() + deadline_s, forecast)
+        within_s = min(deadline_s, self._longest_s)
+        refused = self.places.enter(job, within_s)
+        if refused:
             self._flow.let_go(job)
-            raise self._full(job)
+            raise self._full() if refused == "places" else self._too_much(job, within_s)
         try:
             if (
                 self._stopping
@@ -275,6 +281,7 @@ class Engine:
             raise too_late() from None
         finally:
             job.abandoned.set()
+            self.places.look_again()
             if self.places.withdraw(job):
                 self._flow.let_go(job)
                 self._flow.advance()
@@ -319,15 +326,15 @@ class Engine:
             "the engine is loading, or does not get on with its work; try again in a few seconds"
         )
 
-    def _full(self, job: Job | None = None) -> QueueFullError:
-        seconds = self.backlog_s
-        if job is None or len(self.places) >= self.places.length:
-            return QueueFullError(
-                f"all {self.places.length} places are taken; try again later",
-                retry_after=wait_for(seconds / 2),
-            )
+    def _full(self) -> QueueFullError:
         return QueueFullError(
-            f"what was accepted before takes some {math.ceil(seconds)} s, and this picture would not be done in "
+            f"all {self.places.length} places are taken; try again later",
+            retry_after=wait_for(self.backlog_s / 2),
+        )
+
+    def _too_much(self, job: Job, within_s: float) -> BacklogError:
+        return BacklogError(
+            f"what was accepted before takes some {math.ceil(self.backlog_s)} s, and this picture would not be done in "
             "time; try again later",
-            retry_after=wait_for(seconds / 2),
+            retry_after=wait_for(self.places.wait_s(job, within_s)),
         )

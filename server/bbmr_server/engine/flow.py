@@ -26,6 +26,7 @@ from ..errors import NotReadyError
 from .batches import Entry, TileQueue
 from .job import Job, Stage, go_on, too_late
 from .memory import trim_after
+from .pace import Pace
 from .places import Places
 from .served import Served
 from .steps import Steps
@@ -55,6 +56,7 @@ class Flow:
         refusal: Callable[[], NotReadyError],
     ) -> None:
         self.places = places
+        self.pace = Pace()
         self.tiles = TileQueue(lambda job: self.finish(job, too_late()))
         self._release, self._refusal = release, refusal
         self._pool = Steps(threads, "bbmr-stage")
@@ -75,10 +77,8 @@ class Flow:
 
     def finish(self, job: Job, outcome: Answer | BaseException) -> None:
         """A started job is over; does nothing a second time."""
-        undone = 0.0 if isinstance(outcome, Answer) else job.remaining
         if not self._move(job, "over"):
             return
-        job.undone = undone
         self.tiles.discard(job)
         job.source = job.target = None
         self.let_go(job)
@@ -101,8 +101,8 @@ class Flow:
             return True
 
     def give_up(self, job: Job) -> None:
-        """Nobody waits for a started job; in a thread of the pool it is found out there."""
-        if job.stage == "tiles":
+        """Nobody waits for a started job; at work in a thread of the pool it is found out there."""
+        if job.stage == "tiles" or (job.step is not None and job.step.cancel()):
             self.finish(job, too_late())
 
     # Steps in the pool
@@ -140,6 +140,7 @@ class Flow:
         go_on(job)
         job.waiting_since = time.monotonic()
         job.seconds["decode"] = job.waiting_since - began
+        self.pace.add(*job.forecast.decode, job.seconds["decode"])
         if picture is not None:
             self._encode(job, picture, "none")
         elif not job.left:
@@ -160,6 +161,7 @@ class Flow:
             else:
                 job.todo.append(tile)
         job.tiles = job.left = len(job.todo)
+        job.forecast.network_units = float(sum(tile.seen[2] * tile.seen[3] for tile in job.todo))
         job.source, job.target = source, target
 
     def _put_together(self, job: Job) -> None:
@@ -178,6 +180,8 @@ class Flow:
         source = work.container.source_file(work.format) if whole else None
         data = encode_picture(picture, work.format) if source is None else source
         job.seconds["encode"] = time.monotonic() - began
+        if source is None:
+            self.pace.add(*job.forecast.encode, job.seconds["encode"])
         mime = OUTPUT_FORMATS[work.format].mime
         self.finish(job, Answer(data, mime, picture.width, picture.height, model, dict(job.seconds)))
 
@@ -189,6 +193,9 @@ class Flow:
             if job.network_since is None:
                 job.network_since = now
                 job.seconds["queue"] += now - job.waiting_since
+
+    def worked(self, weights: str, pixels: int, seconds: float) -> None:
+        self.pace.add(("network", weights), pixels, seconds)
 
     def put(self, job: Job, tile: Tile, pixels: NDArray[np.uint8]) -> None:
         target = job.target

@@ -13,7 +13,7 @@ from bbmr_models.tile_input import Source, Target
 from bbmr_models.tiles import Tile
 
 from ..errors import DeadlineError
-from .pace import cost
+from .forecast import Forecast
 from .served import Served
 from .work import Answer, Work
 
@@ -21,8 +21,6 @@ Stage = Literal["waiting", "decoding", "tiles", "encoding", "over"]
 
 PATIENCE = 4.0
 """How many times its own work a picture may take before those that came after it have to stand back."""
-ENCODING = 0.1
-"""Share of a job's cost that is left when its tiles are done."""
 
 
 class Job:
@@ -37,21 +35,22 @@ class Job:
         todo: tiles that no device has yet.
         closed: whether the tile queue takes no tiles of it any more.
         tiles, left: tiles that it has in all, and that are not in `target` yet.
-        cost: what it takes in all, in the unit of `pace`.
-        undone: the part of it that was left when it was over.
+        forecast: how long it takes.
         due: who of several goes first, by the monotonic clock: the job with the earliest. Small pictures are due
-            soon after they came, large ones later, and none for ever; equal ones in the order in which they came.
+            soon after they came, large ones later but in time for their deadline, equal ones in the order in which
+            they came.
         deaths: workers that died with tiles of this job.
         alone: whether its tiles go through without those of others, as it may be what failed.
         step: the step in the pool that was begun last.
         stage: where it is; changed under the engine's lock.
     """
 
-    def __init__(self, work: Work, weights: Served | None, deadline: float) -> None:
+    def __init__(self, work: Work, weights: Served | None, deadline: float, forecast: Forecast) -> None:
         self.work = work
         self.weights = weights
         self.deadline = deadline
-        self.pixels = work.container.grid.padded_width * work.container.grid.padded_height
+        self.forecast = forecast
+        self.pixels = forecast.pixels
         self.future: Future[Answer] = Future()
         self.abandoned = threading.Event()
         self.source: Source | None = None
@@ -64,35 +63,23 @@ class Job:
         self.step: Future[None] | None = None
         self.stage: Stage = "waiting"
         self.seconds: dict[str, float] = {}
-        self.waiting_since = self.due = time.monotonic()
-        self.cost = self._cost()
-        self.undone = 0.0
+        self.waiting_since = time.monotonic()
+        own, left = forecast.seconds(), deadline - self.waiting_since
+        self.due = self.waiting_since + min(PATIENCE * own, max(left / 2, left - 2 * own))
         self.network_since: float | None = None
 
-    def _cost(self) -> float:
-        container = self.work.container
-        if self.weights is None:
-            return cost(self.pixels, 0)
-        around = self.weights.config.halo
-        _, _, width, height = self.work.region or (0, 0, container.width, container.height)
-        return cost(self.pixels, min(self.pixels, (width + 2 * around) * (height + 2 * around)))
-
     @property
-    def remaining(self) -> float:
-        """The part of `cost` that is not done yet."""
+    def left_s(self) -> float:
+        """Seconds that what is left of it takes, as far as can be told."""
         match self.stage:
             case "waiting" | "decoding":
-                return self.cost
+                return self.forecast.seconds()
             case "tiles":
-                return self.cost * max(ENCODING, self.left / self.tiles)
+                return self.forecast.seconds(decoding=False, tiles=self.left / max(1, self.tiles))
             case "encoding":
-                return self.cost * ENCODING
+                return self.forecast.seconds(decoding=False, tiles=0)
             case "over":
-                return self.undone
-
-    def expect(self, seconds: float) -> None:
-        """The job takes `seconds` by itself: it is due after some times that, but early enough before its deadline."""
-        self.due = min(self.waiting_since + PATIENCE * seconds, self.deadline - 2 * seconds)
+                return 0.0
 
     def given_up(self) -> bool:
         """Whether nobody wants the answer any more."""

@@ -1,22 +1,23 @@
 """Places: who has been accepted, who waits, and who holds memory. Counts only; knows nothing of pictures.
 
-Guarantees: at most `length` jobs are inside at once, and no more than can be done in the time that each of them has;
-those that were started hold `memory_pixels` together, or there is only one of them; jobs start in the order in which
-they came. Every method may be called from any thread.
+Guarantees: at most `length` jobs are inside at once, and no more than can be done in time, as far as can be told; those
+that were started hold `memory_pixels` together, or there is only one of them; jobs start in the order in which they
+came. Every method may be called from any thread.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
-
-from .pace import Pace
+from typing import Generic, Literal, Protocol, TypeVar
 
 SAFE = 0.8
-"""Share of the time that a job has in which it and all before it must be done, as far as can be told."""
+"""Share of the time that there is in which everything must be done, as far as can be told."""
+LARGE = 0.5
+"""Share of that from which on a job is a large one; there is one at a time."""
+BESIDE = 0.25
+"""Share of that which the others have beside a large one: it keeps nobody out, and all still ends in time."""
 
 
 class Sized(Protocol):
@@ -24,34 +25,32 @@ class Sized(Protocol):
 
     Attributes:
         pixels: those it holds in memory once started.
-        cost: what it takes, in the unit of `pace`.
-        remaining: the part of `cost` that is not done yet.
+        left_s: seconds that what is left of it takes, as far as can be told.
     """
 
     pixels: int
-    cost: float
 
     @property
-    def remaining(self) -> float: ...
+    def left_s(self) -> float: ...
 
 
 J = TypeVar("J", bound=Sized)
+Refused = Literal["", "places", "time"]
+"""Why a job got no place; empty where it got one."""
 
 
 class Places(Generic[J]):
     """The bounded waiting room of an engine."""
 
-    def __init__(self, length: int, memory_pixels: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, length: int, memory_pixels: int) -> None:
         self.length = length
         self.memory_pixels = memory_pixels
-        self._clock = clock
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._waiting: deque[J] = deque()
         self._started: set[J] = set()
+        self._large: J | None = None
         self._pixels = 0
-        self._pace = Pace()
-        self._counted = 0.0
 
     def __len__(self) -> int:
         with self._lock:
@@ -62,33 +61,42 @@ class Places(Generic[J]):
         """Jobs accepted and not started."""
         return len(self._waiting)
 
-    def seconds_for(self, cost: float) -> float:
-        """How long work of `cost` takes, as far as can be told."""
+    @property
+    def left_s(self) -> float:
+        """Seconds that what is inside will take, as far as can be told."""
+        return sum(job.left_s for job in self.inside())
+
+    def wait_s(self, job: J, within_s: float) -> float:
+        """Seconds until `enter` will no more say "time", as far as can be told; 0 where it would not now.
+
+        A job that takes longer than there is time even alone is let in beside anything but another large one: how long
+        it takes is found out by doing it.
+        """
         with self._lock:
-            return cost * self._pace.seconds_a_unit
+            most, own, large = SAFE * within_s, job.left_s, self._large
+            others = sum(other.left_s for other in self.inside() if other is not large)
+            if own <= LARGE * most:
+                room = most if large is None else max(most - large.left_s, BESIDE * most)
+                return max(0.0, others + own - room)
+            if large is not None:
+                return max(large.left_s, 1.0)
+            return 0.0 if own > most else max(0.0, others - max(most - own, BESIDE * most))
 
-    def seconds(self, more: float = 0.0) -> float:
-        """How long what is inside will take, and work of the cost `more` beside it, as far as can be told."""
-        with self._lock:
-            return self.seconds_for(more + sum(job.remaining for job in self.inside()))
-
-    def enter(self, job: J, within_s: float = float("inf")) -> bool:
-        """Take a place; False where there is none, or where `job` would not be done in time beside the others.
-
-        One that is alone is always taken: how long it takes is found out by doing it.
+    def enter(self, job: J, within_s: float = float("inf")) -> Refused:
+        """Take a place, where there is one and time for the job beside the others. One that is alone is always taken.
 
         Args:
-            within_s: seconds that the job has.
+            within_s: seconds in which it must be done together with what is inside.
         """
         with self._lock:
             if len(self) >= self.length:
-                return False
-            if not len(self):
-                self._counted = self._clock()
-            elif self.seconds(job.cost) > SAFE * within_s:
-                return False
+                return "places"
+            if len(self) and self.wait_s(job, within_s) > 0:
+                return "time"
+            if self._large is None and job.left_s > LARGE * SAFE * within_s:
+                self._large = job
             self._waiting.append(job)
-            return True
+            return ""
 
     def start(self) -> list[J]:
         """The jobs that may start now because there is memory for them; each is named once."""
@@ -109,7 +117,7 @@ class Places(Generic[J]):
             if job not in self._waiting:
                 return False
             self._waiting.remove(job)
-            self._changed.notify_all()
+            self._gone(job)
             return True
 
     def leave(self, job: J) -> None:
@@ -118,10 +126,7 @@ class Places(Generic[J]):
             if job in self._started:
                 self._started.remove(job)
                 self._pixels -= job.pixels
-                now = self._clock()
-                self._pace.add(now - self._counted, job.cost - job.remaining)
-                self._counted = now
-                self._changed.notify_all()
+                self._gone(job)
 
     def inside(self) -> list[J]:
         """Every job that has a place."""
@@ -130,6 +135,16 @@ class Places(Generic[J]):
 
     def wait_until_empty(self, timeout: float, but: Callable[[J], bool] = lambda job: False) -> bool:
         """Block until nobody is inside but jobs of which `but` is true, for at most `timeout` seconds; whether it
-        came so. `but` is asked again whenever a job leaves."""
+        came so. `but` is asked again when a job has left, and by `look_again`."""
         with self._changed:
             return self._changed.wait_for(lambda: all(map(but, self.inside())), timeout)
+
+    def look_again(self) -> None:
+        """Have `wait_until_empty` ask its question again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def _gone(self, job: J) -> None:
+        if job is self._large:
+            self._large = None
+        self._changed.notify_all()

@@ -9,12 +9,29 @@ import heapq
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 Rank = tuple[float, ...]
 IDLE_S = 10.0
 """Seconds after which a thread that has nothing to do ends: a process waits for its threads before it ends."""
+
+
+@dataclass(order=True)
+class _Entry:
+    rank: Rank
+    number: int
+    future: Future[None] = field(compare=False)
+    step: Callable[[], None] = field(compare=False)
+
+    def let_go(self, _: Future[None]) -> None:
+        """What the step holds, which may be much, is not held longer; also where it was cancelled in the queue."""
+        self.step = _nothing
+
+
+def _nothing() -> None:
+    pass
 
 
 class Steps:
@@ -24,7 +41,7 @@ class Steps:
         self._most, self._name = threads, name
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
-        self._queue: list[tuple[Rank, int, Future[None], Callable[[], None]]] = []
+        self._queue: list[_Entry] = []
         self._numbers = count()  # between equal ranks, the order in which they came
         self._idle = 0
         self._closed = False
@@ -35,38 +52,46 @@ class Steps:
         with self._changed:
             if self._closed:
                 raise RuntimeError("no more steps are taken")
-            heapq.heappush(self._queue, (rank, next(self._numbers), future, lambda: step(*arguments)))
-            if len(self._queue) > self._idle and len(self._threads) < self._most:
-                thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}")
-                self._threads.append(thread)
-                thread.start()
+            if len(self._queue) >= self._idle and len(self._threads) < self._most:
+                self._start_thread()
+            entry = _Entry(rank, next(self._numbers), future, lambda: step(*arguments))
+            heapq.heappush(self._queue, entry)
             self._changed.notify()
+        future.add_done_callback(entry.let_go)
         return future
 
     def close(self) -> None:
         """Begin no other steps: those that wait are cancelled, those at work end by themselves. Does not wait."""
         with self._changed:
             self._closed = True
-            waiting = [future for _, _, future, _ in self._queue]
+            waiting = [entry.future for entry in self._queue]
             self._queue.clear()
             self._changed.notify_all()
         for future in waiting:
             future.cancel()
 
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}")
+        try:
+            thread.start()
+        except RuntimeError:  # such as for want of memory, which may pass; with others at work it can wait
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
+
     def _run(self) -> None:
         while (entry := self._next()) is not None:
-            future, step = entry
-            del entry  # so that what it holds is let go when it is done
-            if future.set_running_or_notify_cancel():
+            if entry.future.set_running_or_notify_cancel():
                 try:
-                    step()
+                    entry.step()
                 except BaseException as error:
-                    future.set_exception(error)
+                    entry.future.set_exception(error)
                 else:
-                    future.set_result(None)
-            del future, step
+                    entry.future.set_result(None)
+            del entry
 
-    def _next(self) -> tuple[Future[None], Callable[[], None]] | None:
+    def _next(self) -> _Entry | None:
         with self._changed:
             self._idle += 1
             try:
@@ -74,7 +99,6 @@ class Steps:
                 if not self._queue:
                     self._threads.remove(threading.current_thread())
                     return None
-                _, _, future, step = heapq.heappop(self._queue)
-                return future, step
+                return heapq.heappop(self._queue)
             finally:
                 self._idle -= 1
