@@ -150,10 +150,11 @@ def one_at_a_time(server: Served, sizes: dict[str, bytes], runs: int) -> dict[st
     rows = []
     for kind, body in sizes.items():
         family = [server.pid, *processes.children(server.pid)]
+        outcomes = asyncio.run(closed_loop(server.url, [Ask(body, JPEG)] * runs, 1))
         for pid in family:
             processes.forget_peak(pid)
-        with processes.Sampler(server.pid, every_s=0.1, shares=True) as sampler:
-            outcomes = asyncio.run(closed_loop(server.url, [Ask(body, JPEG)] * runs, 1))
+        with processes.Sampler(server.pid, every_s=0.1, shares=True) as sampler:  # it takes time itself
+            asyncio.run(closed_loop(server.url, [Ask(body, JPEG)] * runs, 1))
         row = {"kind": kind, **_times(outcomes)}
         row["above_idle_mb"] = round(sum(processes.peak(pid) for pid in family) - idle.resident, 1)
         row["sampled_mb"] = round(max(one.resident for one in sampler.samples) - idle.resident, 1)

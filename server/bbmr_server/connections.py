@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from typing import Any, Literal
 
 import h11
@@ -59,6 +60,11 @@ def bounded_protocol(settings: Settings) -> type[H11Protocol]:
             if len(self.connections) > most + SPARE:
                 transport.abort()
                 return
+            # asyncio does so only for sockets that were made with the protocol's number, which a listener's are not as
+            # a rule. With Nagle's algorithm an answer's last piece waits 40 ms for the client's acknowledgement.
+            made = transport.get_extra_info("socket")
+            if made is not None and made.family in (socket.AF_INET, socket.AF_INET6):
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if len(self.connections) > most:
                 self.app_state: dict[str, Any] = {
                     **self.app_state,

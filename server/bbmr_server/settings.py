@@ -63,7 +63,7 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=256,
-        description="Most tiles of equal size that go through the network together; 0: 1 on a CPU, 8 on a GPU.",
+        description="Most tiles of equal size that go through the network together; 0: 8, on a CPU fewer large ones.",
     )
     batch_wait_ms: float = Field(
         2.0, ge=0, le=1000, description="Milliseconds that an idle device waits for a batch to fill."

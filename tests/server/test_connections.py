@@ -186,3 +186,23 @@ def test_far_too_many_connections(make_bench: Callable[..., Any], listen: Any) -
         assert read_answer(made)[0] == 200
         with connection(port) as last:
             assert seconds_until_closed(last) < 2
+
+
+def test_no_piece_of_an_answer_waits_for_an_acknowledgement(
+    make_bench: Callable[..., Any], listen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncio turns Nagle's algorithm off for its own listeners alone; ours is made beforehand."""
+    accepted: list[socket.socket] = []
+    accept = socket.socket.accept
+
+    def watched(listener: socket.socket) -> Any:
+        made, address = accept(listener)
+        accepted.append(made)
+        return made, address
+
+    monkeypatch.setattr(socket.socket, "accept", watched)
+    with listen(make_bench().app) as port, connection(port) as made:
+        made.sendall(PROBE)
+        assert read_answer(made)[0] == 200
+        ours = next(one for one in accepted if one.getpeername() == made.getsockname())
+        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0

@@ -202,3 +202,26 @@ async def test_a_picture_that_nobody_waits_for_is_not_taken_further(
     go_on.set()
     await asyncio.to_thread(wait_until, lambda: engine.inside == 0)
     assert bool(encoded) == (step == "encode_picture")
+
+
+async def test_small_tiles_go_together_and_large_ones_alone(photo: Image.Image) -> None:
+    small, large = encode(photo, rate=3.0), encode(photo.resize((640, 480)), rate=3.0)
+    assert small.uses_network
+    assert large.uses_network
+    network = FakeNetwork()
+    engine = fake_engine(network, batch=4, batch_pixels=3 * 208 * 160, queue_length=32)
+    engine.start()
+    try:
+        await asyncio.to_thread(wait_until, lambda: engine.ready)
+        for container, most in ((small, 3), (large, 1)):
+            network.hold()
+            tasks = [asyncio.create_task(engine.reconstruct(Work(container))) for _ in range(9)]
+            await asyncio.to_thread(network.entered.wait, 5)
+            # Two batches are under way; all others are queued.
+            await asyncio.to_thread(wait_until, lambda: len(engine._flow.tiles._jobs) >= 9 - 2 * 3)
+            network.batches.clear()
+            network.gate.set()
+            await asyncio.gather(*tasks)
+            assert max(count for _, count in network.batches) == most
+    finally:
+        await asyncio.to_thread(engine.stop, 5)

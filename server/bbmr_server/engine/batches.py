@@ -7,6 +7,7 @@ that job and is filled with tiles of the same shape: first of its own, then of t
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from bisect import insort
@@ -76,12 +77,13 @@ class TileQueue:
             self._nudges += 1
             self._changed.notify_all()
 
-    def take(self, most: int, wait_s: float, fill_s: float = 0.0) -> Batch | None:
+    def take(self, most: int, wait_s: float, fill_s: float = 0.0, pixels: float = math.inf) -> Batch | None:
         """The next batch, or None where there is none within `wait_s` seconds, or after a nudge.
 
         Args:
             most: tiles in a batch.
-            fill_s: seconds to wait for more tiles where there are fewer than `most`.
+            fill_s: seconds to wait for more tiles where there are fewer.
+            pixels: in a batch at most; a tile with more goes alone.
         """
         with self._changed:
             nudges = self._nudges
@@ -89,10 +91,10 @@ class TileQueue:
                 self._changed.wait_for(lambda: self._jobs or nudges != self._nudges, wait_s)
             if fill_s > 0 and self._jobs:
                 end = time.monotonic() + fill_s
-                while self._jobs and self._ready_tiles(most) < most and (rest := end - time.monotonic()) > 0:
+                while self._jobs and not self._full(most, pixels) and (rest := end - time.monotonic()) > 0:
                     self._changed.wait(rest)
             given_up = self._drop_given_up()
-            batch = self._gather(most) if self._jobs else None
+            batch = self._gather(most, pixels) if self._jobs else None
         for job in given_up:
             self._on_given_up(job)
         return batch
@@ -100,16 +102,17 @@ class TileQueue:
     def _insert(self, job: Job) -> None:
         insort(self._jobs, job, key=lambda one: one.due)
 
-    def _ready_tiles(self, most: int) -> int:
-        """Tiles that the next batch could have, as far as `most`."""
+    def _full(self, most: int, pixels: float) -> bool:
+        """Whether there are tiles enough for the largest batch that there may be next."""
         first = self._jobs[0]
         key, shape = _kind(first, first.todo[0])
+        most = _most(most, pixels, shape)
         count = 0
         for job in self._jobs:
             count += len(_alike(job, key, shape))
             if count >= most:
-                break
-        return count
+                return True
+        return False
 
     def _drop_given_up(self) -> list[Job]:
         given_up = [job for job in self._jobs if job.given_up()]
@@ -118,9 +121,10 @@ class TileQueue:
             job.todo.clear()
         return given_up
 
-    def _gather(self, most: int) -> Batch:
+    def _gather(self, most: int, pixels: float) -> Batch:
         first = self._jobs[0]
         key, shape = _kind(first, first.todo[0])
+        most = _most(most, pixels, shape)
         entries: list[Entry] = []
         for job in self._jobs:
             if entries and (first.alone or job.alone):
@@ -132,6 +136,10 @@ class TileQueue:
                 break
         self._jobs = [job for job in self._jobs if job.todo]
         return Batch(key, tuple(entries))
+
+
+def _most(most: int, pixels: float, shape: tuple[int, int]) -> int:
+    return max(1, int(min(most, pixels // (shape[0] * shape[1]))))
 
 
 def _kind(job: Job, tile: Tile) -> tuple[str, tuple[int, int]]:

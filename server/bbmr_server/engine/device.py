@@ -81,6 +81,7 @@ class Device:
         observer: Callable[[], Observer],
         *,
         batch: int = 1,
+        batch_pixels: float = math.inf,
         fill_s: float = 0.0,
         stall_s: float = math.inf,
     ) -> None:
@@ -90,6 +91,7 @@ class Device:
         self._working_since = math.inf
         self._was_ready = False
         self.batch = batch
+        self._batch_pixels = batch_pixels
         self._launch, self._tiles, self._weights = launch, tiles, weights
         self._chief, self._on_gone, self._observer, self._fill_s = chief, on_gone, observer, fill_s
         self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
@@ -189,7 +191,7 @@ class Device:
                 wait_s, fill_s = (
                     (LOOK_S, self._fill_s) if idle and not self._stopping.is_set() else (0.0, 0.0)
                 )
-                batch = self._tiles.take(self.batch, wait_s, fill_s)
+                batch = self._tiles.take(self.batch, wait_s, fill_s, self._batch_pixels)
                 if batch is not None:
                     self._begin(runner, batch)
                     continue

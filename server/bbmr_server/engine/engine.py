@@ -53,6 +53,7 @@ class Engine:
             larger one runs alone.
         stage_threads: threads that decode and encode.
         batch: most tiles that go through the network together.
+        batch_pixels: most pixels of those together; a larger tile goes alone.
         fill_s: seconds that an idle device waits for a batch to fill.
         stall_s: seconds that a batch may take before its device is not held for ready any more.
 
@@ -71,6 +72,7 @@ class Engine:
         memory_pixels: int = DEFAULT_LIMITS.max_pixels,
         stage_threads: int = 2,
         batch: int = 1,
+        batch_pixels: float = math.inf,
         fill_s: float = 0.0,
         stall_s: float = math.inf,
     ) -> None:
@@ -93,6 +95,7 @@ class Engine:
                 self._gone,
                 lambda: self.observer,
                 batch=batch,
+                batch_pixels=batch_pixels,
                 fill_s=fill_s,
                 stall_s=stall_s,
             )
