@@ -209,19 +209,21 @@ async def test_small_tiles_go_together_and_large_ones_alone(photo: Image.Image) 
     assert small.uses_network
     assert large.uses_network
     network = FakeNetwork()
-    engine = fake_engine(network, batch=4, batch_pixels=3 * 208 * 160, queue_length=32)
+    engine = fake_engine(network, batch=8, batch_pixels=7 * 208 * 160, queue_length=32)
     engine.start()
     try:
         await asyncio.to_thread(wait_until, lambda: engine.ready)
-        for container, most in ((small, 3), (large, 1)):
+        for container, most in ((small, 4), (large, 1)):
             network.hold()
-            tasks = [asyncio.create_task(engine.reconstruct(Work(container))) for _ in range(9)]
+            tasks = [asyncio.create_task(engine.reconstruct(Work(container))) for _ in range(14)]
             await asyncio.to_thread(network.entered.wait, 5)
             # Two batches are under way; all others are queued.
-            await asyncio.to_thread(wait_until, lambda: len(engine._flow.tiles._jobs) >= 9 - 2 * 3)
+            await asyncio.to_thread(wait_until, lambda: len(engine._flow.tiles._jobs) >= 14 - 2 * 4)
             network.batches.clear()
             network.gate.set()
             await asyncio.gather(*tasks)
-            assert max(count for _, count in network.batches) == most
+            counts = {count for _, count in network.batches}
+            assert max(counts) == most  # there was room for seven, but networks see few numbers
+            assert counts <= {1, 2, 4}
     finally:
         await asyncio.to_thread(engine.stop, 5)

@@ -2,7 +2,8 @@
 
 The job that is due first has its tiles done first (see `Job.due`): a small picture does not wait for the last tile of
 a large one, and equal ones are finished one after the other, not all at the end. A batch starts with the next tile of
-that job and is filled with tiles of the same shape: first of its own, then of the others'.
+that job and is filled with tiles of the same shape: first of its own, then of the others'. It has 1, 2, 4, 8 … tiles:
+networks keep something for every shape and number that they have met.
 """
 
 from __future__ import annotations
@@ -125,15 +126,17 @@ class TileQueue:
         first = self._jobs[0]
         key, shape = _kind(first, first.todo[0])
         most = _most(most, pixels, shape)
-        entries: list[Entry] = []
+        found: list[Entry] = []
         for job in self._jobs:
-            if entries and (first.alone or job.alone):
+            if found and (first.alone or job.alone):
                 continue
-            for tile in _alike(job, key, shape)[: most - len(entries)]:
-                job.todo.remove(tile)
-                entries.append((job, tile))
-            if len(entries) == most:
+            found += [(job, tile) for tile in _alike(job, key, shape)]
+            if len(found) >= most:
                 break
+        count = min(most, len(found))
+        entries = found[: 1 << (count.bit_length() - 1)]
+        for job, tile in entries:
+            job.todo.remove(tile)
         self._jobs = [job for job in self._jobs if job.todo]
         return Batch(key, tuple(entries))
 

@@ -33,11 +33,16 @@ LARGEST_SIDE = 2048
 LOADING_S = 300.0
 """Seconds that a worker may take to start and to load one set of weights; the first use of a GPU is slow."""
 ENDING_S = 5.0
-WAITING = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "passive",
+    "GOMP_SPINCOUNT": "1000",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
+}
 """The network's threads soon sleep while they wait for each other: spinning for long, as they do by themselves, they
 keep decoding and encoding off the cores. With both cores of a small machine busy a tile took 1.2 s so, and 6 s
 otherwise. To sleep at once costs more than it saves: a tile of 256² took 28 ms so, and 15 ms with some turns of waiting
-before, one of 1200² 461 and 383 ms (two idle cores)."""
+before, one of 1200² 461 and 383 ms (two idle cores). oneDNN keeps 1024 compiled operations by itself, for every shape
+of tile and batch anew; regions have any shape, so memory would grow for long."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ class ProcessRunner:
             command,
             pass_fds=(line, self._arena.fd),
             stdin=subprocess.DEVNULL,
-            env=WAITING | os.environ,
+            env=ENVIRONMENT | os.environ,
         )
 
     @property
