@@ -48,7 +48,7 @@ train: $(STAMP) ## MODEL=light PHOTOS=folder [MINUTES=60] [RUN=runs/light]: trai
 # Hundreds of tests have real processes, sockets and signals: on a busy machine one of them may lose a race. It is then
 # run once more, and listed.
 test: lint ## set up, check style, types, imports and Dockerfiles, then run every test with coverage
-	$(PY) -m pytest --cov --cov-report=term --reruns 1 -r fER
+	$(PY) -m pytest --cov --cov-report=term --reruns 1 -r fER --durations 20
 
 docker-test: $(STAMP) ## build the images without an engine, run them, look into them (root on Debian; minutes)
 	$(PY) -m pytest -v -o python_files='check_*.py' --timeout 3600 tests/docker

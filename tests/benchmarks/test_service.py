@@ -6,6 +6,7 @@ import asyncio
 import http.server
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,3 +160,14 @@ def test_the_committed_results_hold_what_is_promised_of_large_pictures() -> None
         held = json.loads(path.read_text())
         assert held["one"]["rows"][-1]["above_idle_mb"] <= service_pages.MEMORY_MB
         assert held["region"]["holds"]
+
+
+def test_no_block_of_the_pages_waits_for_its_measurement() -> None:
+    """But for those that want a GPU."""
+    empty = [
+        marker
+        for path, text in report.pages().items()
+        for marker in re.findall(r"<!-- ([a-z0-9-]+):begin -->\s*<!-- \1:end -->", text + path.read_text())
+        if not marker.endswith("-cuda")
+    ]
+    assert empty == []
