@@ -168,7 +168,7 @@ async def in_time(request: Request, work: Coroutine[Any, Any, T], end: float) ->
         if not limit.expired():
             raise
         raise DeadlineError(
-            "the request was not finished in time; the server is busy, or its store is slow: try again later"
+            "the request was not finished in time; send a smaller picture, or try again later"
         ) from None
 
 

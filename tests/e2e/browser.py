@@ -27,6 +27,20 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
+GATE = """() => {
+    const decode = HTMLImageElement.prototype.decode;
+    const gate = new Promise((open) => (window.openGate = open));
+    window.held = new Promise((hold) => {
+        HTMLImageElement.prototype.decode = async function () {
+            HTMLImageElement.prototype.decode = decode;
+            hold();
+            await gate;
+            return decode.call(this);
+        };
+    });
+}"""
+"""From now on one picture takes its time to be decoded, until the gate opens."""
+
 
 def missing() -> str | None:
     """What has to be installed before there is a browser, or None."""

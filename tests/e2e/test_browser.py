@@ -18,7 +18,7 @@ from bbmr_shared.container import MEDIA_TYPE, Container
 from bbmr_shared.grid import RATES
 from bbmr_shared.metrics import psnr_rgb
 
-from .browser import DONE, Visit, missing
+from .browser import DONE, GATE, Visit, missing
 
 if missing() is None:
     from playwright.sync_api import expect
@@ -62,20 +62,7 @@ def test_a_photo_chosen_meanwhile_is_the_one_that_is_shown(here: Visit, photo: b
     small = io.BytesIO()
     Image.new("RGB", (64, 48), "red").save(small, "PNG")
     # The browser takes its time over the first photo.
-    here.page.evaluate(
-        """() => {
-            const decode = HTMLImageElement.prototype.decode;
-            const gate = new Promise((open) => (window.openGate = open));
-            window.held = new Promise((hold) => {
-                HTMLImageElement.prototype.decode = async function () {
-                    HTMLImageElement.prototype.decode = decode;
-                    hold();
-                    await gate;
-                    return decode.call(this);
-                };
-            });
-        }"""
-    )
+    here.page.evaluate(GATE)
     here.choose("small.png", small.getvalue())
     here.page.evaluate("() => held")
     here.choose("rock.png", photo)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .browser import Visit, missing
+from .browser import GATE, Visit, missing
 
 if missing() is None:
     from playwright.sync_api import expect
@@ -23,20 +23,6 @@ WATCH = """() => {
     new MutationObserver(() => said.push(document.querySelector("#status").textContent))
         .observe(document.querySelector("#status"), { childList: true, characterData: true, subtree: true });
 }"""
-
-GATE = """() => {
-    const decode = HTMLImageElement.prototype.decode;
-    const gate = new Promise((open) => (window.openGate = open));
-    window.held = new Promise((hold) => {
-        HTMLImageElement.prototype.decode = async function () {
-            HTMLImageElement.prototype.decode = decode;
-            hold();
-            await gate;
-            return decode.call(this);
-        };
-    });
-}"""
-"""From now on one picture takes its time to be decoded, until the gate opens."""
 
 
 def hold(here: Visit, path: str) -> list[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageChops
 
 from bbmr_models.config import JointSRConfig
 from bbmr_models.tile_input import TileInput
@@ -39,11 +40,13 @@ class FakeNetwork:
         self.batches: list[tuple[str, int]] = []
         self.loaded: set[str] = set()
         self.launches: list[str] = []
+        self.delay_s = 0.0
 
     def run(self, tiles: Sequence[TileInput]) -> NDArray[np.uint8]:
         self.calls += 1
         self.entered.set()
         self.wait()
+        time.sleep(self.delay_s)
         if self.once:
             raise self.once.pop()
         if self.error is not None:
@@ -135,3 +138,8 @@ def fake_engine(network: FakeNetwork, settings: Settings | None = None, **argume
             **arguments,
         },
     )
+
+
+def same(a: Image.Image, b: Image.Image) -> bool:
+    """Whether two pictures are equal, sample by sample."""
+    return a.size == b.size and ImageChops.difference(a.convert("RGB"), b.convert("RGB")).getbbox() is None

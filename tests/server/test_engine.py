@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image
 
 from bbmr_client.encoder import encode
 from bbmr_server.engine import Engine
@@ -29,13 +29,9 @@ from bbmr_shared.errors import ModelError, UnknownModelError, WeightsError
 from bbmr_shared.thumbnail import thumbnail
 
 from .conftest import wait_until
-from .fakes import FakeNetwork, FakeRunner, fake_engine, fake_weights
+from .fakes import FakeNetwork, FakeRunner, fake_engine, fake_weights, same
 
 pytestmark = pytest.mark.anyio
-
-
-def same(a: Image.Image, b: Image.Image) -> bool:
-    return a.size == b.size and ImageChops.difference(a.convert("RGB"), b.convert("RGB")).getbbox() is None
 
 
 async def test_a_picture_is_made_and_every_stage_timed(

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from PIL import Image, ImageChops
+from PIL import Image
 
 from bbmr_client.encoder import encode
 from bbmr_server.engine.forecast import Forecast
@@ -23,13 +22,9 @@ from bbmr_shared.container import Container
 from bbmr_shared.errors import BbmrError
 
 from .conftest import wait_until
-from .fakes import TILES, FakeNetwork, fake_engine, fake_weights
+from .fakes import TILES, FakeNetwork, fake_engine, fake_weights, same
 
 pytestmark = pytest.mark.anyio
-
-
-def same(a: Image.Image, b: Image.Image) -> bool:
-    return a.size == b.size and ImageChops.difference(a.convert("RGB"), b.convert("RGB")).getbbox() is None
 
 
 async def test_a_large_picture_does_not_hold_up_a_small_one(photo: Image.Image) -> None:
@@ -58,13 +53,7 @@ async def test_equal_pictures_are_done_one_after_the_other(photo: Image.Image) -
     """In turns, a tile each, all would be done at the end, and at a deadline none."""
     container = encode(photo.resize((640, 480)), rate=3.0)
     network = FakeNetwork()
-    run = network.run
-
-    def slow(tiles: Any) -> Any:
-        time.sleep(0.005)
-        return run(tiles)
-
-    network.run = slow  # type: ignore[method-assign]
+    network.delay_s = 0.005
     engine = fake_engine(network, weights=[fake_weights("light", config=replace(TILES, tile=64, halo=16))])
     engine.start()
     try:
@@ -98,13 +87,7 @@ async def test_what_cannot_be_done_in_time_is_refused_and_what_is_accepted_is_se
     """Sixteen pictures at once, for each of which there is a place, and time for a few."""
     container = encode(photo.resize((512, 384)), rate=3.0)
     network = FakeNetwork()
-    run = network.run
-
-    def slow(tiles: Any) -> Any:
-        time.sleep(0.05)
-        return run(tiles)
-
-    network.run = slow  # type: ignore[method-assign]
+    network.delay_s = 0.05
     engine = fake_engine(network, weights=[fake_weights("light", config=replace(TILES, tile=256, halo=16))])
     engine.start()
     try:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
@@ -22,8 +21,8 @@ from bbmr_shared.limits import Limits
 
 from .. import openapi
 from ..body import BodyShare, CountedResponse, read_body
-from ..errors import DeadlineError, UnsupportedMediaTypeError
-from ..reconstruction import NO_STORE, check_not_compressed, unless_gone
+from ..errors import UnsupportedMediaTypeError
+from ..reconstruction import NO_STORE, check_not_compressed, deadline_of, in_time
 from ..service import Service, service_of
 from ..settings import Settings
 from .desk import GivenUp, Place, go_on
@@ -104,21 +103,6 @@ async def uploaded(request: Request, service: Service) -> AsyncIterator[Upload]:
             yield upload
 
 
-async def in_time(request: Request, service: Service, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`; given up when the client leaves or the deadline passes.
-
-    Raises:
-        ClientDisconnect, DeadlineError. Others as `work`.
-    """
-    seconds = service.settings.deadline_s
-    try:
-        return await asyncio.wait_for(unless_gone(request, work), seconds)
-    except TimeoutError:
-        raise DeadlineError(
-            f"not finished within {seconds:g} s; send a smaller photo, or try again later"
-        ) from None
-
-
 @router.post(
     "/encode", response_class=Response, responses=openapi.ENCODE_ANSWER, openapi_extra=openapi.ENCODE_BODY
 )
@@ -154,7 +138,7 @@ async def encode_photo(
             return container.to_bytes(), (container.width, container.height)
 
         began = time.perf_counter()
-        data, (width, height) = await in_time(request, service, upload.place.run(work))
+        data, (width, height) = await in_time(request, upload.place.run(work), deadline_of(service))
     headers = {
         "BBMR-Model": name,
         "BBMR-Width": str(width),

@@ -22,10 +22,10 @@ from bbmr_shared.release import release
 
 from ..body import CountedResponse
 from ..engine import Work
-from ..reconstruction import NO_STORE
+from ..reconstruction import NO_STORE, deadline_of, in_time
 from ..service import Service, service_of
 from .desk import GivenUp, go_on
-from .encode import Upload, admit, in_time, photo_limits, read_photo, uploaded
+from .encode import Upload, admit, photo_limits, read_photo, uploaded
 from .figures import comparison, facts
 
 router = APIRouter(prefix="/page", include_in_schema=False)
@@ -71,7 +71,7 @@ async def photo_to_look_at(request: Request, service: Annotated[Service, Depends
                 picture.info["icc_profile"] = photo.icc
             return encode_picture(picture, "png")
 
-        data = await in_time(request, service, upload.place.run(work))
+        data = await in_time(request, upload.place.run(work), deadline_of(service))
     return CountedResponse(data, service.bodies, media_type="image/png", headers=dict(NO_STORE))
 
 
@@ -90,7 +90,7 @@ async def compare(
     if model is not None:
         service.engine.check_model(model)
     async with uploaded(request, service) as upload:
-        found = await in_time(request, service, _compare(service, upload, container, model))
+        found = await in_time(request, _compare(service, upload, container, model), deadline_of(service))
     return JSONResponse(found, headers=NO_STORE)
 
 
