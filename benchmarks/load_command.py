@@ -1,6 +1,8 @@
 """A load generator as a command, and what became of the requests in a few figures.
 
-python -m benchmarks.load_command http://127.0.0.1:8000 a.bbmr b.bbmr --clients 8 --count 1000
+In: the address of a server, containers, and how they are sent. Out: counts and times as JSON on standard output.
+
+    python -m benchmarks.load_command http://127.0.0.1:8000 a.bbmr b.bbmr --clients 8 --count 1000
 """
 
 from __future__ import annotations

@@ -180,9 +180,8 @@ def coding_error_byte(mse: float) -> int:
 
 def _load(data: bytes, codec: str, size: tuple[int, int]) -> Image.Image:
     row = get_codec(codec)
-    bare = row.bare(
-        data
-    )  # first: what is left out of it, which may be most, is then not looked through again
+    # First: what is left out of it, which may be most, is then not looked through again.
+    bare = row.bare(data)
     facts = check_plane(bare, codec, size)
     if row.name == "png":
         check_png_stream(bare, facts)

@@ -16,7 +16,7 @@ from .composite import Planes, preview, reduced, to_picture
 from .container import Container
 from .grid import RATES
 from .region import Region, check_region
-from .window import window_around
+from .window import reach_of, window_around
 
 GAP = 2
 """How many times larger than the thumbnail the level is that it is filtered from (Pillow's `reducing_gap`)."""
@@ -109,7 +109,7 @@ def _part(container: Container, level: int, area: Region, planes: Planes | None)
     """`area`, in samples of the level, of the composite at 1/`level`."""
     x, y, width, height = area
     window = window_around(
-        container.grid, (level * x, level * y, level * width, level * height), _reach(level)
+        container.grid, (level * x, level * y, level * width, level * height), reach_of(level)
     )
     rate_map = window.of_blocks(container.rate_map)
     rates = frozenset(np.unique(rate_map).tolist())
@@ -117,8 +117,3 @@ def _part(container: Container, level: int, area: Region, planes: Planes | None)
     known = window.of_planes(known)
     canvas = reduced(known, rate_map, window.grid, level)
     return to_picture(canvas[y - window.y // level :, x - window.x // level :], container, area)
-
-
-def _reach(level: int) -> int:
-    """Pixels around a sample of this level that it may depend on; see `window.REACH`, which is that of level 1."""
-    return sum(3 * coarser - 1 for coarser in RATES if coarser > level)

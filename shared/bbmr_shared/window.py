@@ -13,14 +13,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .grid import BlockGrid
+from .grid import RATES, BlockGrid
 from .region import Region
 
 REACH = 96
 """Pixels of the picture around one pixel that its composite may depend on, rounded up.
 
 A sample depends on two samples of the next coarser level on either side: ±5, ±11, ±23 and ±47 pixels at the levels 2,
-4, 8 and 16, which is 86 in all."""
+4, 8 and 16, which is 86 in all; `reach_of(1)`."""
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -62,6 +62,11 @@ class Window:
     @staticmethod
     def _cut(samples: NDArray[Scalar], left: int, top: int, height: int, width: int) -> NDArray[Scalar]:
         return samples[top : top + height, left : left + width]
+
+
+def reach_of(level: int) -> int:
+    """Pixels of the picture around a sample of the composite at 1/`level` that it may depend on; see `REACH`."""
+    return sum(3 * coarser - 1 for coarser in RATES if coarser > level)
 
 
 def window_around(grid: BlockGrid, area: Region, reach: int = REACH) -> Window:

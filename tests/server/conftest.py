@@ -13,7 +13,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,17 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def running(engine: Engine) -> AsyncIterator[None]:
+    """The engine is started and ready, and stopped afterwards."""
+    engine.start()
+    try:
+        await asyncio.to_thread(wait_until, lambda: engine.ready)
+        yield
+    finally:
+        await asyncio.to_thread(engine.stop, 5)
 
 
 async def written(bench: Any) -> None:

@@ -28,7 +28,7 @@ from bbmr_shared.container import Container
 from bbmr_shared.errors import ModelError, UnknownModelError, WeightsError
 from bbmr_shared.thumbnail import thumbnail
 
-from .conftest import wait_until
+from .conftest import running, wait_until
 from .fakes import FakeNetwork, FakeRunner, fake_engine, fake_weights, same
 
 pytestmark = pytest.mark.anyio
@@ -248,12 +248,8 @@ async def test_a_batch_that_does_not_fit_is_halved_and_goes_on(container: Contai
     run, network.run = network.run, short_of_memory  # type: ignore[method-assign]
     engine = fake_engine(network, batch=4, fill_s=0.3, queue_length=8)
     engine.observer = Watching()
-    engine.start()
-    try:
-        await asyncio.to_thread(wait_until, lambda: engine.ready)
+    async with running(engine):
         answers = await asyncio.gather(*(engine.reconstruct(Work(container)) for _ in range(6)))
-    finally:
-        await asyncio.to_thread(engine.stop, 5)
     assert {answer.width for answer in answers} == {200}
     assert halved[-1] == 1
     assert max(count for _, count in network.batches) > 1
@@ -262,12 +258,8 @@ async def test_a_batch_that_does_not_fit_is_halved_and_goes_on(container: Contai
 async def test_tiles_of_several_requests_share_a_batch(container: Container) -> None:
     network = FakeNetwork()
     engine = fake_engine(network, batch=4, fill_s=0.5, queue_length=8)
-    engine.start()
-    try:
-        await asyncio.to_thread(wait_until, lambda: engine.ready)
+    async with running(engine):
         await asyncio.gather(*(engine.reconstruct(Work(container)) for _ in range(4)))
-    finally:
-        await asyncio.to_thread(engine.stop, 5)
     assert max(count for _, count in network.batches) >= 2
     assert sum(count for _, count in network.batches) == 4
 
@@ -348,9 +340,7 @@ async def test_swapped_weights_are_used_by_new_work_and_the_old_ones_finish_thei
     network = FakeNetwork()
     new = fake_weights("light", "2")
     engine = fake_engine(network, read=lambda name: new)
-    engine.start()
-    try:
-        await asyncio.to_thread(wait_until, lambda: engine.ready)
+    async with running(engine):
         network.hold()
         before = asyncio.create_task(engine.reconstruct(Work(container)))
         await asyncio.to_thread(network.entered.wait, 5)
@@ -361,8 +351,6 @@ async def test_swapped_weights_are_used_by_new_work_and_the_old_ones_finish_thei
         await before
         await engine.reconstruct(Work(container))
         await asyncio.to_thread(wait_until, lambda: network.loaded == {"light@2"})
-    finally:
-        await asyncio.to_thread(engine.stop, 5)
     assert [key for key, _ in network.batches] == ["light@1", "light@2"]
     assert engine.catalogue["light"] == new.description
 
@@ -373,29 +361,21 @@ async def test_weights_that_cannot_be_used_leave_the_old_ones_serving(
 ) -> None:
     network = FakeNetwork()
     engine = fake_engine(network, read=lambda name: fake_weights(name, "2", data))
-    engine.start()
-    try:
-        await asyncio.to_thread(wait_until, lambda: engine.ready)
+    async with running(engine):
         with pytest.raises(WeightsError, match="light"):
             await engine.swap("light")
         await asyncio.to_thread(wait_until, lambda: engine.ready)
         await engine.reconstruct(Work(container))
         assert network.batches[-1][0] == "light@1"
         assert "light@2" not in network.loaded
-    finally:
-        await asyncio.to_thread(engine.stop, 5)
 
 
 async def test_weights_that_were_not_served_can_be_added(container: Container) -> None:
     engine = fake_engine(FakeNetwork(), read=fake_weights)
-    engine.start()
-    try:
-        await asyncio.to_thread(wait_until, lambda: engine.ready)
+    async with running(engine):
         await engine.swap("other")
         assert engine.models == ("light", "other")
         assert (await engine.reconstruct(Work(container, model="other"))).model == "other"
-    finally:
-        await asyncio.to_thread(engine.stop, 5)
 
 
 def test_devices_that_die_at_once_are_all_seen() -> None:

@@ -21,7 +21,7 @@ from bbmr_shared.composite import preview
 from bbmr_shared.container import Container
 from bbmr_shared.errors import BbmrError
 
-from .conftest import wait_until
+from .conftest import running, wait_until
 from .fakes import TILES, FakeNetwork, fake_engine, fake_weights, same
 
 pytestmark = pytest.mark.anyio
@@ -32,9 +32,7 @@ async def test_a_large_picture_does_not_hold_up_a_small_one(photo: Image.Image) 
     network = FakeNetwork()
     tiled = replace(TILES, tile=256, halo=16)
     engine = fake_engine(network, weights=[fake_weights("light", config=tiled)])
-    engine.start()
-    try:
-        await asyncio.to_thread(wait_until, lambda: engine.ready)
+    async with running(engine):
         network.hold()
         large = asyncio.create_task(engine.reconstruct(Work(container)))
         await asyncio.to_thread(network.entered.wait, 5)
@@ -45,8 +43,6 @@ async def test_a_large_picture_does_not_hold_up_a_small_one(photo: Image.Image) 
         done, _ = await asyncio.wait({large, small}, return_when=asyncio.FIRST_COMPLETED)
         assert small in done
         assert same(Image.open(io.BytesIO((await large).data)), preview(container))
-    finally:
-        await asyncio.to_thread(engine.stop, 5)
 
 
 async def test_equal_pictures_are_done_one_after_the_other(photo: Image.Image) -> None:
@@ -55,9 +51,7 @@ async def test_equal_pictures_are_done_one_after_the_other(photo: Image.Image) -
     network = FakeNetwork()
     network.delay_s = 0.005
     engine = fake_engine(network, weights=[fake_weights("light", config=replace(TILES, tile=64, halo=16))])
-    engine.start()
-    try:
-        await asyncio.to_thread(wait_until, lambda: engine.ready)
+    async with running(engine):
         network.hold()
         order: list[int] = []
         tiles_then: list[int] = []
@@ -75,8 +69,6 @@ async def test_equal_pictures_are_done_one_after_the_other(photo: Image.Image) -
         await asyncio.to_thread(wait_until, lambda: len(engine._flow.tiles._jobs) == 3)
         network.gate.set()
         await asyncio.gather(*tasks)
-    finally:
-        await asyncio.to_thread(engine.stop, 5)
     assert order == [0, 1, 2]
     assert tiles_then[0] < tiles_then[2] * 0.75
 
@@ -89,9 +81,7 @@ async def test_what_cannot_be_done_in_time_is_refused_and_what_is_accepted_is_se
     network = FakeNetwork()
     network.delay_s = 0.05
     engine = fake_engine(network, weights=[fake_weights("light", config=replace(TILES, tile=256, halo=16))])
-    engine.start()
-    try:
-        await asyncio.to_thread(wait_until, lambda: engine.ready)
+    async with running(engine):
         for _ in range(20):  # it learns how fast it is
             await engine.reconstruct(Work(container), 30)
         own = Forecast(Work(container), fake_weights("light"), engine._flow.pace, 1, 2).seconds()
@@ -99,8 +89,6 @@ async def test_what_cannot_be_done_in_time_is_refused_and_what_is_accepted_is_se
         outcomes = await asyncio.gather(
             *(engine.reconstruct(Work(container), 8 * own) for _ in range(16)), return_exceptions=True
         )
-    finally:
-        await asyncio.to_thread(engine.stop, 5)
     refused = [one for one in outcomes if isinstance(one, BacklogError)]
     assert len(refused) + sum(isinstance(one, Answer) for one in outcomes) == 16, outcomes
     assert 4 <= 16 - len(refused) <= 7
@@ -112,16 +100,12 @@ async def test_what_is_accepted_fits_into_the_time_of_a_stop(photo: Image.Image)
     network = FakeNetwork()
     own = Forecast(Work(container), fake_weights("light"), Pace(), 1, 2).seconds()
     engine = fake_engine(network, backlog_s=5.1 * own)
-    engine.start()
-    try:
-        await asyncio.to_thread(wait_until, lambda: engine.ready)
+    async with running(engine):
         network.hold()
         tasks = [asyncio.create_task(engine.reconstruct(Work(container))) for _ in range(8)]
         await asyncio.to_thread(wait_until, lambda: sum(task.done() for task in tasks) >= 4)
         network.gate.set()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    finally:
-        await asyncio.to_thread(engine.stop, 5)
     assert [isinstance(one, BacklogError) for one in outcomes] == [False] * 4 + [True] * 4
 
 
@@ -193,9 +177,7 @@ async def test_small_tiles_go_together_and_large_ones_alone(photo: Image.Image) 
     assert large.uses_network
     network = FakeNetwork()
     engine = fake_engine(network, batch=8, batch_pixels=7 * 208 * 160, queue_length=32)
-    engine.start()
-    try:
-        await asyncio.to_thread(wait_until, lambda: engine.ready)
+    async with running(engine):
         for container, most in ((small, 4), (large, 1)):
             network.hold()
             tasks = [asyncio.create_task(engine.reconstruct(Work(container))) for _ in range(14)]
@@ -208,5 +190,3 @@ async def test_small_tiles_go_together_and_large_ones_alone(photo: Image.Image) 
             counts = {count for _, count in network.batches}
             assert max(counts) == most  # there was room for seven, but networks see few numbers
             assert counts <= {1, 2, 4}
-    finally:
-        await asyncio.to_thread(engine.stop, 5)

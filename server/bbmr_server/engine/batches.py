@@ -103,18 +103,6 @@ class TileQueue:
     def _insert(self, job: Job) -> None:
         insort(self._jobs, job, key=lambda one: one.due)
 
-    def _full(self, most: int, pixels: float) -> bool:
-        """Whether there are tiles enough for the largest batch that there may be next."""
-        first = self._jobs[0]
-        key, shape = _kind(first, first.todo[0])
-        most = _most(most, pixels, shape)
-        count = 0
-        for job in self._jobs:
-            count += len(_alike(job, key, shape))
-            if count >= most:
-                return True
-        return False
-
     def _drop_given_up(self) -> list[Job]:
         given_up = [job for job in self._jobs if job.given_up()]
         for job in given_up:
@@ -123,6 +111,20 @@ class TileQueue:
         return given_up
 
     def _gather(self, most: int, pixels: float) -> Batch:
+        key, found = self._next(most, pixels)
+        entries = found[: 1 << (len(found).bit_length() - 1)]
+        for job, tile in entries:
+            job.todo.remove(tile)
+        self._jobs = [job for job in self._jobs if job.todo]
+        return Batch(key, tuple(entries))
+
+    def _full(self, most: int, pixels: float) -> bool:
+        """Whether there are tiles enough for the largest batch that there may be next."""
+        first = self._jobs[0]
+        return len(self._next(most, pixels)[1]) >= _most(most, pixels, _kind(first, first.todo[0])[1])
+
+    def _next(self, most: int, pixels: float) -> tuple[str, list[Entry]]:
+        """Weights and tiles that could be the next batch."""
         first = self._jobs[0]
         key, shape = _kind(first, first.todo[0])
         most = _most(most, pixels, shape)
@@ -133,12 +135,7 @@ class TileQueue:
             found += [(job, tile) for tile in _alike(job, key, shape)]
             if len(found) >= most:
                 break
-        count = min(most, len(found))
-        entries = found[: 1 << (count.bit_length() - 1)]
-        for job, tile in entries:
-            job.todo.remove(tile)
-        self._jobs = [job for job in self._jobs if job.todo]
-        return Batch(key, tuple(entries))
+        return key, found[:most]
 
 
 def _most(most: int, pixels: float, shape: tuple[int, int]) -> int:

@@ -6,6 +6,8 @@ Before it is decoded, from its size and what is asked for; then from its tiles, 
 from __future__ import annotations
 
 from bbmr_shared.region import Region
+from bbmr_shared.thumbnail import fitted
+from bbmr_shared.window import REACH
 
 from .pace import OVERHEAD, Kind, Pace
 from .served import Served
@@ -13,8 +15,6 @@ from .work import Work
 
 CODED = 0.2
 """A pixel whose planes are decoded, but that lies outside of what is wanted, against one that is composited as well."""
-AROUND = 64
-"""Pixels around a region that are composited with it."""
 
 
 class Forecast:
@@ -34,13 +34,11 @@ class Forecast:
         whole: Region = (0, 0, container.width, container.height)
         area = work.region or whole
         self.pixels = container.grid.padded_width * container.grid.padded_height
-        window = min(self.pixels, (area[2] + 2 * AROUND) * (area[3] + 2 * AROUND))
+        window = min(self.pixels, (area[2] + 2 * REACH) * (area[3] + 2 * REACH))
         way = "thumbnail" if work.max_side is not None else "preview" if weights is None else "tiles"
         self.decode: tuple[Kind, float] = ("decode", way), OVERHEAD + CODED * self.pixels + window
-        self.encode: tuple[Kind, float] = ("encode", work.format), OVERHEAD + area[2] * area[3]
-        if work.max_side is not None:
-            side = min(work.max_side, max(area[2:]))
-            self.encode = self.encode[0], OVERHEAD + min(area[2] * area[3], side * side)
+        width, height = area[2:] if work.max_side is None else fitted(*area[2:], work.max_side)
+        self.encode: tuple[Kind, float] = ("encode", work.format), OVERHEAD + width * height
         self.network: Kind = ("network", weights.name if weights is not None else "")
         self.network_units = 0.0
         if weights is not None:
@@ -57,5 +55,5 @@ class Forecast:
         pool = self._pace.seconds(*self.encode)
         if decoding:
             pool += self._pace.seconds(*self.decode)
-        network = self._pace.seconds(self.network, tiles * self.network_units) if self.network_units else 0.0
+        network = self._pace.seconds(self.network, tiles * self.network_units)
         return pool / self._threads + network / self._devices

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
@@ -28,7 +28,6 @@ from ..settings import Settings
 from .desk import GivenUp, Place, go_on
 
 router = APIRouter()
-T = TypeVar("T")
 
 _DECODERS_WORDS = re.compile(r"(the photo is (?:damaged or cut short|a damaged [^:]+ file)): .*")
 """What a decoder says of damage ("11 bytes not processed") tells nobody here anything."""

@@ -29,7 +29,7 @@ def facts(container: Container, size: int) -> Figures:
         "width": container.width,
         "height": container.height,
         "bytes": size,
-        "bpp": _bpp(size, container),
+        "bpp": _bpp(size, container.width, container.height),
         "pixels": grid.samples(container.rate_map),
         "share": grid.samples(container.rate_map) / (grid.padded_width * grid.padded_height),
         "block": container.block,
@@ -53,14 +53,15 @@ def comparison(
     Raises:
         GivenUpError: as soon as `given_up()` is true.
     """
+    height, width = photo.shape[:2]
     found: Figures = {
-        "bbmr": {"bytes": size, "bpp": _bpp(size, container), **_psnr(photo, reconstruction)},
+        "bbmr": {"bytes": size, "bpp": _bpp(size, width, height), **_psnr(photo, reconstruction)},
         "rescaled": rescaled(photo, container.grid.samples(container.rate_map), container.channels == 1),
     }
     best = avif_within(photo, size, given_up)
     found["avif"] = best and {
         "bytes": len(best.data),
-        "bpp": _bpp(len(best.data), container),
+        "bpp": _bpp(len(best.data), width, height),
         "scale": best.scale,
         "quality": best.quality,
         "speed": best.speed,
@@ -85,13 +86,13 @@ def rescaled(photo: Picture, pixels: int, grey: bool = False) -> Figures | None:
         "height": small.shape[0],
         "pixels": small.shape[0] * small.shape[1],
         "bytes": len(data),
-        "bpp": len(data) * 8 / (width * height),
+        "bpp": _bpp(len(data), width, height),
         **_psnr(photo, resized(small, (width, height))),
     }
 
 
-def _bpp(size: int, container: Container) -> float:
-    return size * 8 / (container.width * container.height)
+def _bpp(size: int, width: int, height: int) -> float:
+    return size * 8 / (width * height)
 
 
 def _psnr(photo: Picture, other: Picture) -> Figures:
