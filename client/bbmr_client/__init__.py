@@ -15,24 +15,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bbmr_client.encoder import encode
+    from bbmr_client.encoding.encoder import encode
     from bbmr_client.http import AsyncClient, Client
+    from bbmr_client.http.retries import Retries
+    from bbmr_client.http.timeouts import Timeouts
+    from bbmr_client.http.tls import Tls
     from bbmr_client.photo import Photo, load_photo
-    from bbmr_client.retries import Retries
-    from bbmr_client.timeouts import Timeouts
-    from bbmr_client.tls import Tls
 
 __all__ = ["AsyncClient", "Client", "Photo", "Retries", "Timeouts", "Tls", "encode", "load_photo"]
 
 _HOMES = {
-    "AsyncClient": "bbmr_client.http",
-    "Client": "bbmr_client.http",
-    "Photo": "bbmr_client.photo",
-    "Retries": "bbmr_client.retries",
-    "Timeouts": "bbmr_client.timeouts",
-    "Tls": "bbmr_client.tls",
-    "encode": "bbmr_client.encoder",
-    "load_photo": "bbmr_client.photo",
+    "AsyncClient": "bbmr_client.http.client",
+    "Client": "bbmr_client.http.client",
+    "Photo": "bbmr_client.photo.photo",
+    "Retries": "bbmr_client.http.retries",
+    "Timeouts": "bbmr_client.http.timeouts",
+    "Tls": "bbmr_client.http.tls",
+    "encode": "bbmr_client.encoding.encoder",
+    "load_photo": "bbmr_client.photo.photo",
 }
 
 

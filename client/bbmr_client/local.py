@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol, cast
 
+from bbmr_shared.compositing.region import Region
 from bbmr_shared.errors import UsageError
-from bbmr_shared.region import Region
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -20,9 +20,9 @@ from warnings import warn
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from bbmr_shared.container.signature import EXTENSION, MEDIA_TYPE, SIGNATURE
 from bbmr_shared.errors import BbmrError, LimitExceededError, MalformedContainerError, UsageError, one_line
 from bbmr_shared.limits import DEFAULT_LIMITS, MAX_DPI, Limits
-from bbmr_shared.media import EXTENSION, MEDIA_TYPE, SIGNATURE
 
 if TYPE_CHECKING:
     from PIL._imaging import PixelAccess
@@ -41,8 +41,8 @@ class BbmrImageFile(ImageFile.ImageFile):
     format_description = "Block-based rescaled picture"
 
     def _open(self) -> None:
-        from bbmr_shared.layout import read_header
-        from bbmr_shared.output import EXIF_MARKER
+        from bbmr_shared.container.frame import read_header
+        from bbmr_shared.images.output import EXIF_MARKER
 
         assert self.fp is not None
         try:
@@ -113,7 +113,7 @@ class BbmrImageFile(ImageFile.ImageFile):
         """Nothing to seek; that there is such a method tells `ImageFile.Parser` that only a whole file loads."""
 
     def _composited(self) -> Image.Image:
-        from bbmr_shared.thumbnail import at_level
+        from bbmr_shared.compositing.thumbnail import at_level
 
         container = self._container()
         try:
@@ -138,7 +138,7 @@ def save_options() -> tuple[str, ...]:
     """What `Image.save` takes for this format: the metadata, and every option of `bbmr_client.encode`."""
     from inspect import Parameter, signature
 
-    from bbmr_client.encoder import encode
+    from bbmr_client.encoding.encoder import encode
 
     parameters = signature(encode).parameters.values()
     return (*METADATA, *(one.name for one in parameters if one.kind is Parameter.KEYWORD_ONLY))
@@ -151,7 +151,7 @@ def _accept(prefix: bytes) -> bool:
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     from dataclasses import replace
 
-    from bbmr_client.encoder import encode
+    from bbmr_client.encoding.encoder import encode
     from bbmr_client.photo import load_photo
 
     options = dict(image.encoderinfo)

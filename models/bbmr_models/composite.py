@@ -1,4 +1,4 @@
-"""The torch twin of `bbmr_shared.composite`: the same canvas, bit for bit, for batches and on any device.
+"""The torch twin of `bbmr_shared.compositing.composite`: the same canvas, bit for bit, for batches and on any device.
 
 In: planes `[N, 3, H/r, W/r]` and the rate of each 16×16 cell. Out: the pyramid of canvases. All arithmetic is
 on integers held in float32; the largest intermediate (about 1.5 million) is far below 2²⁴, so it is exact.
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bbmr_shared.composite import (
+from bbmr_shared.compositing.composite import (
     FRACTION_BITS,
     KERNEL_FAR,
     KERNEL_MID,

@@ -12,15 +12,15 @@ from functools import lru_cache
 import torch
 from PIL import Image
 
-from bbmr_shared.composite import Planes, preview
+from bbmr_models.inference.tile_input import Source, Target, area_of
+from bbmr_models.inference.tiles import Tile
+from bbmr_models.inference.torch_network import TorchNetwork
+from bbmr_shared.compositing.composite import Planes, preview
+from bbmr_shared.compositing.region import Region
 from bbmr_shared.container import Container
-from bbmr_shared.region import Region
 
 from .config import check_reads
 from .jointsr import JointSR
-from .runtime_torch import TorchNetwork
-from .tile_input import Source, Target, area_of
-from .tiles import Tile
 from .weights import load
 
 DEFAULT_MODEL = "light"

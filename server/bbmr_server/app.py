@@ -14,17 +14,20 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from bbmr_server.engine.interface import EngineLike
+from bbmr_server.http import openapi, problems
+from bbmr_server.http.middleware import REQUEST_ID, Crowd, Linger, Net, RouteNames, Watch
+from bbmr_server.http.ratelimit import RateLimit
+from bbmr_server.observability import tracing
+from bbmr_server.observability.metrics import CLIENT_GONE
+from bbmr_server.routes import admin, reconstruct, status
+from bbmr_server.store import images
+from bbmr_server.store import routes as containers
 from bbmr_shared.release import release
 
-from . import admin, openapi, page, problems, reconstruction, routes, tracing
-from .engine.interface import EngineLike
-from .metrics import CLIENT_GONE
-from .middleware import REQUEST_ID, Crowd, Linger, Net, RouteNames, Watch
-from .ratelimit import RateLimit
-from .service import Service
+from . import page
+from .app_state import Service
 from .settings import Settings, load_settings
-from .store import images
-from .store import routes as containers
 
 EXPOSED = [
     *("BBMR-Model", "BBMR-Width", "BBMR-Height", "Server-Timing", REQUEST_ID),
@@ -81,7 +84,7 @@ def create_app(settings: Settings | None = None, engine: EngineLike | None = Non
     )
     app.state.service = service
     kept = (containers.router, images.router)
-    routers = (reconstruction.router, *kept, *page.routers(settings), admin.router, routes.router)
+    routers = (reconstruct.router, *kept, *page.routers(settings), admin.router, status.router)
     for router in routers:
         app.include_router(router)
     problems.install(app, [route for router in routers for route in router.routes])

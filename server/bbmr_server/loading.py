@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 
 from bbmr_models.cards import digests
+from bbmr_server.engine.model_store import reader
+from bbmr_server.engine.worker.process import LOADING_S, ProcessLaunch
 from bbmr_shared.errors import UnknownModelError, UsageError
 
 from .engine import Engine
-from .engine.process import LOADING_S, ProcessLaunch
-from .engine.served import reader
 from .settings import Settings
 
 OWN_BATCH = 8

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from bbmr_shared.release import release
 
 if TYPE_CHECKING:
-    from .service import Service
+    from .app_state import Service
     from .settings import Settings
 
 NEEDS = frozenset(
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         try:
             if given[:1] == ["bulk"]:
-                from .cluster.command import main as bulk
+                from bbmr_server.cluster.command import main as bulk
 
                 return bulk(given[1:])
             parser = _parser()
@@ -102,9 +102,10 @@ def _host(text: str) -> str:
 def _serve(host: str | None, port: int | None) -> int:
     import uvicorn
 
-    from . import logs
+    from bbmr_server.http.protocol import KEEP_ALIVE_S, bounded_protocol
+    from bbmr_server.observability import logs
+
     from .app import create_app
-    from .connections import KEEP_ALIVE_S, bounded_protocol
     from .settings import load_settings, unknown_variables
 
     # Until there is something to reload; without a handler it would end the process.

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from bbmr_shared.errors import UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS, MIB, Limits
 
-from .words import in_words
+from .validation_messages import in_words
 
 PREFIX = "BBMR_"
 CLIENT_VARIABLES = frozenset({"BBMR_SERVER", "BBMR_API_KEY"})

@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .container import AlphaPlane, Container, Plane
+    from bbmr_shared.container import AlphaPlane, Container, Plane
+
     from .grid import BLOCK, RATES, BlockGrid
     from .limits import DEFAULT_LIMITS, Limits
 

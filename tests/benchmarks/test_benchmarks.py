@@ -11,16 +11,16 @@ from PIL import Image
 
 from bbmr_models import load
 from bbmr_models.reconstruct import Reconstructor
-from benchmarks import report
-from benchmarks.backbone_pages import light_speed_up, speed_ups
-from benchmarks.rescaling import measure
-from benchmarks.rescaling_pages import CONDITIONS, EQUAL_BYTES, gain, network_gain
-from benchmarks.seams import border_gradients
+from benchmarks.quality.rescaling import measure
+from benchmarks.quality.seams import border_gradients
+from benchmarks.render import report
+from benchmarks.render.backbone_pages import light_speed_up, speed_ups
+from benchmarks.render.rescaling_pages import CONDITIONS, EQUAL_BYTES, gain, network_gain
 
 
 def test_the_pages_hold_the_committed_results() -> None:
     for path, text in report.pages().items():
-        assert path.read_text() == text, f"{path.name} is out of date: python -m benchmarks.report"
+        assert path.read_text() == text, f"{path.name} is out of date: python -m benchmarks.render.report"
 
 
 def test_the_committed_results_hold_what_is_promised() -> None:

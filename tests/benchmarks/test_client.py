@@ -7,8 +7,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-from benchmarks import report
-from benchmarks.client import as_markdown, contents, installed, seconds
+from benchmarks.render import report
+from benchmarks.speed.client import as_markdown, contents, installed, seconds
 
 PACKAGES = ["bbmr_client", "bbmr_models", "bbmr_server", "bbmr_shared"]
 

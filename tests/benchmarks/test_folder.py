@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import folder
+from benchmarks.speed import folder
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/statm").exists() or not hasattr(signal, "SIGKILL"),

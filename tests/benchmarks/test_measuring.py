@@ -12,17 +12,19 @@ import torch.nn.functional as F
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from bbmr_client.encoder import encode
+from bbmr_client.encoding.encoder import encode
 from bbmr_models.jointsr import JointSR, JointSRConfig
 from bbmr_models.reconstruct import Reconstructor
-from bbmr_shared.composite import preview
+from bbmr_shared.compositing.composite import preview
 from bbmr_shared.grid import BlockGrid
-from benchmarks import ablations, backbones, flops, report, sizes
-from benchmarks.ablation_pages import means
-from benchmarks.backbone_pages import markdown, speed_ups
 from benchmarks.common import Partial, files_by_rate
-from benchmarks.separate import reconstruct_separately
-from benchmarks.visual import WINDOW, compare_crops, sheet, telling_window
+from benchmarks.quality import ablations, sizes
+from benchmarks.quality.separate import reconstruct_separately
+from benchmarks.quality.visual import WINDOW, compare_crops, sheet, telling_window
+from benchmarks.render import report
+from benchmarks.render.ablation_pages import means
+from benchmarks.render.backbone_pages import markdown, speed_ups
+from benchmarks.speed import backbones, flops
 
 TINY = JointSRConfig(channels=4, blocks=1, deblock=4)
 

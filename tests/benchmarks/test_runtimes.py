@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bbmr_models.runtime_torch import TorchNetwork
-from benchmarks.report import RESULTS
-from benchmarks.runtimes import KINDS, as_markdown, installed, save_tile
-from benchmarks.runtimes_torch import Plain, make_torch
-from benchmarks.runtimes_worker import quality, tile_of, timed
+from bbmr_models.inference.torch_network import TorchNetwork
+from benchmarks.render.report import RESULTS
+from benchmarks.speed.runtimes import KINDS, as_markdown, installed, save_tile
+from benchmarks.speed.runtimes_torch import Plain, make_torch
+from benchmarks.speed.runtimes_worker import quality, tile_of, timed
 from tests.models.conftest import SAMPLE, small_network
 
 

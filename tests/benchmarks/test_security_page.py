@@ -6,8 +6,8 @@ import json
 from dataclasses import fields
 
 from bbmr_shared import limits
-from benchmarks.report import RESULTS, ROOT
-from benchmarks.security_page import SHORT, all_limits
+from benchmarks.render.report import RESULTS, ROOT
+from benchmarks.render.security_page import SHORT, all_limits
 
 
 def test_every_limit_is_on_the_page() -> None:

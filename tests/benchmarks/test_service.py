@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report, service_pages
-from benchmarks.load import Ask, Outcome, closed_loop, open_loop
-from benchmarks.load_command import summary
-from benchmarks.overload import judge
-from benchmarks.processes import Sampler, can_watch, children, forget_peak, peak, proportional
+from benchmarks.render import report, service_pages
+from benchmarks.service.overload import judge
+from benchmarks.service.processes import Sampler, can_watch, children, forget_peak, peak, proportional
+from tests.load.load import Ask, Outcome, closed_loop, open_loop
+from tests.load.load_command import summary
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

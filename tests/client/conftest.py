@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from bbmr_client.cli import main
-from bbmr_client.encoder import encode
-from bbmr_shared.composite import preview
+from bbmr_client.encoding.encoder import encode
+from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import Container
 
 

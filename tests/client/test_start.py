@@ -1,4 +1,4 @@
-"""Starting: with no more than is needed, and without torch. (`benchmarks/client.py` measures how soon.)"""
+"""Starting: with no more than is needed, and without torch. (`benchmarks/speed/client.py` measures how soon.)"""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from bbmr_client.encoder import encode
+from bbmr_client.encoding.encoder import encode
 from bbmr_shared.container import Container
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,9 +15,9 @@ from typing import Any
 
 from ray.serve import Application
 
-from bbmr_server.cluster.serving import build
+from bbmr_server.cluster.serve_app import build
 from bbmr_server.engine.interface import Observer
-from bbmr_server.engine.work import Answer, Work
+from bbmr_server.engine.request import Answer, Work
 from bbmr_server.errors import NotReadyError
 from bbmr_server.settings import Settings, load_settings
 from bbmr_shared.errors import IncompatibleModelError

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbmr_client.encoder import encode
+from bbmr_client.encoding.encoder import encode
 from bbmr_models.reconstruct import reconstruct_local
 from bbmr_shared.container import Container
 from tests.cluster.conftest import command, descendants, environment, wait_until

@@ -14,7 +14,7 @@ with warnings.catch_warnings():
 from ray.serve.schema import ServeDeploySchema
 
 from bbmr_server.cluster import app
-from bbmr_server.cluster.serving import ENGINE, INGRESS
+from bbmr_server.cluster.serve_app import ENGINE, INGRESS
 from bbmr_server.settings import Settings
 from bbmr_shared.errors import UsageError
 from tests.cluster.conftest import shipped_config

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbmr_client.encoder import encode
+from bbmr_client.encoding.encoder import encode
 from bbmr_client.server_process import running_server
 from bbmr_shared.container import Container
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from bbmr_shared.container import MEDIA_TYPE
-from benchmarks.served import Served
+from benchmarks.service.served import Served
 
 
 def connect(server: Served, buffer: int | None = None) -> socket.socket:

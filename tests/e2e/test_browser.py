@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbmr_client.encoder import encode
-from bbmr_client.view import RATE_COLOURS
+from bbmr_client.encoding.encoder import encode
+from bbmr_client.reports.ratemap import RATE_COLOURS
 from bbmr_shared.container import MEDIA_TYPE, Container
 from bbmr_shared.grid import RATES
 from bbmr_shared.metrics import psnr_rgb

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbmr_client.encoder import encode
+from bbmr_client.encoding.encoder import encode
 
 from .browser import DONE, Visit, missing
 

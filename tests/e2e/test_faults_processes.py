@@ -12,10 +12,10 @@ from itertools import repeat
 
 import pytest
 
-from benchmarks import processes
-from benchmarks.load import Ask, Outcome, closed_loop
-from benchmarks.overload import PHOTO, judge, piece
-from benchmarks.served import Served, served
+from benchmarks.service import processes
+from benchmarks.service.overload import PHOTO, judge, piece
+from benchmarks.service.served import Served, served
+from tests.load.load import Ask, Outcome, closed_loop
 
 CLIENTS = 6
 DRAIN_S = 20.0

@@ -14,11 +14,11 @@ import httpx
 import numpy as np
 import pytest
 
-from bbmr_shared.codecs import encode_plane
 from bbmr_shared.container import MEDIA_TYPE, Container, Plane
 from bbmr_shared.grid import BlockGrid
-from benchmarks import processes
-from benchmarks.served import Served, served
+from bbmr_shared.images.codecs import encode_plane
+from benchmarks.service import processes
+from benchmarks.service.served import Served, served
 from tests.e2e import raw
 
 BODY_LIMIT = 8 << 20

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from bbmr_client import AsyncClient, Client
-from bbmr_client.encoder import encode
-from bbmr_shared.composite import preview
+from bbmr_client.encoding.encoder import encode
+from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import Container
 from bbmr_shared.errors import ServerRefusedError
 from bbmr_shared.metrics import compare

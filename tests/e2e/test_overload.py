@@ -1,9 +1,9 @@
-"""Ten times as many requests as a real server can serve; `benchmarks.overload` measures the same for longer."""
+"""Ten times as many requests as a real server can serve; `benchmarks.service.overload` measures the same for longer."""
 
 from __future__ import annotations
 
-from benchmarks.overload import HEALTHY_MS, PHOTO, overload, settings
-from benchmarks.served import served
+from benchmarks.service.overload import HEALTHY_MS, PHOTO, overload, settings
+from benchmarks.service.served import served
 
 SLACK = 10
 """How many times slower than measured alone /healthz may be here, where other tests and the load share the cores."""

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.processes import can_watch
-from benchmarks.served import Served, served
-from benchmarks.soak import PHOTO, slope, soak
+from benchmarks.service.processes import can_watch
+from benchmarks.service.served import Served, served
+from benchmarks.service.soak import PHOTO, slope, soak
 
 pytestmark = pytest.mark.skipif(not can_watch(), reason="processes are read in /proc")
 

@@ -18,8 +18,8 @@ import numpy as np
 from PIL import Image
 
 from bbmr_shared import AlphaPlane, Container, Plane
-from bbmr_shared.codecs import encode_plane
-from bbmr_shared.layout import SIGNATURE, write_frame
+from bbmr_shared.container.frame import SIGNATURE, write_frame
+from bbmr_shared.images.codecs import encode_plane
 from tests.shared import parts
 from tests.vectors.make import FOLDER
 

@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bbmr_client.encoder import encode
+from bbmr_client.encoding.encoder import encode
 from bbmr_shared import Container, Plane
-from bbmr_shared.composite import preview
+from bbmr_shared.compositing.composite import preview
+from bbmr_shared.container.frame import SIGNATURE
 from bbmr_shared.errors import BbmrError
-from bbmr_shared.layout import SIGNATURE
 from benchmarks.common import machine, table
 from tests.fuzz.damage import taken_apart
 from tests.fuzz.promises import check_message

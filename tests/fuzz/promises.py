@@ -7,12 +7,12 @@ exception that it is. Limits are small, so that a damaged width costs millisecon
 from __future__ import annotations
 
 from bbmr_shared import Container, Limits
-from bbmr_shared.composite import preview
+from bbmr_shared.compositing.composite import preview
+from bbmr_shared.container.block_maps import decode_map
+from bbmr_shared.container.header import KNOWN_FIELDS
+from bbmr_shared.container.strict_msgpack import pack
 from bbmr_shared.errors import BbmrError, DigestMismatchError
 from bbmr_shared.grid import BlockGrid
-from bbmr_shared.header import KNOWN_FIELDS
-from bbmr_shared.ratemap import decode_map
-from bbmr_shared.wire import pack
 from tests.shared import parts
 
 LIMITS = Limits(max_pixels=1 << 17)

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from bbmr_shared import AlphaPlane, Container, Plane
-from bbmr_shared.layout import SIGNATURE, write_frame
+from bbmr_shared.container.frame import SIGNATURE, write_frame
 from bbmr_shared.limits import DEFAULT_LIMITS
 from tests.fuzz import bombs
 from tests.fuzz.damage import CORPUS

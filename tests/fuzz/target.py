@@ -20,7 +20,7 @@ from pathlib import Path
 
 import atheris
 
-from bbmr_shared.layout import SIGNATURE, write_frame
+from bbmr_shared.container.frame import SIGNATURE, write_frame
 from tests.fuzz.damage import MUTATIONS, good_ones, seeds, taken_apart
 from tests.shared import parts
 

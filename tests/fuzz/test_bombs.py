@@ -15,11 +15,11 @@ import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
 from bbmr_shared import Container, Plane
-from bbmr_shared.composite import preview
+from bbmr_shared.compositing.composite import preview
+from bbmr_shared.container.frame import SIGNATURE, write_frame
 from bbmr_shared.errors import LimitExceededError, MalformedContainerError, PlaneError
-from bbmr_shared.layout import SIGNATURE, write_frame
+from bbmr_shared.images.png_webp import Facts, check_png_stream
 from bbmr_shared.limits import DEFAULT_LIMITS, MIB
-from bbmr_shared.probe import Facts, check_png_stream
 from tests.fuzz import bombs
 from tests.fuzz.exhaust import measured
 from tests.fuzz.recipes import png_of

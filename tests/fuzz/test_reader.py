@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from bbmr_shared import RATES, AlphaPlane, BlockGrid, Container, Plane
-from bbmr_shared.codecs import encode_plane
-from bbmr_shared.header import KNOWN_FIELDS
-from bbmr_shared.layout import SIGNATURE
+from bbmr_shared.container.frame import SIGNATURE
+from bbmr_shared.container.header import KNOWN_FIELDS
+from bbmr_shared.images.codecs import encode_plane
 from tests.fuzz.damage import case, seeds
 from tests.fuzz.promises import check_preview, check_read
 from tests.shared import parts

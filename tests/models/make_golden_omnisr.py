@@ -2,10 +2,10 @@
 
     python -m tests.models.make_golden_omnisr FOLDER
 
-FOLDER holds spandrel 0.4.2 unpacked (see `benchmarks/reference.py`); einops must be installed. No weights are stored:
-weights and input come from numpy's RandomState, whose numbers are the same everywhere, in the sorted order of the
-reference's names. The file holds those names with their shapes (JSON, "weights") and the output of the body, without
-the skip around it (float32, "output").
+FOLDER holds spandrel 0.4.2 unpacked (see `benchmarks/speed/reference.py`); einops must be installed. No weights are
+stored: weights and input come from numpy's RandomState, whose numbers are the same everywhere, in the sorted order of
+the reference's names. The file holds those names with their shapes (JSON, "weights") and the output of the body,
+without the skip around it (float32, "output").
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.reference import load_reference
+from benchmarks.speed.reference import load_reference
 
 FILE = Path(__file__).with_name("golden_omnisr.npz")
 CHANNELS, GROUPS = 32, 2

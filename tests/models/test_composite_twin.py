@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bbmr_models.composite import pyramid, to_base
-from bbmr_shared.composite import coarse_levels, composite
+from bbmr_shared.compositing.composite import coarse_levels, composite
 from bbmr_shared.grid import RATES, BlockGrid
 
 

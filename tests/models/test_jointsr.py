@@ -10,7 +10,7 @@ import torch
 
 from bbmr_models.backbones import BACKBONES
 from bbmr_models.jointsr import Canvas, JointSR, JointSRConfig, structure
-from bbmr_models.training.plan import read_config
+from bbmr_models.training.config import read_config
 
 from .conftest import small_network
 

@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from bbmr_client.encoder import encode
+from bbmr_client.encoding.encoder import encode
 from bbmr_models import load
+from bbmr_models.inference.tile_input import Source
 from bbmr_models.reconstruct import CancelledError, Reconstructor, reconstruct_local
-from bbmr_models.tile_input import Source
-from bbmr_shared.codecs import encode_plane
-from bbmr_shared.composite import preview
+from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import AlphaPlane, Container, Plane
 from bbmr_shared.errors import IncompatibleModelError, UnknownModelError
 from bbmr_shared.grid import BlockGrid
+from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.metrics import psnr_y
 from tests.reader import minimal
 from tests.vectors import make

@@ -16,16 +16,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from bbmr_client.encoder import encode
-from bbmr_models import load, runtime
+from bbmr_client.encoding.encoder import encode
+from bbmr_models import load
 from bbmr_models.cards import read
 from bbmr_models.config import JointSRConfig
+from bbmr_models.inference import network
+from bbmr_models.inference.network import Network, choose, load_network
+from bbmr_models.inference.tile_input import Source, TileInput
+from bbmr_models.inference.torch_network import TorchNetwork
 from bbmr_models.jointsr import Canvas, JointSR
-from bbmr_models.runtime import Network, choose, load_network
-from bbmr_models.runtime_torch import TorchNetwork
-from bbmr_models.tile_input import Source, TileInput
 from bbmr_models.weights import save_weights
-from bbmr_shared.composite import MAX_LEVEL
+from bbmr_shared.compositing.composite import MAX_LEVEL
 from bbmr_shared.container import FULL_STRENGTH
 from bbmr_shared.errors import UsageError, WeightsError
 from bbmr_shared.grid import RATES
@@ -230,8 +231,8 @@ def test_the_runtime_is_chosen(
     bfloat16: bool,
     expected: str,
 ) -> None:
-    monkeypatch.setattr(runtime, "find_spec", lambda name: name if name in installed else None)
-    monkeypatch.setattr(runtime, "has_bfloat16", lambda: bfloat16)
+    monkeypatch.setattr(network, "find_spec", lambda name: name if name in installed else None)
+    monkeypatch.setattr(network, "has_bfloat16", lambda: bfloat16)
     assert choose(JointSRConfig(backbone=backbone), device) == expected
 
 
@@ -242,7 +243,7 @@ def test_a_runtime_that_cannot_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ncnn", None)
     with pytest.raises(UsageError, match=r"pip install 'bbmr\[ncnn\]'"):
         load_network("light", data, runtime="ncnn")
-    monkeypatch.setattr(runtime, "find_spec", lambda name: None)
+    monkeypatch.setattr(network, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'bbmr\[server\]'"):
         load_network("light", data, runtime="torch")
 

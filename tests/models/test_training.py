@@ -19,11 +19,11 @@ from click.testing import Result
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from bbmr_client.encoder import encode
+from bbmr_client.encoding.encoder import encode
 from bbmr_models.jointsr import JointSR
 from bbmr_models.reconstruct import Reconstructor
-from bbmr_models.train import app
 from bbmr_models.training import loop
+from bbmr_models.training.cli import app
 from bbmr_models.training.loop import DivergedError, StoppedError, train
 from bbmr_models.training.pool import Pool
 from bbmr_models.weights import load, read, save_weights
@@ -92,7 +92,16 @@ def test_export_decays_and_leaves_the_state_alone(pool: Pool, folder: Path, tmp_
 def test_kill_9_at_any_time_leaves_a_run_that_goes_on_and_serves(
     folder: Path, photo: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "bbmr_models.train", folder, "--run", tmp_path, "--save-seconds", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "bbmr_models.training.cli",
+        folder,
+        "--run",
+        tmp_path,
+        "--save-seconds",
+        "0",
+    ]
     command += [*OPTIONS, "--minutes", "5", "--threads", "1"]
     process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
     wait_for(tmp_path / "state.pt")
@@ -113,7 +122,17 @@ def test_kill_9_at_any_time_leaves_a_run_that_goes_on_and_serves(
 
 
 def test_sigterm_finishes_the_step_and_saves(folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bbmr_models.train", folder, "-o", tmp_path, *OPTIONS, "--threads", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "bbmr_models.training.cli",
+        folder,
+        "-o",
+        tmp_path,
+        *OPTIONS,
+        "--threads",
+        "1",
+    ]
     process = subprocess.Popen(
         [str(part) for part in [*command, "--minutes", "5", "--save-seconds", "0"]],
         stdout=subprocess.PIPE,

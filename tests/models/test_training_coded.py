@@ -13,18 +13,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from bbmr_models.training import coded as coded_module
-from bbmr_models.training.batches import Sampler
-from bbmr_models.training.coded import USES, CodedPictures, CodingError, coded_pictures
-from bbmr_models.training.coding import Coded, Job, code
+from bbmr_models.training import coded_pool as coded_module
+from bbmr_models.training.bicubic_planes import make_planes
+from bbmr_models.training.coded_pool import USES, CodedPictures, CodingError, coded_pictures
+from bbmr_models.training.coding_worker import Coded, Job, code
 from bbmr_models.training.loop import train
-from bbmr_models.training.planes import make_planes
 from bbmr_models.training.pool import Pool
+from bbmr_models.training.sampler import Sampler
 from bbmr_models.training.sampling import Sampling
 from bbmr_models.weights import load
-from bbmr_shared.codecs import coding_error_byte
+from bbmr_shared.container.planes import GREY
 from bbmr_shared.grid import RATES, BlockGrid
-from bbmr_shared.planes import GREY
+from bbmr_shared.images.codecs import coding_error_byte
 from bbmr_shared.resample import bicubic
 
 from .training_parts import CONFIG, PLAN

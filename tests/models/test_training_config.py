@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from bbmr_models.jointsr import JointSR, JointSRConfig
-from bbmr_models.train import _settings
+from bbmr_models.training.cli import _settings
+from bbmr_models.training.config import CONFIGS, Plan, plan_of_run, read_config
 from bbmr_models.training.loop import learning_rate
-from bbmr_models.training.plan import CONFIGS, Plan, plan_of_run, read_config
 from bbmr_models.weights import save_weights
 from bbmr_shared.errors import UsageError
 

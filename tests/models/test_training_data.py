@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bbmr_models.training.batches import Sampler
+from bbmr_models.training.bicubic_planes import make_planes
 from bbmr_models.training.crops import Crops, gather, gather_cells
-from bbmr_models.training.planes import make_planes
 from bbmr_models.training.pool import Pool, hold_out, load_pool
-from bbmr_models.training.rates import block_of_cell, expand_blocks, lagrangian, most_blocks
+from bbmr_models.training.rate_maps import block_of_cell, expand_blocks, lagrangian, most_blocks
+from bbmr_models.training.sampler import Sampler
 from bbmr_models.training.sampling import Sampling
 from bbmr_shared.errors import UsageError
 from bbmr_shared.grid import RATES, BlockGrid

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bbmr_models.jointsr import JointSRConfig
-from bbmr_models.training.plan import Plan
+from bbmr_models.training.config import Plan
 
 CONFIG = JointSRConfig(channels=8, blocks=1, deblock=8)
 PLAN = Plan(minutes=1 / 60, batch=2, crop=64, held=1, warmup=5)

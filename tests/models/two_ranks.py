@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from bbmr_models.training import loop
+from bbmr_models.training.distributed import together
 from bbmr_models.training.pool import load_pool
-from bbmr_models.training.ranks import together
 from tests.models.training_parts import CONFIG, PLAN
 
 folder, run = (Path(argument) for argument in sys.argv[1:])

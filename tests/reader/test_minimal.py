@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bbmr_shared import Container
-from bbmr_shared.codecs import encode_plane
-from bbmr_shared.composite import composite, preview
+from bbmr_shared.compositing.composite import composite, preview
 from bbmr_shared.container import AlphaPlane
+from bbmr_shared.container.frame import write_frame
 from bbmr_shared.errors import BbmrError, LimitExceededError, PlaneError
-from bbmr_shared.layout import write_frame
+from bbmr_shared.images.codecs import encode_plane
 from tests.fuzz import damage
 from tests.reader import minimal
 from tests.shared import parts

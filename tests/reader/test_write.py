@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbmr_client.downscale import bicubic_planes
+from bbmr_client.encoding.downscale import bicubic_planes
 from bbmr_shared import Container
+from bbmr_shared.container.planes import keep_blocks, pad
 from bbmr_shared.grid import BlockGrid
-from bbmr_shared.planes import keep_blocks, pad
 from tests.reader import minimal, write
 from tests.shared import parts
 

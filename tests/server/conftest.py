@@ -24,10 +24,10 @@ import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 
-from bbmr_client.encoder import encode
+from bbmr_client.encoding.encoder import encode
 from bbmr_server.app import create_app
-from bbmr_server.connections import bounded_protocol
 from bbmr_server.engine import Engine
+from bbmr_server.http.protocol import bounded_protocol
 from bbmr_server.settings import Settings
 from bbmr_shared.container import Container
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
 from bbmr_models.config import JointSRConfig
-from bbmr_models.tile_input import TileInput
+from bbmr_models.inference.tile_input import TileInput
 from bbmr_server.engine import Engine
-from bbmr_server.engine.runner import BatchError, Done, WorkerDiedError
-from bbmr_server.engine.served import Served
+from bbmr_server.engine.model_store import Served
+from bbmr_server.engine.worker.protocol import BatchError, Done, WorkerDiedError
 from bbmr_server.settings import Settings
 from bbmr_shared.errors import WeightsError
 

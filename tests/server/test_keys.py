@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bbmr_server import logs
 from bbmr_server.errors import ForbiddenError, UnauthorizedError
 from bbmr_server.keys import KeyRing, load_admin_keys, load_keys, weakness
+from bbmr_server.observability import logs
 from bbmr_server.settings import Settings
 from bbmr_shared.errors import UsageError
 

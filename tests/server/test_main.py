@@ -38,7 +38,7 @@ class Slow(FakeNetwork):
         return super().run(tiles)
 
 if sys.argv[2] == "encodes":
-    import bbmr_server.engine.flow as flow
+    import bbmr_server.engine.pipeline as flow
     flow.encode_picture = lambda *_: nap()
 
 loading = types.ModuleType("bbmr_server.loading")

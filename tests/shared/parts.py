@@ -12,12 +12,12 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from bbmr_shared.codecs import coding_error_byte, encode_plane
 from bbmr_shared.container import AlphaPlane, Container, Plane
+from bbmr_shared.container.frame import SIGNATURE, digest, write_frame
+from bbmr_shared.container.strict_msgpack import bin_header, unpack_map
 from bbmr_shared.grid import RATES, BlockGrid
-from bbmr_shared.layout import SIGNATURE, digest, write_frame
+from bbmr_shared.images.codecs import coding_error_byte, encode_plane
 from bbmr_shared.limits import DEFAULT_LIMITS
-from bbmr_shared.wire import bin_header, unpack_map
 
 GREY = 128
 Picture = NDArray[np.uint8]

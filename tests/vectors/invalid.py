@@ -17,9 +17,9 @@ import msgpack
 import numpy as np
 from PIL import Image
 
-from bbmr_shared.codecs import encode_plane
-from bbmr_shared.layout import SIGNATURE, digest, write_frame
-from bbmr_shared.ratemap import pack_symbols
+from bbmr_shared.container.block_maps import pack_symbols
+from bbmr_shared.container.frame import SIGNATURE, digest, write_frame
+from bbmr_shared.images.codecs import encode_plane
 from tests.shared import parts
 from tests.vectors.valid import valid
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bbmr_shared.composite import composite
+from bbmr_shared.compositing.composite import composite
 from bbmr_shared.container import Container
-from bbmr_shared.layout import digest
+from bbmr_shared.container.frame import digest
 from tests.vectors.invalid import invalid
 from tests.vectors.valid import valid
 

@@ -13,10 +13,10 @@ import msgpack
 import numpy as np
 from PIL import Image
 
-from bbmr_shared.codecs import encode_plane
 from bbmr_shared.container import AlphaPlane, Container, Plane
+from bbmr_shared.container.frame import SIGNATURE, digest, write_frame
 from bbmr_shared.grid import BlockGrid
-from bbmr_shared.layout import SIGNATURE, digest, write_frame
+from bbmr_shared.images.codecs import encode_plane
 from tests.shared import parts
 
 Recipe = Callable[[], Container | bytes]

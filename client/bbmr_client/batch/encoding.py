@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from bbmr_client import original
-from bbmr_client.batch.work import Product
-from bbmr_client.encoder import encode
+from bbmr_client.batch.file_task import Product
+from bbmr_client.encoding import original
+from bbmr_client.encoding.encoder import encode
 from bbmr_client.photo import Photo, load_photo
 from bbmr_shared.container import Container
 

@@ -18,8 +18,8 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any, BinaryIO
 
+from bbmr_client.batch.file_task import Product, carry_out
 from bbmr_client.batch.result import Failed, Job, Result
-from bbmr_client.batch.work import Product, carry_out
 from bbmr_client.files import reason
 from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from bbmr_client.batch.file_task import Product, carry_out
 from bbmr_client.batch.result import Job, Result
-from bbmr_client.batch.work import Product, carry_out
+from bbmr_shared.compositing.region import Region, check_region
 from bbmr_shared.container import Container
 from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS
-from bbmr_shared.region import Region, check_region
 
 if TYPE_CHECKING:
     from bbmr_client.http import Client

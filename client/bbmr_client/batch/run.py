@@ -14,15 +14,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bbmr_client.batch.crew import Workers
+from bbmr_client.batch.atomic_output import put
 from bbmr_client.batch.display import Display, make_display
 from bbmr_client.batch.inputs import Passed, check_folder, find
 from bbmr_client.batch.journal import Journal
-from bbmr_client.batch.place import put
 from bbmr_client.batch.plan import Plan, Row
+from bbmr_client.batch.report_file import check_report, write_report
 from bbmr_client.batch.result import DONE, FAILED, UNCHANGED, Failed, Job, Known, Made, Result
 from bbmr_client.batch.summary import SHOWN_FAILURES, Summary, Tally, named
-from bbmr_client.batch.table import check_report, write_report
+from bbmr_client.batch.worker_pool import Workers
 from bbmr_client.files import FileAccessError, print_out, reason
 from bbmr_shared.errors import BbmrError, PictureError
 

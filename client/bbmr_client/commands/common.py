@@ -31,7 +31,7 @@ def report(text: str, data_goes_to: str | None = None) -> None:
 
 def as_json(values: Mapping[str, Any]) -> str:
     """One JSON object with indentation; infinities become null, as JSON has none."""
-    from bbmr_client.report import finite
+    from bbmr_client.reports.encode_report import finite
 
     return json.dumps({key: finite(value) for key, value in values.items()}, indent=2, allow_nan=False)
 
@@ -67,7 +67,7 @@ def check_target(target: str, *inputs: str) -> None:
 
 def warn_of_alpha(container: Container, format: str) -> None:
     """Say so where a format cannot hold the alpha channel of a picture."""
-    from bbmr_shared.output import get_format
+    from bbmr_shared.images.output import get_format
 
     if container.alpha is not None and not get_format(format).alpha:
         say(f"warning: {format} has no transparency: the picture is laid on white")
@@ -97,7 +97,7 @@ def picture_format(output: str, format: str | None) -> str:
         return format
     if output == STDIO:
         return "png"
-    from bbmr_shared.output import format_of_name
+    from bbmr_shared.images.output import format_of_name
 
     row = format_of_name(output)
     if row is None:

@@ -12,9 +12,9 @@ from bbmr_client.commands.common import as_json, check_target, picture_format, r
 from bbmr_client.commands.reconstruct import Format
 from bbmr_client.files import STDIO, read_file, write_file
 from bbmr_client.text import printable
+from bbmr_shared.container.signature import SIGNATURE
 from bbmr_shared.errors import BbmrError, PictureError, UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS
-from bbmr_shared.media import SIGNATURE
 
 if TYPE_CHECKING:
     from bbmr_client.photo import Photo
@@ -81,8 +81,8 @@ def compare(
     notes = _notes(first, second, names)
     figures = measure(first.rgb, second.rgb)
     if output is not None and written_as is not None:
-        from bbmr_client.difference import difference_map, difference_sheet
-        from bbmr_shared.output import encode_picture
+        from bbmr_client.reports.difference import difference_map, difference_sheet
+        from bbmr_shared.images.output import encode_picture
 
         titles = (_title(names[0]), _title(names[1]))
         if view is View.SHEET:
@@ -107,7 +107,7 @@ def _load(name: str) -> Photo:
     if not data.startswith(SIGNATURE):
         return load_photo(data, name=shown(name, "input"))
 
-    from bbmr_shared.composite import preview
+    from bbmr_shared.compositing.composite import preview
     from bbmr_shared.container import Container
 
     try:
@@ -133,7 +133,7 @@ def _notes(first: Photo, second: Photo, names: tuple[str, str]) -> list[str]:
     """What the figures do not say: differences of alpha and of profiles."""
     notes = []
     if first.alpha is not None and second.alpha is not None:
-        from bbmr_client.difference import largest
+        from bbmr_client.reports.difference import largest
 
         most = largest(first.alpha, second.alpha)
         differs = f"differs by at most {most}" if most else "is equal"

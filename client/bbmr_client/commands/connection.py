@@ -16,9 +16,9 @@ import typer
 
 from bbmr_client.commands.common import say
 from bbmr_client.config import Config, load_config
-from bbmr_client.retries import Retries
-from bbmr_client.timeouts import Timeouts
-from bbmr_client.tls import Tls
+from bbmr_client.http.retries import Retries
+from bbmr_client.http.timeouts import Timeouts
+from bbmr_client.http.tls import Tls
 from bbmr_shared.errors import UsageError
 
 if TYPE_CHECKING:

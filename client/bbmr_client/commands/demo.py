@@ -16,7 +16,7 @@ def demo(
 ) -> None:
     """Encode a photo, reconstruct it over HTTP with a server of its own, and measure it against uniform rescaling."""
     from bbmr_client.commands.common import report, say
-    from bbmr_client.demo import run_demo, table
+    from bbmr_client.commands.demo_job import run_demo, table
 
     result = run_demo(photo, output, say)
     report(result.model_dump_json(indent=2) if json else table(result))

@@ -16,7 +16,7 @@ from bbmr_client.files import STDIO, write_file
 from bbmr_shared.errors import UsageError
 
 if TYPE_CHECKING:
-    from bbmr_client.report import EncodeReport
+    from bbmr_client.reports.encode_report import EncodeReport
 
 DEFAULT_EFFORT = 4
 
@@ -144,9 +144,9 @@ def encode(
 
 def _one(name: str, target: str, options: dict[str, Any], quiet: bool, json: bool) -> None:
     from bbmr_client.batch.encoding import warnings_of
-    from bbmr_client.encoder import encode as encode_photo
+    from bbmr_client.encoding.encoder import encode as encode_photo
     from bbmr_client.photo import load_photo
-    from bbmr_client.report import encode_report
+    from bbmr_client.reports.encode_report import encode_report
 
     picture = load_photo(name)
     started = time.perf_counter()
@@ -204,8 +204,8 @@ def _check_budget(others: dict[str, float | str | None], rate: float | None) -> 
 
 
 def _check_codec(codec: Codec, rate: float | None) -> None:
-    from bbmr_client.encoder import LOSSLESS_CODECS
-    from bbmr_shared.codecs import KNOWN_BUT_ABSENT
+    from bbmr_client.encoding.encoder import LOSSLESS_CODECS
+    from bbmr_shared.images.codecs import KNOWN_BUT_ABSENT
 
     use = f"use --codec {' or '.join(LOSSLESS_CODECS)}"
     if codec in KNOWN_BUT_ABSENT:

@@ -26,7 +26,7 @@ from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
-    from bbmr_client.report import InfoReport
+    from bbmr_client.reports.encode_report import InfoReport
 
 Input = Annotated[str, typer.Argument(metavar="IN", help="The container; - is standard input.")]
 Output = Annotated[
@@ -60,8 +60,8 @@ def preview(
     check_target(output, container)
     source, _ = read_container(container)
 
-    from bbmr_shared.output import encode_picture
-    from bbmr_shared.thumbnail import thumbnail
+    from bbmr_shared.compositing.thumbnail import thumbnail
+    from bbmr_shared.images.output import encode_picture
 
     with named(container):
         picture = thumbnail(source, MAX_SIDE if max_side is None else max_side)
@@ -79,7 +79,7 @@ def info(container: Input, json: Json = False) -> None:
     """Say what is inside a container."""
     source, size = read_container(container)
 
-    from bbmr_client.report import info_report
+    from bbmr_client.reports.encode_report import info_report
 
     facts = info_report(source, size)
     report(facts.model_dump_json(indent=2) if json else "\n".join(_lines(facts)))
@@ -132,10 +132,10 @@ def ratemap(container: Input, output: Output, format: PictureFormat = None, json
     check_target(output, container)
     source, _ = read_container(container)
 
-    from bbmr_client.report import rate_counts
-    from bbmr_client.view import rate_map_picture
-    from bbmr_shared.composite import preview as composite
-    from bbmr_shared.output import encode_picture
+    from bbmr_client.reports.encode_report import rate_counts
+    from bbmr_client.reports.ratemap import rate_map_picture
+    from bbmr_shared.compositing.composite import preview as composite
+    from bbmr_shared.images.output import encode_picture
 
     with named(container):
         drawn = rate_map_picture(composite(source), source)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from bbmr_client.batch.crew import Workers
     from bbmr_client.batch.reconstructing import Ask, Wish
+    from bbmr_client.batch.worker_pool import Workers
     from bbmr_client.http import Client
 
 REQUESTS = 4
@@ -42,10 +42,10 @@ ReportFile = Annotated[
 
 def hire_encoders(options: Mapping[str, Any], jobs: int | None) -> Callable[[int], Workers]:
     """Processes that encode with `options`, the keyword arguments of `bbmr_client.encode`."""
-    from bbmr_client.batch.crew import Crew
-    from bbmr_client.batch.jobs import check_jobs, usable_cores
+    from bbmr_client.batch.concurrency import check_jobs, usable_cores
+    from bbmr_client.batch.file_task import recipe_key
     from bbmr_client.batch.processes import EncodeProcess
-    from bbmr_client.batch.work import recipe_key
+    from bbmr_client.batch.worker_pool import Crew
 
     most = check_jobs(jobs, usable_cores())
 
@@ -66,9 +66,9 @@ def hire_requests(
     make_client: Callable[[], Client], wish: Wish, jobs: int | None
 ) -> Callable[[int], Workers]:
     """Threads that each keep one request in flight, all by one client."""
-    from bbmr_client.batch.crew import Crew
-    from bbmr_client.batch.jobs import check_jobs
+    from bbmr_client.batch.concurrency import check_jobs
     from bbmr_client.batch.reconstructing import RequestHand
+    from bbmr_client.batch.worker_pool import Crew
 
     most = check_jobs(jobs, REQUESTS)
 
@@ -82,14 +82,14 @@ def hire_requests(
 
 def hire_network(ask: Ask, wish: Wish) -> Callable[[int], Workers]:
     """The network on this machine, for one container at a time."""
-    from bbmr_client.batch.crew import Alone
     from bbmr_client.batch.reconstructing import reconstruct_job
+    from bbmr_client.batch.worker_pool import Alone
 
     key = _reconstruct_key(wish)
     return lambda inputs: Alone(lambda job: reconstruct_job(job, key, wish, ask))
 
 
 def _reconstruct_key(wish: Wish) -> bytes:
-    from bbmr_client.batch.work import recipe_key
+    from bbmr_client.batch.file_task import recipe_key
 
     return recipe_key("reconstruct", {"format": wish.format, "region": wish.region, "model": wish.model})

@@ -37,8 +37,8 @@ from bbmr_client.commands.connection import (
 from bbmr_client.commands.many import Jobs, Overwrite, Quiet, ReportFile
 from bbmr_client.commands.transfer import transfer_shown
 from bbmr_client.files import STDIO, write_file
+from bbmr_shared.compositing.region import Region, parse_region
 from bbmr_shared.errors import UsageError
-from bbmr_shared.region import Region, parse_region
 
 if TYPE_CHECKING:
     from bbmr_client.batch.reconstructing import Wish
@@ -189,7 +189,7 @@ def _many(
 ) -> None:
     from bbmr_client.batch.run import Batch, run
     from bbmr_client.commands.many import hire_network, hire_requests
-    from bbmr_shared.output import get_format
+    from bbmr_shared.images.output import get_format
 
     if connection is None and jobs not in (None, 1):
         raise UsageError("--local works on one container at a time, with every core: leave out --jobs")
@@ -210,6 +210,6 @@ def _region(text: str) -> Region:
 
 def _on_this_machine(container: Container, wish: Wish) -> bytes:
     from bbmr_client.local import reconstruct_local
-    from bbmr_shared.output import encode_picture
+    from bbmr_shared.images.output import encode_picture
 
     return encode_picture(reconstruct_local(container, model=wish.model, region=wish.region), wish.format)

@@ -13,7 +13,7 @@ from bbmr_client.batch.display import is_terminal
 from bbmr_client.batch.summary import megabytes
 
 if TYPE_CHECKING:
-    from bbmr_client.exchange import Progress
+    from bbmr_client.http.exchange import Progress
 
 
 @contextmanager

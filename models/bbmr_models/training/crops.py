@@ -10,11 +10,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bbmr_shared.composite import MAX_LEVEL
+from bbmr_models.composite import expand_cells, pyramid, to_base
+from bbmr_models.jointsr import GRID, Canvas
+from bbmr_shared.compositing.composite import MAX_LEVEL
 from bbmr_shared.grid import ALIGN
 
-from ..composite import expand_cells, pyramid, to_base
-from ..jointsr import GRID, Canvas
 from .pool import Pool
 
 

@@ -21,14 +21,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..jointsr import GRID, Canvas, JointSRConfig
-from ..weights import save_weights
-from .batches import Sampler
-from .coded import coded_pictures
-from .plan import Plan
+from bbmr_models.jointsr import GRID, Canvas, JointSRConfig
+from bbmr_models.weights import save_weights
+
+from .coded_pool import coded_pictures
+from .config import Plan
+from .distributed import Ranks
 from .pool import Pool, hold_out
-from .ranks import Ranks
 from .report import Report
+from .sampler import Sampler
 from .sampling import Sampling
 from .state import State, save, seed_of, start
 from .validation import gains, validation

@@ -22,7 +22,7 @@ from torch import Tensor
 from bbmr_shared.errors import UsageError, one_line
 from bbmr_shared.grid import ALIGN, RATES
 
-from .planes import make_planes
+from .bicubic_planes import make_planes
 
 log = logging.getLogger(__name__)
 

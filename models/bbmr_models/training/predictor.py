@@ -1,7 +1,7 @@
 """`python -m bbmr_models.training.predictor PHOTOS OUT.json`: distil what the network makes of a block.
 
 In: training photos and shipped weights. Out: coefficients with which a client without torch predicts the network's
-error of a block at each rate from the bicubic errors of that block (`bbmr_client.predict` says how they are used).
+error of a block at each rate from the bicubic errors of that block (see `bbmr_client.encoding.predict`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 import typer
 from numpy.typing import NDArray
 
-from bbmr_shared.codecs import encode_plane
+from bbmr_models.reconstruct import Reconstructor
+from bbmr_models.weights import load
 from bbmr_shared.colour import weighted_squared_error
 from bbmr_shared.container import Container, Plane
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
+from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.prediction import COARSE, FLOOR, features
 
-from ..reconstruct import Reconstructor
-from ..weights import load
 from .pool import Pool, hold_out, load_pool
 
 RIDGE = 1e-3

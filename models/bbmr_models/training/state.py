@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bbmr_models.jointsr import JointSR, JointSRConfig, channels_last
 from bbmr_shared.errors import UsageError, one_line
 
-from ..jointsr import JointSR, JointSRConfig, channels_last
-from .batches import Sampler
-from .plan import Plan
-from .ranks import Ranks
+from .config import Plan
+from .distributed import Ranks
+from .sampler import Sampler
 
 FILE = "state.pt"
 

@@ -11,9 +11,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..jointsr import Canvas, JointSR
-from .batches import Sampler
+from bbmr_models.jointsr import Canvas, JointSR
+
 from .pool import Pool
+from .sampler import Sampler
 from .sampling import Sampling
 
 CONDITIONS: dict[str, tuple[int | None, float]] = {

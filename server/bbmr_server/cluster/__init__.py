@@ -24,7 +24,8 @@ def app(args: Mapping[str, Any]) -> Application:
     Raises:
         UsageError: a setting is bad, or makes no sense in a cluster.
     """
-    from ..settings import load_settings
-    from .serving import build
+    from bbmr_server.settings import load_settings
+
+    from .serve_app import build
 
     return build(load_settings(**args))

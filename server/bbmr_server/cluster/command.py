@@ -13,15 +13,15 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from bbmr_client.batch.file_task import recipe_key
 from bbmr_client.batch.inputs import CONTAINERS, PICTURES
 from bbmr_client.batch.run import Batch, run
-from bbmr_client.batch.work import recipe_key
 from bbmr_models.cards import available
+from bbmr_server.settings import Settings, load_settings
 from bbmr_shared.errors import UnknownModelError, UsageError
-from bbmr_shared.output import OUTPUT_FORMATS, get_format
+from bbmr_shared.images.output import OUTPUT_FORMATS, get_format
 
-from ..settings import Settings, load_settings
-from .hands import Errand
+from .bulk_worker import Errand
 
 TERMINATED = 143
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         raise UsageError("--rate belongs to --encode")
     if options.encode and (options.format or options.model):
         raise UsageError("--format and --model do not belong to --encode")
-    from .pool import Pool  # needs Ray; the rest of the usage was checked without
+    from .ray_pool import Pool  # needs Ray; the rest of the usage was checked without
 
     settings = load_settings(device=options.device, model=options.model)
     errand = _errand(options, settings)

@@ -6,6 +6,6 @@
 from __future__ import annotations
 
 from .engine import Engine
-from .work import STAGES, Answer, Work
+from .request import STAGES, Answer, Work
 
 __all__ = ["STAGES", "Answer", "Engine", "Work"]

@@ -21,15 +21,22 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bbmr_models.tile_input import TileInput
-from bbmr_models.tiles import Tile
+from bbmr_models.inference.tile_input import TileInput
+from bbmr_models.inference.tiles import Tile
+from bbmr_server.engine.worker.protocol import (
+    BatchError,
+    Done,
+    Launch,
+    OutOfMemoryError,
+    Runner,
+    WorkerDiedError,
+)
 from bbmr_shared.errors import BbmrError, ModelError, WeightsError
 
-from .batches import Batch, Entry, TileQueue
 from .interface import Observer
 from .job import Job
-from .runner import BatchError, Done, Launch, OutOfMemoryError, Runner, WorkerDiedError
-from .served import Served
+from .model_store import Served
+from .tile_queue import Batch, Entry, TileQueue
 
 log = logging.getLogger("bbmr_server.engine")
 

@@ -17,20 +17,20 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from bbmr_models.config import check_reads
+from bbmr_server.engine.worker.protocol import Launch
+from bbmr_server.errors import BacklogError, NotReadyError, QueueFullError, wait_for
 from bbmr_shared.errors import BbmrError, UnknownModelError
 from bbmr_shared.limits import DEFAULT_LIMITS
 
-from ..errors import BacklogError, NotReadyError, QueueFullError, wait_for
+from .admission import Places
 from .device import Device
-from .flow import Flow
-from .forecast import Forecast
+from .estimate import Forecast
 from .interface import Observer
 from .job import Job, too_late
-from .places import Places
-from .runner import Launch
-from .served import Catalogue, ReadWeights, Served
+from .model_store import Catalogue, ReadWeights, Served
+from .pipeline import Flow
+from .request import Answer, Work, check_model, check_region, model_for
 from .swap import swap
-from .work import Answer, Work, check_model, check_region, model_for
 
 log = logging.getLogger("bbmr_server.engine")
 

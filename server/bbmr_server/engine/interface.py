@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
-from .work import Answer, Work
+from .request import Answer, Work
 
 WorkerState = Literal["loading", "ready", "dead", "stopped"]
 

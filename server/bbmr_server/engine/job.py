@@ -9,13 +9,13 @@ from collections import deque
 from concurrent.futures import Future, InvalidStateError
 from typing import Literal
 
-from bbmr_models.tile_input import Source, Target
-from bbmr_models.tiles import Tile
+from bbmr_models.inference.tile_input import Source, Target
+from bbmr_models.inference.tiles import Tile
+from bbmr_server.errors import DeadlineError
 
-from ..errors import DeadlineError
-from .forecast import Forecast
-from .served import Served
-from .work import Answer, Work
+from .estimate import Forecast
+from .model_store import Served
+from .request import Answer, Work
 
 Stage = Literal["waiting", "decoding", "tiles", "encoding", "over"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 
 from .device import Device
-from .served import Catalogue, Served
+from .model_store import Catalogue, Served
 
 
 def swap(one: Served, weights: Catalogue, devices: Sequence[Device]) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from ..settings import Settings
+from bbmr_server.settings import Settings
 
 
 def routers(settings: Settings) -> list[APIRouter]:
     """The routers that `settings` ask for."""
-    from . import encode, files, measure, plain
+    from bbmr_server.routes import encode
+
+    from . import files, measure, plain
 
     shown = [files.router, measure.router] if settings.page else [plain.router]
     return [encode.router, *shown]

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bbmr_shared.codecs import decode, encode_plane
+from bbmr_shared.images.codecs import decode, encode_plane
 from bbmr_shared.limits import AVIF_MAX_SIDE
 from bbmr_shared.metrics import psnr_rgb
 
-from .desk import GivenUp, go_on
+from .encode_queue import GivenUp, go_on
 
 Picture = NDArray[np.uint8]
 

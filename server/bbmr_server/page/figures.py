@@ -10,13 +10,13 @@ import math
 
 import numpy as np
 
-from bbmr_shared.codecs import encode_plane
 from bbmr_shared.container import Container
 from bbmr_shared.grid import RATES
+from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.metrics import psnr_rgb, psnr_y
 
 from .avif import Picture, avif_within, resized
-from .desk import GivenUp
+from .encode_queue import GivenUp
 
 Figures = dict[str, object]
 

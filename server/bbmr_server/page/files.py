@@ -10,7 +10,7 @@ from importlib.resources import files
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
-from ..conditional import not_modified
+from bbmr_server.http.conditional import not_modified
 
 router = APIRouter()
 

@@ -14,18 +14,18 @@ from fastapi import APIRouter, Depends, Query, Request
 from PIL import Image, PngImagePlugin
 from starlette.responses import JSONResponse, Response
 
-from bbmr_client.view import RATE_COLOURS
+from bbmr_client.reports.ratemap import RATE_COLOURS
+from bbmr_server.app_state import Service, service_of
+from bbmr_server.engine import Work
+from bbmr_server.http.body import CountedResponse
+from bbmr_server.routes.encode import Upload, admit, photo_limits, read_photo, uploaded
+from bbmr_server.routes.reconstruct import NO_STORE, deadline_of, in_time
 from bbmr_shared.container import Container
 from bbmr_shared.errors import UsageError
-from bbmr_shared.output import encode_picture
+from bbmr_shared.images.output import encode_picture
 from bbmr_shared.release import release
 
-from ..body import CountedResponse
-from ..engine import Work
-from ..reconstruction import NO_STORE, deadline_of, in_time
-from ..service import Service, service_of
-from .desk import GivenUp, go_on
-from .encode import Upload, admit, photo_limits, read_photo, uploaded
+from .encode_queue import GivenUp, go_on
 from .figures import comparison, facts
 
 router = APIRouter(prefix="/page", include_in_schema=False)

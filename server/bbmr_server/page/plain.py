@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.responses import HTMLResponse
 
-from .. import pages
-from ..service import Service, service_of
+from bbmr_server.app_state import Service, service_of
+from bbmr_server.routes import pages
 
 router = APIRouter()
 

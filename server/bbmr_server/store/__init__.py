@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from .opening import Keeping, open_store
+from .factory import Keeping, open_store
 
 __all__ = ["Keeping", "open_store"]

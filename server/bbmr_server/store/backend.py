@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from bbmr_server.observability import logs
 from bbmr_shared.limits import MIB
 
-from .. import logs
 from .errors import InsufficientStorageError, StoreUnavailableError
 
 if TYPE_CHECKING:

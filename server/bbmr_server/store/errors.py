@@ -10,7 +10,7 @@ RequestError
 
 from __future__ import annotations
 
-from ..errors import RequestError
+from bbmr_server.errors import RequestError
 
 
 class NotFoundError(RequestError):

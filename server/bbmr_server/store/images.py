@@ -16,18 +16,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from bbmr_shared.container import Container
-from bbmr_shared.header import Header
-from bbmr_shared.release import release
-from bbmr_shared.thumbnail import fitted
-
-from ..body import BodyShare
-from ..conditional import not_modified
-from ..engine import Answer, Work
-from ..engine.work import check_region
-from ..notes import note
-from ..query import Format, Wanted, wanted
-from ..reconstruction import (
+from bbmr_server.app_state import Service
+from bbmr_server.engine import Answer, Work
+from bbmr_server.engine.request import check_region
+from bbmr_server.http.body import BodyShare
+from bbmr_server.http.conditional import not_modified
+from bbmr_server.http.query import Format, Wanted, wanted
+from bbmr_server.observability.request_notes import note
+from bbmr_server.routes.reconstruct import (
     MIMES,
     accept_of,
     deadline_of,
@@ -37,13 +33,17 @@ from ..reconstruction import (
     picture_response,
     unless_gone,
 )
-from ..service import Service
-from . import answers
-from .opening import Keeping
+from bbmr_shared.compositing.thumbnail import fitted
+from bbmr_shared.container import Container
+from bbmr_shared.container.header import Header
+from bbmr_shared.release import release
+
+from . import route_docs
+from .factory import Keeping
 from .routes import Digest, Reading, Shared
 
 if TYPE_CHECKING:
-    from .pictures import PictureCache
+    from .picture_cache import PictureCache
 
 router = APIRouter()
 
@@ -81,7 +81,7 @@ class _Picture:
         return f'W/"{self.name}"'
 
 
-@router.get("/containers/{digest}/image", response_class=Response, responses=answers.IMAGE)
+@router.get("/containers/{digest}/image", response_class=Response, responses=route_docs.IMAGE)
 async def image(
     request: Request,
     service: Shared,
@@ -102,10 +102,10 @@ async def image(
     picture = _resolve(service, digest, stand_in, form, what)
     caching = {
         "ETag": picture.tag,
-        "Cache-Control": f"{answers.scope(service)}, max-age={service.settings.picture_max_age_s}",
+        "Cache-Control": f"{route_docs.scope(service)}, max-age={service.settings.picture_max_age_s}",
         **({} if format else {"Vary": "Accept"}),
     }
-    if not_modified(answers.every(request, "if-none-match"), picture.tag):
+    if not_modified(route_docs.every(request, "if-none-match"), picture.tag):
         return Response(status_code=304, headers=caching)
     if request.method == "HEAD":
         return _without_length(

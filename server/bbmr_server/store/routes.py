@@ -11,18 +11,18 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import AfterValidator
 from starlette.responses import JSONResponse, Response
 
+from bbmr_server.app_state import Service, service_of
+from bbmr_server.errors import InvalidRequestError
+from bbmr_server.http import openapi
+from bbmr_server.http.body import CountedResponse, read_body
+from bbmr_server.http.conditional import not_modified, wanted_range
+from bbmr_server.routes.reconstruct import check_body_type, unless_gone
 from bbmr_shared.container import MEDIA_TYPE
 
-from .. import openapi
-from ..body import CountedResponse, read_body
-from ..conditional import not_modified, wanted_range
-from ..errors import InvalidRequestError
-from ..reconstruction import check_body_type, unless_gone
-from ..service import Service, service_of
-from . import answers
+from . import route_docs
+from .container_store import DIGEST_PATTERN, digest_of
 from .errors import NotFoundError
-from .kept import DIGEST_PATTERN, digest_of
-from .opening import Keeping
+from .factory import Keeping
 
 router = APIRouter()
 
@@ -63,14 +63,16 @@ Writing = Annotated[Keeping, Depends(to_write)]
 Reading = Annotated[Keeping, Depends(to_read)]
 
 
-@router.post("/containers", status_code=201, responses=answers.POST, openapi_extra=openapi.RECONSTRUCT_BODY)
+@router.post(
+    "/containers", status_code=201, responses=route_docs.POST, openapi_extra=openapi.RECONSTRUCT_BODY
+)
 async def add(request: Request, service: Shared, keeping: Writing) -> Response:
     """Keep a container; the answer says where."""
     return await _keep(request, service, keeping, None)
 
 
 @router.put(
-    "/containers/{digest}", status_code=201, responses=answers.PUT, openapi_extra=openapi.RECONSTRUCT_BODY
+    "/containers/{digest}", status_code=201, responses=route_docs.PUT, openapi_extra=openapi.RECONSTRUCT_BODY
 )
 async def put(request: Request, service: Shared, keeping: Writing, digest: Digest) -> Response:
     """Keep a container at an address that is known before; its digest must be the one of the address."""
@@ -108,19 +110,19 @@ async def _keep(request: Request, service: Service, keeping: Keeping, expected: 
     return JSONResponse(document, 201 if new else 200, {"Location": place, "Cache-Control": "no-store"})
 
 
-@router.get("/containers/{digest}", response_class=Response, responses=answers.GET)
+@router.get("/containers/{digest}", response_class=Response, responses=route_docs.GET)
 async def get(request: Request, service: Shared, keeping: Reading, digest: Digest) -> Response:
     """A container as it was accepted, whole or a part of it."""
     size = await keeping.store.size(digest)
     tag = f'"{digest}"'
     headers = {
         "ETag": tag,
-        "Cache-Control": f"{answers.scope(service)}, max-age={YEAR_S}, immutable",
+        "Cache-Control": f"{route_docs.scope(service)}, max-age={YEAR_S}, immutable",
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
         "Content-Disposition": f'attachment; filename="{digest[:16]}.bbmr"',
     }
-    if not_modified(answers.every(request, "if-none-match"), tag):
+    if not_modified(route_docs.every(request, "if-none-match"), tag):
         return Response(status_code=304, headers={name: headers[name] for name in ("ETag", "Cache-Control")})
     if request.method == "HEAD":
         return Response(media_type=MEDIA_TYPE, headers={**headers, "Content-Length": str(size)})
@@ -138,7 +140,7 @@ async def get(request: Request, service: Shared, keeping: Reading, digest: Diges
 router.add_api_route("/containers/{digest}", get, methods=["HEAD"], include_in_schema=False)
 
 
-@router.delete("/containers/{digest}", status_code=204, response_class=Response, responses=answers.DELETE)
+@router.delete("/containers/{digest}", status_code=204, response_class=Response, responses=route_docs.DELETE)
 async def delete(request: Request, keeping: Writing, digest: Digest) -> Response:
     """Remove a container, and the pictures of it that are cached here."""
     await keeping.store.delete(digest, partial(unless_gone, request))

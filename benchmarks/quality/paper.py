@@ -1,0 +1,125 @@
+"""The paper's table: the same network with and without block-based rates, for every backbone that was measured.
+
+In: the results of `benchmarks.quality.rescaling` (all of `light`'s and the network rows of other backbones), the same
+folders of photos, and weights trained for one uniform rate alone, the paper's own baseline. Out: `paper.json`,
+`paper.md`, `paper.png`. Only those last weights run here.
+
+    python -m benchmarks.quality.paper eval2k eval4k --uniform-weights 4=runs/u4/model.safetensors
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from PIL import Image
+
+from bbmr_client.encoding.encoder import encode
+from bbmr_models import load
+from bbmr_models.reconstruct import Reconstructor
+from bbmr_models.weights import read
+from benchmarks.common import Partial, files_by_rate, photos, read_rgb, write
+from benchmarks.render.paper_pages import markdown, plot
+from benchmarks.render.paper_rows import BASE, NETWORK, assemble
+
+from .rescaling import quality
+
+
+def main(
+    folders: Annotated[list[Path], typer.Argument(help="The folders that the results are of.")],
+    output: Annotated[Path, typer.Option(help="Where results are and go.")] = Path("docs/benchmarks"),
+    models: Annotated[str, typer.Option(help="Backbones, the first of which has bicubic's rows.")] = (
+        "light omnisr craft"
+    ),
+    uniform_weights: Annotated[
+        list[str] | None, typer.Option(help="RATE=FILE: weights trained for that uniform rate alone.")
+    ] = None,
+    uniform_start: Annotated[
+        str | None, typer.Option(help="What those were started from, where their notes do not say.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+) -> None:
+    """Assemble, print and write the table."""
+    if threads:
+        torch.set_num_threads(threads)
+    results = {name: held for name in models.split() if (held := results_of(output, name)) is not None}
+    same_containers(results)
+    paths = photos(folders)
+    baseline = uniform_only(paths, files_by_rate(uniform_weights or []), output)
+    for row in baseline:
+        row["notes"] = {"start": uniform_start} | row["notes"]
+    held = assemble(results, baseline, sizes(paths))
+    text = markdown(held)
+    write(output, "paper", held, text)
+    plot(held, output / "paper.png")
+    print(text)
+
+
+def results_of(folder: Path, model: str) -> dict[str, Any] | None:
+    """What `benchmarks.quality.rescaling` wrote for a model, or None where it was not run."""
+    path = folder / ("rescaling.json" if model == BASE else f"rescaling-{model}.json")
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def same_containers(results: dict[str, dict[str, Any]]) -> None:
+    """Every model's pictures were made of the same containers. Raises `ValueError` where samples or bytes differ."""
+    expected = {(p["picture"], p["rate"]): p["conditions"] for p in results[BASE]["pictures"]}
+    for model, held in results.items():
+        for picture in held["pictures"]:
+            wanted = expected[picture["picture"], picture["rate"]]
+            for name in NETWORK:
+                for key in ("pixels", "bytes"):
+                    if picture["conditions"][name][key] != wanted[name][key]:
+                        raise ValueError(f"{model}, {picture['picture']}, {name}: other {key} than {BASE}'s")
+
+
+def sizes(paths: list[Path]) -> dict[str, tuple[int, int]]:
+    """Picture → (width, height)."""
+    found = {}
+    for path in paths:
+        with Image.open(path) as image:
+            found[path.stem] = image.size
+    return found
+
+
+def uniform_only(paths: list[Path], weights: dict[int, str], output: Path) -> list[dict[str, Any]]:
+    """Uniform rescaling with weights trained for that rate alone: a row per rate and picture, with their notes.
+
+    Raises `ValueError` where weights say that they were trained for another rate.
+    """
+    cards = {rate: read(name)[1] for rate, name in weights.items()}
+    for rate, card in cards.items():
+        if (trained := card.notes.get("uniform_rate", rate)) != rate:
+            raise ValueError(f"{card.name} was trained for rate {trained}, not {rate}")
+    partial = Partial(output, "paper", {str(rate): card.sha256 for rate, card in cards.items()})
+    rows = []
+    for rate, name in weights.items():
+        reconstructor = Reconstructor(load(name))
+        for path in paths:
+            row = partial.find(picture=path.stem, set=path.parent.name, rate=rate)
+            if row is None:
+                photo = read_rgb(path)
+                container = encode(photo, rate=rate, uniform=True)
+                row = {
+                    "picture": path.stem,
+                    "set": path.parent.name,
+                    "rate": rate,
+                    "notes": cards[rate].notes,
+                }
+                row |= quality(photo, np.asarray(reconstructor.reconstruct(container)), container)
+                partial.add(row)
+                print(
+                    f"×{rate} {path.stem:24s} trained for uniform ×{rate} alone {row['psnr_y']:.2f}",
+                    flush=True,
+                )
+            rows.append(row)
+    partial.finish()
+    return rows
+
+
+if __name__ == "__main__":
+    typer.run(main)

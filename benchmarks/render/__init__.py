@@ -1,0 +1,1 @@
+"""Turns the JSON of benchmarks into Markdown pages and plots."""

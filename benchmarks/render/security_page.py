@@ -1,0 +1,69 @@
+"""The tables of docs/security.md: every limit as `bbmr_shared.limits` has it, and what fuzzing and damage have shown.
+
+In: `limits.py` and the committed results. Out: marker → Markdown, which `benchmarks.render.report` puts into it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from bbmr_shared import limits
+from benchmarks.common import table
+
+MEASURED = ("worst", "fuzz", "damage")
+UNITS = (("GiB", limits.GIB), ("MiB", limits.MIB), ("KiB", limits.KIB))
+IN_BYTES = ("bytes", "references", "step")
+"""Parts of names whose numbers are bytes."""
+
+
+def sections(results: Path) -> dict[str, str]:
+    """Marker → text; what has not been measured is left out."""
+    found = {"limits": limits_table()}
+    for name in MEASURED:
+        path = results / f"{name}.md"
+        found[name] = path.read_text() if path.is_file() else ""
+    return found
+
+
+def limits_table() -> str:
+    """Every limit with its value and its docstring: fields of `Limits` first, then the bounds for everybody."""
+    rows = [[f"`{name}`", _shown(name, value), what] for name, value, what in all_limits()]
+    return table([["limit", "value", "of what"], *rows])
+
+
+def all_limits() -> list[tuple[str, float, str]]:
+    """Name, value and the first line of the docstring of every limit."""
+    tree = ast.parse(Path(limits.__file__).read_text())
+    fields = next(node for node in tree.body if isinstance(node, ast.ClassDef))
+    defaults = limits.DEFAULT_LIMITS
+    return [
+        *((name, getattr(defaults, name), what) for name, what in _described(fields.body)),
+        *((name, getattr(limits, name), what) for name, what in _described(tree.body) if name not in SHORT),
+    ]
+
+
+SHORT = ("KIB", "MIB", "GIB", "DEFAULT_LIMITS")
+
+
+def _described(nodes: list[ast.stmt]) -> Iterator[tuple[str, str]]:
+    """Every name that is set, and the docstring behind it; names set one after the other share the last one's."""
+    for at, node in enumerate(nodes):
+        if isinstance(node, ast.AnnAssign | ast.Assign):
+            target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+            behind = (other for other in nodes[at:] if isinstance(other, ast.Expr))
+            text = next(
+                (str(expr.value.value) for expr in behind if isinstance(expr.value, ast.Constant)), ""
+            )
+            names = target.elts if isinstance(target, ast.Tuple) else [target]
+            for name in names:
+                yield ast.unparse(name), " ".join(text.split())
+
+
+def _shown(name: str, value: float) -> str:
+    if any(part in name.lower() for part in IN_BYTES) and "per_pixel" not in name.lower():
+        for unit, size in UNITS:
+            if value % size == 0:
+                return f"{value // size} {unit}"
+    return f"{int(value):,}"

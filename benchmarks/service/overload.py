@@ -1,0 +1,197 @@
+"""Ten times as many requests as a server can serve: are the accepted ones served, the others told when to come back?
+
+In: one photo. Out: `overload.json`, `overload.md`. What the server can serve is measured first, by half as many clients
+as it has places; then ten times as many requests a second are sent, whether answers come or not, while /healthz is
+asked over and over on a connection of its own.
+
+    python -m benchmarks.service.overload
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Self
+
+import httpx
+import numpy as np
+import typer
+from PIL import Image
+
+from bbmr_client.encoding.encoder import encode
+from benchmarks.common import table, write
+from tests.load.load import Ask, closed_loop, open_loop
+from tests.load.load_command import summary
+
+from .served import Served, served
+
+ROOT = Path(__file__).parents[2]
+PHOTO = ROOT / "samples" / "lake-sherburne.jpg"
+SIDE = 640
+"""Pixels of the square picture that is sent: large enough for the network to be the bound, not the connections."""
+PLACES, DEADLINE_S = 8, 30.0
+TIMES = 10
+HEALTHY_MS = 100.0
+
+
+def main(
+    photo: Annotated[Path, typer.Argument(help="What the picture is cut of.")] = PHOTO,
+    output: Annotated[Path, typer.Option(help="Where the results go.")] = ROOT / "docs" / "benchmarks",
+    seconds: Annotated[float, typer.Option(help="How long the overload lasts.")] = 30.0,
+    device: Annotated[str, typer.Option(help="Where the server's network runs.")] = "cpu",
+) -> None:
+    """Measure, check, print and write."""
+    with served(settings(), device) as server:
+        results = overload(server, photo, seconds)
+    markdown = _markdown(results)
+    write(output, "overload", {"photo": photo.name, "device": device, **results}, markdown)
+    print(markdown)
+    if not all(row["holds"] for row in results["checks"]):
+        raise typer.Exit(1)
+
+
+def settings() -> dict[str, str]:
+    """Of a server that `overload` is for."""
+    return {"BBMR_QUEUE_LENGTH": str(PLACES), "BBMR_DEADLINE_S": str(DEADLINE_S)}
+
+
+def overload(server: Served, photo: Path, seconds: float, side: int = SIDE) -> dict[str, Any]:
+    """Offer `TIMES` the capacity for `seconds`, and tell what became of the requests and of /healthz."""
+    ask = Ask(piece(photo, side))
+    normal = summary(asyncio.run(closed_loop(server.url, [ask] * (3 * PLACES), PLACES // 2)))
+    offered = TIMES * normal["pictures_per_second"]
+    with Health(server) as health:
+        outcomes = asyncio.run(
+            open_loop(server.url, [ask] * max(1, round(offered * seconds)), offered, judge)
+        )
+    told = summary(outcomes)
+    accepted = [outcome.seconds for outcome in outcomes if outcome.status == 200]
+    refused = [outcome.seconds * 1000 for outcome in outcomes if outcome.status == 429]
+    waits = sorted({int(o.headers["Retry-After"]) for o in outcomes if o.status == 429 and not o.wrong})
+    slowest = float(np.max(health.milliseconds))
+    checks = {
+        "every request was answered with 200 or 429": set(told["statuses"]) <= {"200", "429"},
+        "every refusal is a problem with a whole number in Retry-After": told["wrong"] == 0,
+        f"the accepted ones were served within {DEADLINE_S:g} s": max(accepted, default=0) <= DEADLINE_S,
+        "most were refused": len(refused) > len(outcomes) / 2,
+        "at least half as many were served as without the overload": told["pictures_per_second"]
+        >= normal["pictures_per_second"] / 2,
+        "nothing is left in the queue": server.metrics()["bbmr_queue_length"] == 0,
+        "/healthz always answered 200": health.failures == 0,
+        f"/healthz always answered within {HEALTHY_MS:g} ms": slowest < HEALTHY_MS,
+    }
+    return {
+        "side": side,
+        "places": PLACES,
+        "deadline_s": DEADLINE_S,
+        "capacity_per_second": normal["pictures_per_second"],
+        "offered_per_second": round(offered, 1),
+        **told,
+        "slowest_accepted_s": round(max(accepted, default=0.0), 2),
+        "refused_p99_ms": round(float(np.percentile(refused, 99)), 1) if refused else None,
+        "retry_after_s": waits,
+        "health": {
+            "asked": len(health.milliseconds),
+            "p50_ms": round(float(np.median(health.milliseconds)), 1),
+            "p99_ms": round(float(np.percentile(health.milliseconds, 99)), 1),
+            "slowest_ms": round(slowest, 1),
+        },
+        "checks": [{"check": text, "holds": bool(holds)} for text, holds in checks.items()],
+    }
+
+
+def piece(photo: Path, side: int = SIDE) -> bytes:
+    """The middle of a photo as a container."""
+    with Image.open(photo) as image:
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        return encode(image.convert("RGB").crop((left, top, left + side, top + side)), rate=4).to_bytes()
+
+
+def judge(ask: Ask, answer: httpx.Response) -> str:
+    """What is wrong with a picture or a refusal."""
+    kind = answer.headers["Content-Type"]
+    if answer.status_code == 200:
+        return "" if kind == ask.accept else f"a picture of the type {kind}"
+    if kind != "application/problem+json":
+        return f"a refusal of the type {kind}"
+    wait = answer.headers.get("Retry-After", "")
+    return "" if wait.isdecimal() and int(wait) >= 1 else f"Retry-After says {wait!r}"
+
+
+class Health:
+    """Asks /healthz every 50 ms, from entering the block to leaving it, on one connection of its own."""
+
+    def __init__(self, server: Served, every_s: float = 0.05) -> None:
+        self.milliseconds: list[float] = []
+        self.failures = 0
+        self._connection = http.client.HTTPConnection(*server.host_and_port, timeout=60)
+        self._every_s = every_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._connection.close()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            began = time.perf_counter()
+            try:
+                self._connection.request("GET", "/healthz")
+                answer = self._connection.getresponse()
+                answer.read()
+                self.failures += answer.status != 200
+            except (OSError, http.client.HTTPException):
+                self.failures += 1
+                self._connection.close()  # opened again by the next request
+            self.milliseconds.append((time.perf_counter() - began) * 1000)
+
+
+def _markdown(results: dict[str, Any]) -> str:
+    health = results["health"]
+    rows = [
+        ["", "a second", "in all", "p50 ms", "slowest"],
+        ["what the server can serve", f"{results['capacity_per_second']:.1f}", "", "", ""],
+        ["offered", f"{results['offered_per_second']:.1f}", f"{results['requests']:,}", "", ""],
+        [
+            "accepted and served (200)",
+            f"{results['pictures_per_second']:.1f}",
+            f"{results['statuses'].get('200', 0):,}",
+            f"{results['p50_ms'] or 0:,.0f}",
+            f"{results['slowest_accepted_s']:.2f} s",
+        ],
+        ["refused (429)", "", f"{results['statuses'].get('429', 0):,}", "", ""],
+        [
+            "`/healthz` meanwhile",
+            "",
+            f"{health['asked']:,}",
+            f"{health['p50_ms']:.1f}",
+            f"{health['slowest_ms']:.1f} ms",
+        ],
+    ]
+    waits = results["retry_after_s"]
+    side, refused = results["side"], results["refused_p99_ms"] or 0
+    text = (
+        f"The picture has {side}×{side} pixels; the server has {results['places']} places and a deadline of "
+        f"{results['deadline_s']:g} s. `Retry-After` said {min(waits, default=0)} to {max(waits, default=0)} s; 99 of "
+        f"100 refusals came within {refused:.0f} ms, 99 of 100 answers of `/healthz` within {health['p99_ms']:.1f} ms."
+    )
+    checks = "\n".join(
+        f"- {row['check']}: {'yes' if row['holds'] else '**no**'}" for row in results["checks"]
+    )
+    return "\n\n".join([table(rows), text, checks])
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,183 @@
+"""A long run: ten thousand small requests to a real server; is any answer lost or wrong, does memory grow?
+
+In: one photo, of which small pictures are cut. Out: `soak.json`, `soak.md`, `soak.png`. Every answer is compared with
+the reconstruction made in this process. Memory is what the server and its workers hold together, sampled twice a
+second; its slope over the last half of the run is fitted by least squares.
+
+    python -m benchmarks.service.soak
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from benchmarks.common import table, write
+from tests.load.load import Outcome, closed_loop
+from tests.load.load_command import summary
+from tests.load.mixture import Judge, mixture
+
+from .processes import Sample, Sampler
+from .served import Served, served
+
+ROOT = Path(__file__).parents[2]
+PHOTO = ROOT / "samples" / "lake-sherburne.jpg"
+GROWTH = 0.5
+"""MB per thousand requests: a slope that is below this, its doubled standard error taken off, is none."""
+BINS = 20
+
+
+def main(
+    photo: Annotated[Path, typer.Argument(help="What small pictures are cut of.")] = PHOTO,
+    output: Annotated[Path, typer.Option(help="Where the results go.")] = ROOT / "docs" / "benchmarks",
+    count: Annotated[int, typer.Option(help="Requests.")] = 10_000,
+    clients: Annotated[int, typer.Option(help="Clients that wait for their answers.")] = 8,
+    device: Annotated[str, typer.Option(help="Where the server's network runs.")] = "cpu",
+) -> None:
+    """Measure, check, print and write."""
+    with served(device=device) as server:
+        results = soak(server, photo, count, clients)
+    markdown = _markdown(results)
+    write(output, "soak", {"photo": photo.name, "device": device, **results}, markdown)
+    _plot(results, output / "soak.png")
+    print(markdown)
+    if not all(row["holds"] for row in results["checks"]):
+        raise typer.Exit(1)
+
+
+def soak(server: Served, photo: Path, count: int, clients: int, kinds: int = 144) -> dict[str, Any]:
+    """Send `count` requests of `kinds` kinds in any order, and tell what became of them and of the memory."""
+    asks = mixture(photo, kinds)
+    judge = Judge(asks)
+    before = server.metrics()
+    chosen = random.Random(count).choices(asks, k=count)
+    with Sampler(server.pid, every_s=0.5) as sampler:
+        outcomes = asyncio.run(closed_loop(server.url, chosen, clients, judge))
+    after = server.metrics()
+    name = 'bbmr_requests_total{method="POST",route="/reconstruct",status="200"}'
+    counted = after.get(name, 0) - before.get(name, 0)
+    memory = _memory(sampler.samples, outcomes)
+    told = summary(outcomes)
+    steepest = memory["slope_mb_per_1000"] - 2 * memory["slope_error"]
+    checks = {
+        "every request was answered with 200": told["statuses"] == {"200": count},
+        "every answer is the offline reconstruction": told["wrong"] == 0,
+        "the server counted as many": counted == count,
+        "nothing is left in the queue": after["bbmr_queue_length"] == 0,
+        "memory does not grow over the last half": steepest <= GROWTH,
+    }
+    return {
+        "clients": clients,
+        **told,
+        "verdicts": dict(judge.verdicts),
+        "wrong_answers": [outcome.wrong for outcome in outcomes if outcome.wrong][:20],
+        "memory": memory,
+        "seconds_by_thousand": _by_thousand(outcomes),
+        "checks": [{"check": text, "holds": bool(holds)} for text, holds in checks.items()],
+    }
+
+
+def slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Least squares of `y` over `x`: slope, its standard error, and the value at x = 0.
+
+    Samples near each other are alike; so the fit is over the means of `BINS` stretches of equal length, which are not.
+    """
+    parts = zip(np.array_split(x, BINS), np.array_split(y, BINS), strict=True)
+    means = np.array([(a.mean(), b.mean()) for a, b in parts if len(a)])
+    if len(means) < 3 or np.ptp(means[:, 0]) == 0:
+        return 0.0, float("inf"), float(y.mean())
+    centred = means[:, 0] - means[:, 0].mean()
+    rise = float((centred * means[:, 1]).sum() / (centred**2).sum())
+    start = float(means[:, 1].mean() - rise * means[:, 0].mean())
+    left = means[:, 1] - start - rise * means[:, 0]
+    error = float(np.sqrt((left**2).sum() / (len(means) - 2) / (centred**2).sum()))
+    return rise, error, start
+
+
+def _memory(samples: list[Sample], outcomes: list[Outcome]) -> dict[str, Any]:
+    ended = np.sort([outcome.at + outcome.seconds for outcome in outcomes])
+    thousands = np.searchsorted(ended, [sample.at for sample in samples]) / 1000
+    held = np.array([sample.resident for sample in samples])
+    late = thousands >= thousands[-1] / 2
+    rise, error, start = slope(thousands[late], held[late])
+    kept = np.linspace(0, len(samples) - 1, min(len(samples), 150)).astype(int)
+    return {
+        "first_mb": round(float(held[0]), 1),
+        "half_mb": round(float(held[late][0]), 1),
+        "last_mb": round(float(held[-1]), 1),
+        "most_mb": round(float(held.max()), 1),
+        "slope_mb_per_1000": round(rise, 4),
+        "slope_error": round(error, 4),
+        "fitted_at_0_mb": round(start, 2),
+        "samples": [[round(float(thousands[at]) * 1000), round(float(held[at]), 1)] for at in kept],
+    }
+
+
+def _by_thousand(outcomes: list[Outcome]) -> list[dict[str, float]]:
+    """Percentiles of each thousand requests, in milliseconds."""
+    times = [outcome.seconds * 1000 for outcome in outcomes if outcome.status == 200]
+    parts = [times[at : at + 1000] for at in range(0, len(times), 1000)]
+    return [{f"p{cut}_ms": round(float(np.percentile(part, cut)), 1) for cut in (50, 99)} for part in parts]
+
+
+def _markdown(results: dict[str, Any]) -> str:
+    memory = results["memory"]
+    rows = [
+        ["requests", "clients", "answers a second", "p50 ms", "p99 ms", "MB at the start", "half-way", "end"],
+        [
+            f"{results['requests']:,}",
+            str(results["clients"]),
+            f"{results['pictures_per_second']:.1f}",
+            f"{results['p50_ms']:.0f}",
+            f"{results['p99_ms']:.0f}",
+            *(f"{memory[name]:,.1f}" for name in ("first_mb", "half_mb", "last_mb")),
+        ],
+    ]
+    text = (
+        f"Slope of memory over the last half: {memory['slope_mb_per_1000']:+.3f} ± {memory['slope_error']:.3f} MB per "
+        "thousand requests (standard error). Answers that are right: "
+        + ", ".join(f"{count:,} {name}" for name, count in sorted(results["verdicts"].items()))
+        + "."
+    )
+    checks = "\n".join(
+        f"- {row['check']}: {'yes' if row['holds'] else '**no**'}" for row in results["checks"]
+    )
+    return "\n\n".join([table(rows), text, checks])
+
+
+def _plot(results: dict[str, Any], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 3.6))
+    memory = results["memory"]
+    samples = np.array(memory["samples"])
+    left.plot(samples[:, 0], samples[:, 1], color="#6f8fae")
+    ends = np.array([results["requests"] / 2, results["requests"]])
+    line = memory["fitted_at_0_mb"] + memory["slope_mb_per_1000"] * ends / 1000
+    left.plot(ends, line, color="#d9772b", label="least squares, last half")
+    left.set_ylim(0, 1.15 * memory["most_mb"])
+    left.set_xlabel("requests answered")
+    left.set_ylabel("MB, server and workers")
+    left.legend(loc="lower right")
+    rows = results["seconds_by_thousand"]
+    for name, colour in (("p50_ms", "#6f8fae"), ("p99_ms", "#d9772b")):
+        right.plot(range(1, len(rows) + 1), [row[name] for row in rows], "o-", color=colour, label=name[:3])
+    right.set_ylim(bottom=0)
+    right.set_xlabel("thousand")
+    right.set_ylabel("ms")
+    right.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""Benchmarks of time and memory: encoding, reconstruction, backbones, runtimes, the client."""

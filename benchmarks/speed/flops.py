@@ -1,0 +1,179 @@
+"""What a reconstruction costs: parameters and floating point operations of a network, part by part.
+
+In: names of shipped weights, weights files or names of configurations. Out: `flops.json`, `flops.md`.
+
+PyTorch's counter (`torch.utils.flop_counter`) watches the network on the meta device, where nothing is computed
+and attention shows as the matrix products that it is (on the CPU the counter sees no fused attention at all). It
+counts convolutions and matrix products, a multiplication and an addition as 2 operations, and leaves out what is
+done sample by sample (norms, softmax, activations). What our code does is counted, not the least that would do:
+attention between channels multiplies all with all, not only those of a head.
+
+A picture is counted as it is reconstructed: tile by tile, with the halo that neighbouring tiles share. That tiles
+in which nothing is to be done are skipped is not taken off.
+
+    python -m benchmarks.speed.flops nano light large omnisr craft
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bbmr_models import available
+from bbmr_models.backbones import BACKBONES
+from bbmr_models.inference.tiles import tiles
+from bbmr_models.jointsr import FOLDED, GRID, Canvas, JointSR, JointSRConfig
+from bbmr_models.training.config import read_config
+from bbmr_models.weights import read
+from bbmr_shared.grid import BlockGrid
+from benchmarks.common import table, write
+
+PARTS = ("stem", "backbone", "deblock", "head")
+SIZES = {"1080p": (1920, 1080), "2K": (2048, 1365), "4K": (3840, 2160)}
+
+
+class Plain(nn.Module):
+    """The plain network around a backbone: 3×3 stem on the low-resolution picture, backbone, 3×3 head to ×4.
+
+    What the backbones were published as: `[N, 3, h, w]` → `[N, 3, 4h, 4w]`.
+    """
+
+    def __init__(self, backbone: str, channels: int, blocks: int) -> None:
+        super().__init__()
+        self.channels, self.blocks = channels, blocks
+        self.stem = nn.Conv2d(3, channels, 3, padding=1)
+        self.backbone = BACKBONES[backbone].build(channels, blocks)
+        self.head = nn.Conv2d(channels, FOLDED, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        stem = self.stem(x)
+        return nn.functional.pixel_shuffle(self.head(stem + self.backbone(stem)), GRID)
+
+
+def configuration(name: str) -> JointSRConfig:
+    """That of shipped weights, of a `.safetensors` file, or `configs/NAME.toml` of the models package."""
+    if name.endswith(".safetensors") or name in available():
+        return read(name)[1].config
+    return read_config(name, {}, {})[0]
+
+
+def picture_flops(config: JointSRConfig, width: int, height: int) -> dict[str, int]:
+    """Operations for a picture: of every part, `total`, and `plain`, the plain network's on the same tiles."""
+    grid = BlockGrid(width, height)
+    sizes = Counter(
+        tile.seen[2:] for tile in tiles(grid.padded_width, grid.padded_height, config.tile, config.halo)
+    )
+    total: Counter[str] = Counter()
+    for (wide, tall), count in sizes.items():
+        for part, operations in tile_flops(config, wide, tall).items():
+            total[part] += operations * count
+    return dict(total)
+
+
+def tile_flops(config: JointSRConfig, width: int, height: int) -> dict[str, int]:
+    """The same for one canvas of `width`×`height` pixels, multiples of 16."""
+    with torch.device("meta"):
+        model, plain = JointSR(config), Plain(config.backbone, config.channels, config.blocks)
+        canvas = Canvas(
+            base=torch.empty(1, 3, height, width),
+            half=torch.empty(1, 3, height // 2, width // 2),
+            quarter=torch.empty(1, 3, height // GRID, width // GRID),
+            rate=torch.empty(1, 1, height // GRID, width // GRID, dtype=torch.int64),
+            error=torch.empty(1, 1, height // GRID, width // GRID),
+        )
+        counts = _count(model.eval(), canvas)
+        plain_total = _count(plain.eval(), canvas.quarter)["Global"]
+    parts = {part: counts.get(f"JointSR.{part}", 0) for part in PARTS}
+    return parts | {"total": counts["Global"], "plain": plain_total}
+
+
+def plain_flops(kind: type[Plain], backbone: str, channels: int, blocks: int, height: int, width: int) -> int:
+    """Operations of a plain network for a low-resolution picture of `height`×`width`."""
+    with torch.device("meta"):
+        return _count(kind(backbone, channels, blocks).eval(), torch.empty(1, 3, height, width))["Global"]
+
+
+def parameters(config: JointSRConfig) -> dict[str, int]:
+    """Parameters of every part, and `total`."""
+    with torch.device("meta"):
+        model = JointSR(config)
+    counts = {
+        part: sum(parameter.numel() for parameter in getattr(model, part).parameters())
+        for part in PARTS
+        if getattr(model, part) is not None
+    }
+    return {part: counts.get(part, 0) for part in PARTS} | {"total": sum(counts.values())}
+
+
+def rise(flops: dict[str, int]) -> float:
+    """How much more JointSR costs than the plain network, as a share."""
+    return flops["total"] / flops["plain"] - 1
+
+
+def main(
+    names: Annotated[list[str], typer.Argument(help="Weights or configurations.")],
+    output: Annotated[Path, typer.Option(help="Where the results go.")] = Path("docs/benchmarks"),
+) -> None:
+    """Count, print and write the table."""
+    rows = []
+    for name in names:
+        config = configuration(name)
+        flops = {size: picture_flops(config, *pixels) for size, pixels in SIZES.items()}
+        row: dict[str, Any] = {"model": name, "config": config.to_dict(), "parameters": parameters(config)}
+        rows.append(row | {"flops": flops, "rise": round(rise(flops["2K"]), 4)})
+    text = markdown(rows)
+    write(output, "flops", {"models": rows}, text)
+    print(text)
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The table for a 2K picture, and the totals of the other sizes."""
+    head = [
+        "model",
+        "channels × blocks",
+        "parameters",
+        *PARTS,
+        "total",
+        "plain network",
+        "rise",
+        "1080p",
+        "4K",
+    ]
+    lines = [head]
+    for row in rows:
+        config, flops = row["config"], row["flops"]
+        width = f"{config['backbone']} {config['channels']} × {config['blocks']}"
+        cells = [_giga(flops["2K"][key]) for key in (*PARTS, "total", "plain")]
+        others = [_giga(flops[size]["total"]) for size in ("1080p", "4K")]
+        lines.append(
+            [row["model"], width, f"{row['parameters']['total']:,}", *cells, f"{row['rise']:+.1%}", *others]
+        )
+    note = (
+        "GFLOP (1 multiply-accumulate = 2 FLOP) for a 2K picture (2048×1365), by part, as reconstructed: tiles with "
+        "their halo, none skipped; the same at every overall rate, as the network works on the HR/4 grid. *Plain "
+        "network* is the backbone between a 3×3 convolution of 3 channels and a 3×3 convolution to 48, on the same "
+        "tiles; *rise* is what JointSR adds to it: a stem that sees three levels and the rate map, and the deblock "
+        "branch."
+    )
+    return f"{note}\n\n{table(lines)}"
+
+
+def _count(module: nn.Module, argument: Any) -> dict[str, int]:
+    """Name of a (sub)module → operations of one forward pass; `Global` is all of it."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(argument)
+    return {name: sum(by_kind.values()) for name, by_kind in counter.get_flop_counts().items()}
+
+
+def _giga(operations: int) -> str:
+    return f"{operations / 1e9:,.1f}"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,261 @@
+"""A folder of photos, killed half-way and started again: is every output valid, nothing done twice, memory flat?
+
+In: one photo, of which 1 000 crops are made, with one broken file among them. Out: `folder.json`, `folder.md`. The
+command runs as a process of its own; SIGKILL hits the parent once half of the outputs are there. Memory is the
+resident set in /proc of the parent and of every worker, sampled four times a second.
+
+    python -m benchmarks.speed.folder
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from PIL import Image
+
+from bbmr_shared.container import Container
+from benchmarks.common import table, write
+from benchmarks.service.processes import children, command, resident
+
+ROOT = Path(__file__).parents[2]
+PHOTO = ROOT / "samples" / "lake-sherburne.jpg"
+SIDES = (256, 896)
+"""Shortest and longest side of a crop in pixels."""
+
+WARM_UP = 0.1
+"""Part of a run, by outputs, after which memory should not grow any more: every kind of crop was met by then."""
+
+_EVERY_S = 0.25
+_PATIENCE_S = 3600.0
+
+
+def main(
+    photo: Annotated[Path, typer.Argument(help="What crops are made of.")] = PHOTO,
+    output: Annotated[Path, typer.Option(help="Where the results go.")] = ROOT / "docs" / "benchmarks",
+    count: Annotated[int, typer.Option(help="Crops.")] = 1000,
+    jobs: Annotated[int | None, typer.Option(help="Workers; default: as the command has it.")] = None,
+) -> None:
+    """Measure, check, print and write."""
+    folder = Path(tempfile.mkdtemp(prefix="bbmr-folder-"))
+    try:
+        crops(photo, folder / "photos", count)
+        results = measure(folder, count, jobs)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    markdown = _markdown(results)
+    write(output, "folder", {"photo": photo.name, "count": count, **results}, markdown)
+    print(markdown)
+    if not all(row["holds"] for row in results["checks"]):
+        raise typer.Exit(1)
+
+
+def crops(photo: Path, folder: Path, count: int) -> None:
+    """`count` different crops, three quarters JPEG and the others PNG, ten to a folder and up; one broken file."""
+    chance = random.Random(count)
+    with Image.open(photo) as image:
+        whole = image.convert("RGB")
+    for index in range(count):
+        width, height = (chance.randint(*SIDES) for _ in range(2))
+        left = chance.randint(0, whole.width - width)
+        top = chance.randint(0, whole.height - height)
+        ending, options = (".png", {"compress_level": 1}) if index % 4 == 0 else (".jpg", {"quality": 90})
+        path = folder / f"{index // 100:02}" / f"{index:04}{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole.crop((left, top, left + width, top + height)).save(path, **options)
+    whole_file = (folder / "00" / "0001.jpg").read_bytes()
+    (folder / "00" / "0001-broken.jpg").write_bytes(whole_file[: len(whole_file) // 2])
+
+
+def measure(folder: Path, count: int, jobs: int | None = None) -> dict[str, Any]:
+    """The three runs, killed, started again and once more, and what must hold of them."""
+    out, report = folder / "out", folder / "report.csv"
+    words = [sys.executable, "-m", "bbmr_client", "encode", str(folder / "photos"), "-o", str(out)]
+    words += ["--report", str(report), "--json", "--quiet", *([] if jobs is None else ["--jobs", str(jobs)])]
+
+    killed = Watched(words, out, kill_at=count // 2)
+    left = sorted(path.name for path in out.iterdir() if path.name.endswith(".part"))
+    before = _facts(out)
+    no_report = not report.exists()
+    broken = _broken(out)
+
+    again = Watched(words, out)
+    rows = list(csv.DictReader(report.open(encoding="utf-8")))
+    after = _facts(out)
+    told = again.told
+    good = [row for row in rows if row["outcome"] in ("done", "unchanged")]
+
+    once_more = Watched(words, out)
+    runs = {"killed": killed, "started again": again, "once more": once_more}
+    rewritten = [name for name in before if after.get(name) != before[name]]
+    checks = {
+        "outputs at the kill are whole containers": not broken and len(before) >= count // 2,
+        "the kill left no report": no_report,
+        "all outputs are there and whole containers": len(after) == count and not _broken(out),
+        "none of the outputs at the kill was written again": not rewritten,
+        "all of them count as done before": told["unchanged"] == len(before),
+        "the second run did the rest and no more": told["done"] == count - len(before),
+        "the broken file alone failed": [row["outcome"] for row in rows].count("failed")
+        == told["failed"]
+        == 1,
+        "the report has every input once": len({row["path"] for row in rows}) == len(rows) == count + 1,
+        "the report's figures are those of the files": all(_is_true(row) for row in good),
+        "temporary files are gone": not [path for path in out.rglob("*") if path.name.endswith(".part")],
+        "the third run did nothing": once_more.told["done"] == 0 and once_more.told["unchanged"] == count,
+        "memory of every process stayed within 50 MB": all(
+            process["growth_mb"] <= 50 for run in runs.values() for process in run.memory()
+        ),
+        "no process outlived the kill by a second": killed.outlived_s < 1,
+    }
+    return {
+        "bytes_in": told["bytes_in"],
+        "bytes_out": told["bytes_out"],
+        "at_the_kill": {"outputs": len(before), "temporary_files": len(left)},
+        "runs": [
+            {"run": name, "seconds": round(run.seconds, 1), "done": run.done, "memory": run.memory()}
+            for name, run in runs.items()
+        ],
+        "checks": [{"check": name, "holds": bool(holds)} for name, holds in checks.items()],
+    }
+
+
+@dataclass
+class _Process:
+    role: str
+    resident: list[tuple[int, float]] = field(default_factory=list)
+    """(outputs so far, MB)."""
+
+
+class Watched:
+    """The command as a process, from its start to its end or to SIGKILL at `kill_at` outputs, with its memory."""
+
+    def __init__(self, words: list[str], out: Path, kill_at: int | None = None) -> None:
+        self._processes: dict[int, _Process] = {}
+        self._out, self.outlived_s = out, 0.0
+        began, held = time.monotonic(), _count(out)
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        answer: list[str] = []
+        reader = threading.Thread(target=lambda: answer.append(process.communicate()[0]))
+        reader.start()
+        while reader.is_alive() and time.monotonic() - began < _PATIENCE_S:
+            outputs = _count(out)
+            self._sample(process.pid, outputs)
+            if kill_at is not None and outputs >= kill_at:
+                self._kill(process)
+                break
+            reader.join(_EVERY_S)
+        reader.join()
+        self.seconds = time.monotonic() - began
+        self.done = _count(out) - held
+        self.told: dict[str, Any] = json.loads(answer[0]) if kill_at is None else {}
+
+    def memory(self) -> list[dict[str, Any]]:
+        """Of every process that was there for long: MB resident after the warm-up, at most, and their difference."""
+        rows = []
+        for process in self._processes.values():
+            outputs = [count for count, _ in process.resident]
+            if len(outputs) < 8:
+                continue
+            # A run that writes nothing has no outputs to go by: there it is the first tenth of the samples.
+            skipped = sum(count <= outputs[0] + WARM_UP * (outputs[-1] - outputs[0]) for count in outputs)
+            if outputs[-1] == outputs[0]:
+                skipped = int(len(outputs) * WARM_UP)
+            steady = [megabytes for _, megabytes in process.resident[skipped:]]
+            rows.append(
+                {
+                    "process": process.role,
+                    "first_mb": round(steady[0], 1),
+                    "least_mb": round(min(steady), 1),
+                    "most_mb": round(max(steady), 1),
+                    "growth_mb": round(max(steady) - min(steady), 1),
+                }
+            )
+        return rows
+
+    def _kill(self, process: subprocess.Popen[str]) -> None:
+        below = children(process.pid)
+        process.kill()
+        since = time.monotonic()
+        while any(resident(pid) is not None for pid in below):
+            time.sleep(0.01)
+            self.outlived_s = time.monotonic() - since
+            if self.outlived_s > 30:
+                return
+
+    def _sample(self, pid: int, outputs: int) -> None:
+        for one in (pid, *children(pid)):
+            megabytes = resident(one)
+            if megabytes is None or "resource_tracker" in command(one):  # of Python's own, some 10 MB
+                continue
+            workers = sum(process.role != "parent" for process in self._processes.values())
+            role = "parent" if one == pid else f"worker {workers + 1}"
+            self._processes.setdefault(one, _Process(role)).resident.append((outputs, megabytes))
+
+
+def _count(out: Path) -> int:
+    return sum(1 for _ in out.rglob("*.bbmr")) if out.is_dir() else 0
+
+
+def _facts(out: Path) -> dict[str, tuple[int, str]]:
+    """Output → (time of its last change, digest)."""
+    return {
+        str(path.relative_to(out)): (path.stat().st_mtime_ns, hashlib.blake2b(path.read_bytes()).hexdigest())
+        for path in out.rglob("*.bbmr")
+    }
+
+
+def _broken(out: Path) -> list[str]:
+    """Outputs that the container reader refuses, or whose planes do not decode."""
+    found = []
+    for path in out.rglob("*.bbmr"):
+        try:
+            Container.from_bytes(path.read_bytes()).decode_planes()
+        except Exception as error:
+            found.append(f"{path.name}: {error}")
+    return found
+
+
+def _is_true(row: dict[str, str]) -> bool:
+    data = Path(row["output"]).read_bytes()
+    container = Container.from_bytes(data)
+    size = (str(container.width), str(container.height))
+    sizes = (Path(row["path"]).stat().st_size, len(data))
+    return (row["width"], row["height"]) == size and (int(row["bytes_in"]), int(row["bytes_out"])) == sizes
+
+
+def _markdown(results: dict[str, Any]) -> str:
+    rows = [["run", "seconds", "outputs written", "process", "MB after warm-up", "least", "most"]]
+    for run in results["runs"]:
+        if not run["memory"]:
+            rows.append(
+                [run["run"], f"{run['seconds']:.1f}", str(run["done"]), "too short to tell", "", "", ""]
+            )
+        for index, process in enumerate(run["memory"]):
+            head = [run["run"], f"{run['seconds']:.1f}", str(run["done"])] if index == 0 else ["", "", ""]
+            sizes = [f"{process[name]:.1f}" for name in ("first_mb", "least_mb", "most_mb")]
+            rows.append([*head, process["process"], *sizes])
+    at = results["at_the_kill"]
+    text = (
+        f"At the kill {at['outputs']} outputs were there, and {at['temporary_files']} temporary files were left. "
+        f"{results['bytes_in'] / 1e6:.1f} MB of photos became {results['bytes_out'] / 1e6:.1f} MB."
+    )
+    checks = "\n".join(
+        f"- {row['check']}: {'yes' if row['holds'] else '**no**'}" for row in results["checks"]
+    )
+    return "\n\n".join([table(rows), text, checks])
+
+
+if __name__ == "__main__":
+    typer.run(main)

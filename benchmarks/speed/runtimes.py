@@ -1,0 +1,285 @@
+"""Runtimes: what runs `light` fastest on a CPU, with how much memory, and how far from the picture of float32.
+
+In: photos that were not trained on, and photos to calibrate 8-bit integers with. Out: `runtimes.json` and `.md`.
+Every runtime lives in a process of its own; they take turns, so that a busy neighbour meets all of them. The best of
+all turns counts, and the time of the processor, which a neighbour changes less. What is not installed is left out:
+`pip install onnx onnxscript onnxruntime openvino`.
+
+    python -m benchmarks.speed.runtimes eval2k --calibrate train
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, distribution, requires
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from benchmarks.common import photos, read_rgb, table, write
+
+from .speed import cut
+
+PLAIN = "torch: the model as it was trained"
+TORCH = "torch, float32"
+KINDS: dict[str, tuple[str, str]] = {
+    "plain": (PLAIN, "torch"),
+    "torch-float32": (TORCH, "torch"),
+    "torch-frozen": ("torch, frozen and optimised by TorchScript", "torch"),
+    "torch-compiled": ("torch, compiled", "torch"),
+    "torch": ("torch, inner convolutions in bfloat16", "torch"),
+    "torch-autocast": ("torch, all in bfloat16", "torch"),
+    "ncnn": ("ncnn, float32", "ncnn"),
+    "onnxruntime": ("ONNX Runtime, float32", "onnxruntime"),
+    "openvino": ("OpenVINO, float32", "openvino"),
+    "openvino-bfloat16": ("OpenVINO, all in bfloat16", "openvino"),
+    "onnxruntime-int8": ("ONNX Runtime, 8-bit integers", "onnxruntime"),
+    "openvino-int8": ("OpenVINO, 8-bit integers", "openvino"),
+}
+"""Kind → what it is called and the package that it needs."""
+SIDES = {"256": (256, 256), "512": (512, 512), "1184": (1184, 1184)}
+"""Tiles whose time is taken: a small picture, one in the middle, and core and halo of a large one."""
+LARGEST = "1184, 1 thread"
+QUALITY = (768, 768)
+RATES = (4.0, 2.0)
+
+
+def main(
+    given: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.")],
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Photos for 8-bit integers; without it none are tried.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Where the results go.")] = Path("docs/benchmarks"),
+    turns: Annotated[int, typer.Option(help="Turns of each runtime.")] = 5,
+    only: Annotated[list[str] | None, typer.Option(help="Kinds; without it all.")] = None,
+) -> None:
+    """Measure, print and write."""
+    kinds = [kind for kind, (_, package) in KINDS.items() if find_spec(package) is not None]
+    if calibrate is None or find_spec("onnxruntime") is None:
+        kinds = [kind for kind in kinds if "int8" not in kind]
+    kinds = [kind for kind in kinds if kind == "plain" or not only or kind in only]
+    pictures = photos(given)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_tiles(folder, pictures)
+        if any(kind.startswith(("onnx", "openvino")) for kind in kinds):
+            from . import runtimes_onnx
+
+            runtimes_onnx.export(folder)
+            if any("int8" in kind for kind in kinds):
+                runtimes_onnx.quantise(folder, photos([calibrate] if calibrate else []))
+        rows = {kind: row for kind in kinds for row in [measure_quality(kind, folder)]}
+        for threads in (1, 2):
+            measure_times(kinds, threads, folder, turns, rows)
+    results = {
+        "pictures": [path.name for path in pictures],
+        "turns": turns,
+        "versions": versions(),
+        "rows": list(rows.values()),
+    }
+    markdown = as_markdown(results)
+    write(output, "runtimes", results, markdown)
+    print(markdown)
+
+
+def make_tiles(folder: Path, pictures: list[Path]) -> None:
+    """What the workers read: tiles to take the time of, and tiles of every picture with their photo."""
+    for name, (height, width) in SIDES.items():
+        save_tile(folder / f"time-{name}.npz", read_rgb(pictures[0]), height, width, 4.0)
+    for number, path in enumerate(pictures):
+        for rate in RATES:
+            save_tile(folder / f"quality-{number}-{rate:g}.npz", read_rgb(path), *QUALITY, rate)
+
+
+def save_tile(path: Path, photo: NDArray[np.uint8], height: int, width: int, rate: float) -> None:
+    """The middle of a photo, encoded, as the network sees it, and the photo itself."""
+    from bbmr_client.encoding.encoder import encode
+    from bbmr_models.config import JointSRConfig
+    from bbmr_models.inference.tile_input import Source, TileInput
+
+    top, left = max(0, photo.shape[0] - height) // 2, max(0, photo.shape[1] - width) // 2
+    photo = cut(photo[top:, left:], width, height)
+    source = Source(encode(photo, rate=rate), (0, 0, width, height), None, JointSRConfig(tile=4096))
+    (tile,) = source.tiles
+    seen = source.cut(tile)
+    np.savez(path, photo=photo, **{name: getattr(seen, name) for name in TileInput.__dataclass_fields__})
+
+
+class Worker:
+    """A runtime in a process of its own."""
+
+    def __init__(self, kind: str, threads: int, folder: Path) -> None:
+        command = [sys.executable, "-m", "benchmarks.speed.runtimes_worker", kind, str(threads), str(folder)]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "OMP_WAIT_POLICY": "passive"},  # as the server's workers
+        )
+        self.loaded = self._answer()
+
+    def ask(self, *order: str) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        print(json.dumps(order), file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def close(self) -> None:
+        self._process.communicate(timeout=60)
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        while line := self._process.stdout.readline():
+            if line.startswith("{"):
+                answer: dict[str, Any] = json.loads(line)
+                return answer
+        raise RuntimeError("a runtime's process ended")
+
+
+def measure_quality(kind: str, folder: Path) -> dict[str, Any]:
+    """Memory of one tile of full size, and how far the pictures are from those of the plain model (the first kind)."""
+    title, package = KINDS[kind]
+    worker = Worker(kind, 1, folder)
+    row = {
+        "kind": kind,
+        "title": title,
+        "megabytes_installed": round(installed(package) / 1e6),
+        **worker.loaded,
+    }
+    row |= worker.ask("time", "1184")
+    row["first_ms"] = row.pop("wall_ms")
+    del row["cpu_ms"]
+    row |= worker.ask("memory")
+    row |= worker.ask("quality")
+    worker.close()
+    print(row, flush=True)
+    return row
+
+
+def measure_times(
+    kinds: list[str], threads: int, folder: Path, turns: int, rows: dict[str, dict[str, Any]]
+) -> None:
+    """Best wall time and best time of the processor of each, in ms."""
+    for side in SIDES:
+        case = f"{side}, {threads} thread{'s' * (threads > 1)}"
+        some = [
+            kind for kind in kinds if kind != "torch-compiled" or case == LARGEST
+        ]  # every case takes it minutes
+        workers = {kind: Worker(kind, threads, folder) for kind in some}
+        times: dict[str, list[dict[str, Any]]] = {kind: [] for kind in some}
+        for turn in range(turns + 1):
+            for kind, worker in workers.items():
+                answer = worker.ask("time", side)
+                if turn:  # the first is for caches, and for what compiles
+                    times[kind].append(answer)
+        for kind, found in times.items():
+            best = {key: min(answer[key] for answer in found) for key in ("wall_ms", "cpu_ms")}
+            rows[kind][case] = best
+        for worker in workers.values():
+            worker.close()
+
+
+def versions() -> dict[str, str]:
+    """Of the runtimes that are installed, but for torch, which is in every result."""
+    names = sorted({package for _, package in KINDS.values()} - {"torch"})
+    return {name: distribution(name).version for name in names if find_spec(name) is not None}
+
+
+def installed(package: str) -> int:
+    """Bytes of a package and of all that it brings which bbmr itself does not."""
+    return sum(_bytes(name) for name in _brought(package) - _brought("bbmr"))
+
+
+def _brought(package: str) -> set[str]:
+    from packaging.requirements import Requirement
+
+    found: set[str] = set()
+    waiting = [package]
+    while waiting:
+        name = waiting.pop().lower().replace("_", "-")
+        if name in found:
+            continue
+        try:
+            needed = [Requirement(line) for line in requires(name) or []]
+        except PackageNotFoundError:
+            continue
+        found.add(name)
+        waiting += [one.name for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+    return found
+
+
+def _bytes(package: str) -> int:
+    files = distribution(package).files or []
+    paths = [Path(str(file.locate())) for file in files]
+    return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+def as_markdown(results: dict[str, Any]) -> str:
+    """What docs/benchmarks.md shows."""
+    rows = results["rows"]
+    plain = next(row for row in rows if row["kind"] == "plain")
+    cases = [key for key in plain if "thread" in key]
+    times = [
+        [
+            "ms of a tile, wall / processor",
+            *(f"{case.replace(',', '² pixels,')}" for case in cases),
+            "of the first",
+        ]
+    ]
+    for row in rows:
+        cells = [_times(row[case]) if case in row else "" for case in cases]
+        share = row[LARGEST]["cpu_ms"] / plain[LARGEST]["cpu_ms"]
+        times.append([row["title"], *cells, f"{share:.2f}"])
+    others = [
+        [
+            "",
+            "MB installed",
+            "s to load",
+            "ms of the first tile",
+            "MB loaded",
+            "MB at most",
+            "largest difference",
+            "values that differ",
+            "PSNR-Y",
+        ]
+    ]
+    for row in rows:
+        change = row["psnr_y"] - plain["psnr_y"]
+        quality = f"{row['psnr_y']:.3f}" if row is plain else f"{change:+.3f}"
+        others.append(
+            [
+                row["title"],
+                f"{row['megabytes_installed']}",
+                f"{row['load_s']:.2f}",
+                f"{row['first_ms']:,.0f}",
+                f"{row['loaded_mb']:.0f}",
+                f"{row['peak_mb']:.0f}",
+                f"{row['largest']}",
+                f"{row['differing']:.4%}",
+                quality,
+            ]
+        )
+    note = (
+        f"*of the first*: time of the processor for the largest tile, one thread. Memory is that of the whole process "
+        f"with one tile of 1184² pixels on one thread. Differences, in steps of 1/255, and PSNR are over "
+        f"{len(results['pictures'])} photos at ×4 and ×2. "
+        f"{', '.join(f'{name} {version}' for name, version in results['versions'].items())}."
+    )
+    return "\n\n".join([table(times), table(others), note])
+
+
+def _times(best: dict[str, float]) -> str:
+    return f"{best['wall_ms']:,.0f} / {best['cpu_ms']:,.0f}"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,126 @@
+"""The ONNX runtimes of `benchmarks.speed.runtimes`: its export, its 8-bit integers, and networks that run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bbmr_models.cards import read
+from bbmr_models.config import GRID
+from bbmr_models.inference.planar_network import (
+    DEBLOCK_INPUTS,
+    STEM_INPUTS,
+    PlanarNetwork,
+    Planes,
+    fold,
+    inputs,
+)
+from benchmarks.common import read_rgb
+
+FLOAT, INT8 = "network.onnx", "network-int8.onnx"
+CROP = 256
+CROPS = 24
+
+
+class Onnx(PlanarNetwork):
+    """The convolutions by something that takes two arrays `[1, C, h, w]`."""
+
+    def __init__(self, infer: Callable[[list[NDArray[np.float32]]], NDArray[np.float32]]) -> None:
+        self.config = read("light")[1].config
+        self._infer = infer
+
+    def correct(self, canvas: Planes, base: Planes | None) -> Planes:
+        assert base is not None
+        return np.array(self._infer([canvas[None], base[None]])[0])
+
+
+def make_onnx(kind: str, threads: int, folder: Path) -> Onnx:
+    """The network of a kind that reads ONNX."""
+    path = str(folder / (INT8 if kind.endswith("int8") else FLOAT))
+    if kind.startswith("onnxruntime"):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return Onnx(lambda arrays: session.run(None, dict(zip(("canvas", "base"), arrays, strict=True)))[0])
+    import openvino
+
+    precision = "bf16" if kind.endswith("bfloat16") else "f32"
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": 1}
+    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+    return Onnx(lambda arrays: request.infer(arrays)[0])
+
+
+def export(folder: Path) -> None:
+    """Write the convolutions of `light` as ONNX."""
+    import torch
+    from torch import Tensor, nn
+    from torch.export import Dim
+
+    from bbmr_models import load
+    from bbmr_models.jointsr import JointSR
+
+    class Convolutions(nn.Module):
+        def __init__(self, model: JointSR) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, canvas: Tensor, base: Tensor) -> Tensor:
+            stem = self.model.stem(canvas)
+            assert self.model.deblock is not None
+            out: Tensor = self.model.head(stem + self.model.backbone(stem) + self.model.deblock(base))
+            return out
+
+    example = tuple(torch.zeros(1, channels, 64, 48) for channels in (STEM_INPUTS, DEBLOCK_INPUTS))
+    free = {2: Dim("h"), 3: Dim("w")}
+    torch.onnx.export(
+        Convolutions(load("light")).eval(),
+        example,
+        str(folder / FLOAT),
+        dynamo=True,
+        dynamic_shapes=(free, free),
+        external_data=False,
+        input_names=["canvas", "base"],
+        verbose=False,
+    )
+
+
+def quantise(folder: Path, pictures: list[Path]) -> None:
+    """Write it with 8-bit weights (a scale a channel) and activations (their range over crops of `pictures`)."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+    class Crops(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._left = crops(folder, pictures)
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self._left, None)
+
+    quantize_static(
+        str(folder / FLOAT),
+        str(folder / INT8),
+        Crops(),
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
+
+
+def crops(folder: Path, pictures: list[Path]) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """What the convolutions read of the middles of photos, evenly chosen, at several overall rates."""
+    from .runtimes import save_tile
+    from .runtimes_worker import tile_of
+
+    step = max(1, len(pictures) // CROPS)
+    for number, path in enumerate(pictures[::step][:CROPS]):
+        held = folder / "crop.npz"
+        save_tile(held, read_rgb(path), CROP, CROP, (2.0, 4.0, 8.0)[number % 3])
+        tile, _ = tile_of(held)
+        canvas, base = inputs(tile, fold(tile.base, GRID), True)
+        assert base is not None
+        yield {"canvas": canvas[None], "base": base[None]}

@@ -1,0 +1,156 @@
+"""Speed: encoding beside lossless WebP, and reconstruction on the CPU.
+
+In: one photo of at least 4K size (smaller ones are enlarged by mirroring). Out: `speed.json`, `speed.md`, `speed.png`.
+Every time is the median of several runs; what is compared is measured in the same run.
+
+    python -m benchmarks.speed.speed eval4k/4k3_glass-facade.webp --output docs/benchmarks
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.common import read_rgb, table, write
+
+SIZES = {"1080p": (1920, 1080), "2K": (2048, 1365), "4K": (3840, 2160)}
+
+
+def main(
+    photo: Annotated[Path, typer.Argument(help="A photo.")],
+    output: Annotated[Path, typer.Option(help="Where the results go.")] = Path("docs/benchmarks"),
+    runs: Annotated[int, typer.Option(help="Runs per figure.")] = 5,
+) -> None:
+    """Measure, print and write."""
+    full = read_rgb(photo)
+    results: dict[str, Any] = {"photo": photo.name, "encode": encoding(cut(full, *SIZES["2K"]), runs)}
+    results["reconstruct"] = [
+        worker("reconstruct", photo, size, threads, runs) for size in ("1080p", "4K") for threads in (1, 2)
+    ]
+    markdown = _markdown(results)
+    write(output, "speed", results, markdown)
+    _plot(results, output / "speed.png")
+    print(markdown)
+
+
+def cut(photo: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """The top left `width`×`height` pixels; mirrored where the photo is smaller."""
+    bottom, right = max(0, height - photo.shape[0]), max(0, width - photo.shape[1])
+    return np.pad(photo, ((0, bottom), (0, right), (0, 0)), mode="reflect")[:height, :width]
+
+
+def encoding(photo: NDArray[np.uint8], runs: int) -> list[dict[str, Any]]:
+    """MP/s of encoding (one thread: numpy's element-wise code and Pillow's codecs use no other)."""
+    from bbmr_client.encoding.encoder import encode
+
+    megapixels = photo.shape[0] * photo.shape[1] / 1e6
+    image = Image.fromarray(photo)
+
+    def webp() -> int:
+        out = io.BytesIO()
+        image.save(out, "WEBP", lossless=True, exact=True, method=4, quality=75)
+        return len(out.getvalue())
+
+    rows: dict[str, Callable[[], int]] = {
+        "Pillow, lossless WebP of the whole photo": webp,
+        "bbmr, overall rate ×4": lambda: len(encode(photo, rate=4).to_bytes()),
+        "bbmr, overall rate ×2": lambda: len(encode(photo, rate=2).to_bytes()),
+        "bbmr, uniform ×4": lambda: len(encode(photo, rate=4, uniform=True).to_bytes()),
+    }
+    times: dict[str, list[float]] = {name: [] for name in rows}
+    sizes = {}
+    for _ in range(runs):  # in turns, so that a busy neighbour meets all of them
+        for name, run in rows.items():
+            began = time.perf_counter()
+            sizes[name] = run()
+            times[name].append(time.perf_counter() - began)
+    reference = statistics.median(times["Pillow, lossless WebP of the whole photo"])
+    return [
+        {
+            "what": name,
+            "megapixels_per_second": round(megapixels / statistics.median(times[name]), 2),
+            "times_webp": round(reference / statistics.median(times[name]), 2),
+            "bytes": sizes[name],
+        }
+        for name in rows
+    ]
+
+
+def worker(kind: str, photo: Path, size: str, threads: int, runs: int) -> dict[str, Any]:
+    """Run one measurement in a process of its own, so that its peak memory is its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.speed.speed_worker",
+        kind,
+        str(photo),
+        size,
+        str(threads),
+        str(runs),
+    ]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    result: dict[str, Any] = json.loads(answer.stdout)
+    return {"size": size, "threads": threads} | result
+
+
+def _markdown(results: dict[str, Any]) -> str:
+    rows = [["encode, 2K (2.8 MP)", "MP/s", "× lossless WebP", "bytes"]]
+    for row in results["encode"]:
+        numbers = [f"{row['megapixels_per_second']:.2f}", f"{row['times_webp']:.2f}", f"{row['bytes']:,}"]
+        rows.append([row["what"], *numbers])
+    again = [
+        [
+            "reconstruct, `light`, ×4, CPU",
+            "threads",
+            "total ms",
+            "composite ms",
+            "network ms",
+            "peak MB over idle",
+        ]
+    ]
+    for row in results["reconstruct"]:
+        cells = [f"{row[key]:,.0f}" for key in ("total_ms", "composite_ms", "network_ms", "peak_mb")]
+        again.append([row["size"], str(row["threads"]), *cells])
+    return "\n\n".join([table(rows), table(again)])
+
+
+def _plot(results: dict[str, Any], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 3.6))
+    rows = results["encode"]
+    left.barh([row["what"] for row in rows], [row["megapixels_per_second"] for row in rows], color="#6f8fae")
+    left.set_xlabel("MP/s, one thread")
+    left.invert_yaxis()
+    names = [
+        f"{row['size']}, {row['threads']} thread{'s' * (row['threads'] > 1)}"
+        for row in results["reconstruct"]
+    ]
+    before = [row["composite_ms"] for row in results["reconstruct"]]
+    right.barh(names, before, color="#b8c4d0", label="decode and composite")
+    network = [row["network_ms"] for row in results["reconstruct"]]
+    right.barh(names, network, left=before, color="#d9772b", label="network")
+    right.set_xlabel("ms")
+    right.invert_yaxis()
+    right.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""Encoding: a photo and a budget become a container (the Downscaling Module)."""

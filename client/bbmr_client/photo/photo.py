@@ -1,0 +1,188 @@
+"""Reading a photo: any picture file, Pillow image or array → one upright 8-bit RGB array, alpha, and its metadata.
+
+In: a path, the bytes of a picture file, a Pillow image or an array. Out: a `Photo`. Sizes are checked from the
+header before anything is decoded, and every failure is a `PictureError` or a `LimitExceededError`.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bbmr_client.encoding.original import CODECS, SourceFile
+from bbmr_client.files import STDIO, read_file
+from bbmr_shared.errors import BbmrError, LimitExceededError, PictureError, one_line
+from bbmr_shared.limits import DEFAULT_LIMITS, Limits
+
+from . import icc as profiles
+from .loss_notes import raw_mode, what_is_lost
+from .metadata import check_metadata, read_metadata, read_orientation
+from .open import LEFT_OUT, open_picture
+from .pixels import is_grey, read_pixels, rounded, through
+from .png_integrity import check_whole
+
+Source: TypeAlias = "Photo | Image.Image | NDArray[np.generic] | bytes | str | Path"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An upright picture, ready to be encoded.
+
+    rgb: uint8 [H, W, 3]; alpha: uint8 [H, W], or None where every pixel is opaque. `exif` is the TIFF block without
+    the "Exif" marker, with orientation 1; `icc` always describes RGB; `dpi` are pixels per inch across and down.
+    `grey`: the three channels are equal throughout. `notes`: what of the source is not kept, one line each.
+    `source`: the file it was read from.
+    """
+
+    rgb: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None = None
+    icc: bytes | None = field(default=None, repr=False)
+    exif: bytes | None = field(default=None, repr=False)
+    xmp: bytes | None = field(default=None, repr=False)
+    dpi: tuple[float, float] | None = None
+    grey: bool = False
+    notes: tuple[str, ...] = ()
+    source: SourceFile | None = field(default=None, repr=False)
+
+    @property
+    def width(self) -> int:
+        return int(self.rgb.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.rgb.shape[0])
+
+    def keeping(self, metadata: str) -> Photo:
+        """The photo with "all" of its metadata, only the "icc" profile, or "none" and its colours in sRGB.
+
+        Raises:
+            UsageError: another word.
+        """
+        check_metadata(metadata)
+        if metadata == "all":
+            return self
+        bare = replace(self, exif=None, xmp=None, dpi=None)
+        return bare if metadata == "icc" else _in_srgb(bare)
+
+
+def load_photo(source: Source, limits: Limits = DEFAULT_LIMITS, name: str | None = None) -> Photo:
+    """Read a photo; `name` is what messages call a source that has none.
+
+    Palette, 1-bit, grey, CMYK, LAB and 16-bit pictures become 8-bit RGB; CMYK and grey with an ICC profile go through
+    it to sRGB. Of several pictures the first is taken. The EXIF orientation is applied once and its tag set to 1.
+    `Photo.notes` says what was lost.
+
+    Raises:
+        PictureError: a folder, unreadable, empty, truncated, or no picture.
+        LimitExceededError: more bytes or pixels than `limits` allow.
+    """
+    if isinstance(source, Photo):
+        return source
+    if isinstance(source, np.ndarray):
+        return _from_array(source, limits)
+    if isinstance(source, Image.Image):
+        return _from_image(source, limits, name or "the picture", None)
+    if isinstance(source, bytes | bytearray | memoryview):
+        data, name = bytes(source), name or "the picture"
+    elif not isinstance(source, str | Path):
+        raise PictureError(
+            f"a photo is a file's name or bytes, an image or an array, not {type(source).__name__}"
+        )
+    else:
+        name = name or ("standard input" if source == STDIO else str(source))
+        data = read_file(source, limit=limits.max_photo_bytes, error=PictureError)
+    if not data:
+        raise PictureError(f"{name} is empty: 0 bytes")
+    if len(data) > limits.max_photo_bytes:
+        raise LimitExceededError(
+            f"{name} has {len(data)} bytes; at most {limits.max_photo_bytes} are accepted"
+        )
+    with open_picture(data, limits, name) as image:
+        return _from_image(image, limits, name, data)
+
+
+def _from_image(image: Image.Image, limits: Limits, name: str, data: bytes | None) -> Photo:
+    try:
+        limits.check_dimensions(*image.size)
+        if data is not None:
+            check_whole(data, image)
+        notes = list(what_is_lost(image, data))
+        raw, format = raw_mode(image), image.format
+        turned_by_decoder = read_orientation(image) if format == "TIFF" else 1
+        image.load()
+        orientation = 1 if format == "TIFF" else read_orientation(image)
+        pixels = read_pixels(image, image.info.get("icc_profile") or None, orientation, raw)
+        height, width = pixels.rgb.shape[:2]
+        turn = max(turned_by_decoder, orientation)
+        rest = read_metadata(image, turn, (width, height), limits)
+        notes += [*pixels.notes, *rest.notes]
+    except BbmrError as error:
+        raise type(error)(f"{name}: {error}") from error
+    except MemoryError:
+        raise LimitExceededError(f"{name}: not enough memory for {image.width}×{image.height} px") from None
+    except Exception as error:
+        raise PictureError(f"{name} is damaged or cut short: {_reason(error)}") from error
+    photo = Photo(
+        pixels.rgb, pixels.alpha, pixels.icc, rest.exif, rest.xmp, rest.dpi, pixels.grey, tuple(notes)
+    )
+    if photo.icc is not None and len(photo.icc) > limits.max_icc_bytes:
+        note = f"its ICC profile has {len(photo.icc)} bytes, at most {limits.max_icc_bytes} are kept: it is applied"
+        photo = replace(_in_srgb(photo), notes=(*photo.notes, note))
+    if data is not None:
+        photo = replace(photo, source=_source(image, photo, data, turn))
+    return photo
+
+
+def _source(image: Image.Image, photo: Photo, data: bytes, turn: int) -> SourceFile:
+    obstacle = None
+    if turn != 1:
+        obstacle = "it is stored turned"
+    elif photo.alpha is not None:
+        obstacle = "it has an alpha channel"
+    elif image.info.get("icc_profile") and photo.icc is None:
+        obstacle = "its profile is not kept"
+    elif LEFT_OUT in image.info:
+        obstacle = "its metadata are damaged"
+    elif image.mode not in {"RGB", "L"}:
+        obstacle = "its samples are not 8-bit RGB or grey"
+    return SourceFile(data, CODECS.get(image.format or ""), obstacle)
+
+
+def _in_srgb(photo: Photo) -> Photo:
+    """The photo with its profile applied and dropped."""
+    convert = None if photo.icc is None else profiles.to_srgb(photo.icc, "RGB")
+    if convert is None:
+        return replace(photo, icc=None)
+    rgb = through(convert, photo.rgb)
+    return replace(photo, rgb=rgb, icc=None, grey=is_grey(rgb))
+
+
+def _from_array(array: NDArray[np.generic], limits: Limits) -> Photo:
+    shape = array.shape
+    if array.ndim not in {2, 3} or (array.ndim == 3 and shape[2] not in {1, 3, 4}) or 0 in shape:
+        raise PictureError(f"an array has the shape [H, W], [H, W, 3] or [H, W, 4], not {list(shape)}")
+    limits.check_dimensions(shape[1], shape[0])
+    notes: tuple[str, ...] = ()
+    if array.dtype == np.bool_:
+        samples = array.astype(np.uint8) * np.uint8(255)
+    elif array.dtype.newbyteorder("=") == np.uint16:
+        samples, notes = rounded(array.astype(np.uint16)), ("16 bits a sample are reduced to 8",)
+    elif array.dtype == np.uint8:
+        samples = array.astype(np.uint8)
+    else:
+        raise PictureError(f"an array holds uint8, uint16 or bool, not {array.dtype}")
+    if samples.ndim == 2:
+        samples = samples[..., None]
+    alpha = samples[..., 3].copy() if samples.shape[2] == 4 and samples[..., 3].min() < 255 else None
+    rgb = np.repeat(samples, 3, axis=2) if samples.shape[2] == 1 else np.ascontiguousarray(samples[..., :3])
+    return Photo(rgb, alpha, grey=is_grey(rgb), notes=notes)
+
+
+def _reason(error: BaseException) -> str:
+    return "its header is broken" if isinstance(error, struct.error) else one_line(error)

@@ -1,0 +1,1 @@
+"""What is shown of containers and pictures: figures as JSON, rate maps, differences and comparison sheets."""

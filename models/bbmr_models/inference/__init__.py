@@ -1,0 +1,1 @@
+"""Inference: runs a network over the fixed tiles of a picture, in torch or in ncnn."""

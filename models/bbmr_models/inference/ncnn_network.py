@@ -1,0 +1,159 @@
+"""The network `light` in ncnn, on the CPU, in float32 and without torch.
+
+In: a weights file's bytes; planes. Out: planes. ncnn computes 3×3 convolutions by Winograd's minimal filtering,
+with fewer multiplications than others. Its own description of the network is written from the weights when they are
+loaded, so that there is one file of weights for every runtime.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bbmr_models.cards import card_of
+from bbmr_models.config import JointSRConfig
+from bbmr_shared.errors import UsageError, WeightsError
+
+from .planar_network import DEBLOCK_INPUTS, STEM_INPUTS, PlanarNetwork, Planes
+
+MISSING = "the runtime ncnn is not installed; `pip install 'bbmr[ncnn]'`"
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+class NcnnNetwork(PlanarNetwork):
+    """A `Network` in ncnn. Used from one thread at a time; other threads of the process wait while it runs.
+
+    Args:
+        name: of the weights, for messages.
+        data: the weights file's bytes.
+        threads: CPU threads; 0: one a core.
+
+    Raises:
+        UsageError: ncnn is not installed, or the backbone is another than `light`.
+        WeightsError: the file is none, or damaged.
+    """
+
+    def __init__(self, name: str, data: bytes, threads: int = 0) -> None:
+        try:
+            import ncnn
+        except ImportError as error:
+            raise UsageError(MISSING) from error
+        self.config = card_of(name, data).config
+        if self.config.backbone != "light":
+            raise UsageError(
+                f"the runtime ncnn runs weights of the backbone light, not {self.config.backbone}"
+            )
+        try:
+            graph, values = describe(self.config, _tensors(data))
+        except (ValueError, LookupError) as error:
+            raise WeightsError(f"the weights '{name}' do not fit their own configuration: {error}") from error
+        self._ncnn, self._net = ncnn, ncnn.Net()
+        options = self._net.opt
+        if threads:
+            options.num_threads = threads
+        for half in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
+            setattr(options, f"use_{half}", False)
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "weights"
+            file.write_bytes(values)
+            if self._net.load_param_mem(graph) or self._net.load_model(str(file)):
+                raise WeightsError(f"ncnn does not take the weights '{name}'")
+
+    def correct(self, canvas: Planes, base: Planes | None) -> Planes:
+        """The convolutions. Raises `MemoryError`."""
+        with self._net.create_extractor() as extractor:
+            for blob, samples in (("canvas", canvas), ("base", base)):
+                if samples is not None:
+                    # a view, which ncnn can read as planes of a multiple of 16 bytes; those of tiles are
+                    extractor.input(blob, self._ncnn.Mat(samples))
+            failed, out = extractor.extract("out")
+            if failed:
+                raise MemoryError(f"ncnn could not run a tile of {canvas.shape[2]}×{canvas.shape[1]} samples")
+            return np.array(out)
+
+
+def describe(config: JointSRConfig, weights: Weights) -> tuple[str, bytes]:
+    """ncnn's two files: layers as text, weights as bytes. Raises `KeyError` or `ValueError`."""
+    writer = _Writer(weights)
+    writer.layer("Input", [], ["canvas"])
+    stem = writer.convolution("stem", "canvas", STEM_INPUTS)
+    features = stem
+    for index in range(config.blocks):
+        inner = writer.convolution(f"backbone.blocks.{index}.first", features, config.channels, relu=True)
+        outer = writer.convolution(f"backbone.blocks.{index}.second", inner, config.channels)
+        features = writer.layer("BinaryOp", [features, outer], [f"block{index}"], "0=0")
+    features = writer.layer("BinaryOp", [features, stem], ["skip"], "0=0")
+    if config.deblock:
+        branch = writer.layer("Input", [], ["base"])
+        for number, (inputs, relu) in enumerate(
+            ((DEBLOCK_INPUTS, True), (config.deblock, True), (config.deblock, False))
+        ):
+            branch = writer.convolution(f"deblock.layers.{2 * number}", branch, inputs, relu)
+        features = writer.layer("BinaryOp", [features, branch], ["both"], "0=0")
+    writer.convolution("head", features, config.channels, out="out")
+    if writer.left:
+        raise ValueError(f"a tensor that is not looked for: {sorted(writer.left)[0]}")
+    return writer.finish()
+
+
+class _Writer:
+    """Puts layers one after the other. A blob that is read twice goes through a Split, as ncnn wants it."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
+        self.left = set(weights)
+        self._layers: list[tuple[str, list[str], list[str], str]] = []
+        self._values: list[bytes] = []
+
+    def layer(self, kind: str, inputs: list[str], outputs: list[str], options: str = "") -> str:
+        self._layers.append((kind, inputs, outputs, options))
+        return outputs[0]
+
+    def convolution(self, name: str, source: str, inputs: int, relu: bool = False, out: str = "") -> str:
+        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
+        if weight.shape != (bias.size, inputs, 3, 3) or bias.ndim != 1:
+            raise ValueError(f"{name} has the shape {weight.shape}")
+        self.left -= {f"{name}.weight", f"{name}.bias"}
+        self._values += [struct.pack("<I", 0), weight.astype("<f4").tobytes(), bias.astype("<f4").tobytes()]
+        options = f"0={bias.size} 1=3 4=1 5=1 6={weight.size} 9={int(relu)}"
+        return self.layer("Convolution", [source], [out or name], options)
+
+    def finish(self) -> tuple[str, bytes]:
+        lines, blobs = [], 0
+        readers = {
+            blob: sum(blob in layer[1] for layer in self._layers)
+            for layer in self._layers
+            for blob in layer[2]
+        }
+        given = dict.fromkeys(readers, 0)
+        for number, (kind, inputs, outputs, options) in enumerate(self._layers):
+            read = []
+            for blob in inputs:
+                read.append(f"{blob}/{given[blob]}" if readers[blob] > 1 else blob)
+                given[blob] += 1
+            lines.append(
+                f"{kind} {number} {len(read)} {len(outputs)} {' '.join([*read, *outputs])} {options}".rstrip()
+            )
+            blobs += len(outputs)
+            for blob in outputs:
+                if (times := readers[blob]) > 1:
+                    copies = " ".join(f"{blob}/{copy}" for copy in range(times))
+                    lines.append(f"Split {blob}/split 1 {times} {blob} {copies}")
+                    blobs += times
+        return "\n".join(["7767517", f"{len(lines)} {blobs}", *lines, ""]), b"".join(self._values)
+
+
+def _tensors(data: bytes) -> dict[str, NDArray[np.float32]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return {key: value.astype(np.float32) for key, value in load(data).items()}
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,197 @@
+"""What the network is given of one tile, and the picture under way from which tiles are cut. numpy only, no torch.
+
+In: a container, and the region that is asked for. Out: `TileInput`s, tile by tile; and, once the network's tiles have
+been put in their places, the picture. Only the window around the region is composited, and its finest level only for
+the rows that tiles are being cut from: the memory is the planes, the coarser levels (two bytes a pixel) and the output.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bbmr_models.config import GRID, JointSRConfig
+from bbmr_shared.compositing.composite import base, coarse_levels, to_picture
+from bbmr_shared.compositing.region import Region, check_region
+from bbmr_shared.compositing.window import window_around
+from bbmr_shared.container import Container
+from bbmr_shared.grid import BlockGrid
+
+from .tiles import Tile, tiles, tiles_around
+
+
+@dataclass(frozen=True)
+class TileInput:
+    """What the network sees of one tile of H×W pixels, multiples of 16.
+
+    Attributes:
+        base: uint8 `[H, W, 3]`, the composite.
+        half, quarter: int16 `[H/2, W/2, 3]`, `[H/4, W/4, 3]`, its coarser levels in 0 … 255·32.
+        rate: uint8 `[H/4, W/4]`, the rate of each sample's block.
+        error: uint8 `[H/4, W/4]`, the coding error byte of its plane; 0 is lossless.
+        strength: uint8 `[H/4, W/4]` in 0 … `FULL_STRENGTH`, how much of the correction to add.
+    """
+
+    base: NDArray[np.uint8]
+    half: NDArray[np.int16]
+    quarter: NDArray[np.int16]
+    rate: NDArray[np.uint8]
+    error: NDArray[np.uint8]
+    strength: NDArray[np.uint8]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return self.base.shape[0], self.base.shape[1]
+
+
+class Source:
+    """The composited picture, or the part of it around a region, from which tiles are cut. For several threads.
+
+    Args:
+        container: what is reconstructed.
+        area: (x, y, width, height) in pixels of the picture.
+        planes: `container.decode_planes()`, where the caller has it already.
+
+    Raises:
+        PlaneError: a plane does not decode.
+    """
+
+    def __init__(
+        self,
+        container: Container,
+        area: Region,
+        planes: Mapping[int, NDArray[np.uint8]] | None,
+        config: JointSRConfig,
+    ) -> None:
+        grid = container.grid
+        cut = tiles_around if config.local and area[2:] != (grid.width, grid.height) else tiles
+        self.tiles = list(cut(grid.padded_width, grid.padded_height, config.tile, config.halo, area))
+        window = window_around(grid, _union([tile.seen for tile in self.tiles]))
+        rate_map = window.of_blocks(container.rate_map)
+        if planes is None:
+            planes = container.decode_planes(frozenset(np.unique(rate_map).tolist()))
+        planes = window.of_planes(planes)
+        levels = coarse_levels(planes, rate_map, window.grid)
+        self._window = window
+        self._map = rate_map
+        self._half, self._quarter = levels[2], levels[GRID]
+        self._finest = {1: planes[1]} if 1 in planes else {}
+        errors = np.zeros(256, np.uint8)
+        for plane in container.planes:
+            errors[plane.rate] = plane.error
+        self._rate = window.grid.expand(rate_map, GRID)
+        self._error = window.grid.expand(errors[rate_map], GRID)
+        self._strength = window.grid.expand(window.of_blocks(container.strengths), GRID)
+        self._band = _Band(0, np.empty((0, window.grid.padded_width, 3), np.uint8))
+        self._lock = threading.Lock()
+
+    def is_final(self, tile: Tile) -> bool:
+        """Whether the network leaves the whole tile as it is."""
+        cut = self._cut(tile.core, GRID)
+        exact = (self._rate[cut] == 1) & (self._error[cut] == 0)
+        return bool((exact | (self._strength[cut] == 0)).all())
+
+    def base(self, area: Region) -> NDArray[np.uint8]:
+        """The composite of `area`, `uint8 [height, width, 3]`; a view."""
+        rows, columns = self._cut(area, 1)
+        with self._lock:
+            if rows.start < self._band.top or rows.stop > self._band.bottom:
+                self._band = self._move(rows)
+            band = self._band
+        return band.rows[rows.start - band.top : rows.stop - band.top, columns]
+
+    def cut(self, tile: Tile) -> TileInput:
+        """What the network sees of a tile; views."""
+        coarse = self._cut(tile.seen, GRID)
+        return TileInput(
+            base=self.base(tile.seen),
+            half=self._half[self._cut(tile.seen, 2)],
+            quarter=self._quarter[coarse],
+            rate=self._rate[coarse],
+            error=self._error[coarse],
+            strength=self._strength[coarse],
+        )
+
+    def _cut(self, area: Region, at: int) -> tuple[slice, slice]:
+        x, y, width, height = area[0] - self._window.x, area[1] - self._window.y, area[2], area[3]
+        return slice(y // at, (y + height) // at), slice(x // at, (x + width) // at)
+
+    def _move(self, rows: slice) -> _Band:
+        """The band of whole rows of blocks that holds `rows`; what the last one has of it is copied."""
+        grid, old = self._window.grid, self._band
+        first, last = rows.start // grid.block, -(-rows.stop // grid.block)
+        start, stop = first * grid.block, _bottom(grid, last)
+        new = _Band(start, np.empty((stop - start, *old.rows.shape[1:]), np.uint8))
+        for row in range(first, last):
+            top, bottom = row * grid.block, _bottom(grid, row + 1)
+            if old.top <= top and bottom <= old.bottom:
+                made = old.rows[top - old.top : bottom - old.top]
+            else:
+                made = base({2: self._half}, self._finest, self._map, grid, range(row, row + 1))
+            new.rows[top - new.top : bottom - new.top] = made
+        return new
+
+
+class Target:
+    """The pixels that are asked for, put together from tiles in any order.
+
+    Args:
+        area: (x, y, width, height) in pixels of the picture.
+    """
+
+    def __init__(self, area: Region) -> None:
+        self.area = area
+        self._out = np.empty((area[3], area[2], 3), np.uint8)
+
+    def put(self, tile: Tile, seen: NDArray[np.uint8]) -> None:
+        """Write the core of a tile, given all of what was seen of it, `uint8 [seen height, seen width, 3]`."""
+        x, y, width, height = _intersection(tile.core, self.area)
+        left, top = x - tile.seen[0], y - tile.seen[1]
+        self._out[y - self.area[1] :, x - self.area[0] :][:height, :width] = seen[
+            top : top + height, left : left + width
+        ]
+
+    def picture(self, container: Container) -> Image.Image:
+        """The picture with all that the photo carried, once every tile is there."""
+        return to_picture(self._out, container, self.area)
+
+
+def area_of(container: Container, region: Region | None) -> Region:
+    """The region, or the whole picture without one. Raises `ValueError` where it is not inside."""
+    area = region or (0, 0, container.width, container.height)
+    check_region(area, container.width, container.height)
+    return area
+
+
+@dataclass(frozen=True)
+class _Band:
+    """Rows of the finest level of the window: from `top` on."""
+
+    top: int
+    rows: NDArray[np.uint8]
+
+    @property
+    def bottom(self) -> int:
+        return self.top + self.rows.shape[0]
+
+
+def _bottom(grid: BlockGrid, rows: int) -> int:
+    """The pixels of the first `rows` rows of blocks."""
+    return min(rows * grid.block, grid.padded_height)
+
+
+def _union(areas: list[Region]) -> Region:
+    left, top = min(area[0] for area in areas), min(area[1] for area in areas)
+    right, bottom = max(area[0] + area[2] for area in areas), max(area[1] + area[3] for area in areas)
+    return left, top, right - left, bottom - top
+
+
+def _intersection(a: Region, b: Region) -> Region:
+    left, top = max(a[0], b[0]), max(a[1], b[1])
+    return left, top, min(a[0] + a[2], b[0] + b[2]) - left, min(a[1] + a[3], b[1] + b[3]) - top

@@ -1,0 +1,111 @@
+"""Batches: random crops with random rate maps, composited into the canvas that the network sees, on the device.
+
+In: the pool, and perhaps coded pictures. Out: `Canvas` and target. Crops start at multiples of 16 and blocks at any
+of them, so the block borders are anywhere in a crop; flips and rotations commute with the planes, which are made once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from bbmr_models.jointsr import Canvas
+from bbmr_shared.grid import ALIGN
+
+from .coded_pool import CodedPictures
+from .crops import Crops, gather, gather_cells, make_canvas, place, scaled
+from .pool import Pool
+from .rate_maps import block_of_cell, expand_blocks, lagrangian, most_blocks
+from .sampling import LAMBDA, Sampling
+
+UNIFORM_SHARE, RANDOM_SHARE = 1 / 6, 1 / 6
+UNIFORM_RATES = (2, 4, 4, 8)
+DRAWN = 9
+"""Random numbers that a crop takes beside those of the random rate map."""
+
+
+class Sampler:
+    """Draws batches. All that is random comes from `generator` on the CPU, one call a batch: it is the data order."""
+
+    def __init__(self, pool: Pool, sampling: Sampling, seed: int, coded: CodedPictures | None = None) -> None:
+        self.pool, self.sampling, self.coded = pool, sampling, coded
+        self.generator = torch.Generator().manual_seed(seed)
+        self.cells, self._block_cells = sampling.crop // ALIGN, sampling.block // ALIGN
+        self._blocks = most_blocks(self.cells, self._block_cells)
+        areas = (pool.rows * pool.columns).double()
+        self._cumulative = areas.cumsum(0) / areas.sum()
+        uniform = [rate for rate in UNIFORM_RATES if rate in sampling.palette] or list(sampling.palette)
+        self._uniform = torch.tensor(uniform, device=pool.device)
+        self._rates = torch.tensor(sampling.palette, device=pool.device)
+
+    def draw(self) -> tuple[Canvas, Tensor]:
+        """`Canvas` of `[batch, …]` and the target, float32 `[batch, 3, crop, crop]` in 0 … 1."""
+        size = self.sampling.batch, DRAWN + self._blocks**2
+        drawn = torch.rand(size, generator=self.generator, dtype=torch.float64)
+        share = self.sampling.coded_share if self.coded is not None else 0.0
+        count = int((drawn[:, 0] < share).sum())
+        drawn = drawn.to(self.pool.device, non_blocking=True)
+        if not count or self.coded is None:
+            return self._lossless(drawn)
+        coded = self.coded.draw(drawn[:count], self.cells)
+        if count == len(drawn):
+            return coded
+        return _joined(coded, self._lossless(drawn[count:]))
+
+    def fixed(self, uniform: int | None, multiplier: float = 0.0) -> tuple[Canvas, Tensor]:
+        """The centre of every picture, `[pictures, …]`, at one rate or by Lagrangian choice: for validation."""
+        pool, count = self.pool, len(self.pool)
+        index = torch.arange(count, device=pool.device)
+        crops = Crops(index, (pool.rows - self.cells) // 2, (pool.columns - self.cells) // 2, index * 0)
+        if uniform is not None:
+            cells = torch.full((count, self.cells, self.cells), uniform, device=pool.device)
+        else:
+            phase = index % self._block_cells
+            multipliers = torch.full((count,), multiplier, device=pool.device)
+            cells = self._lagrangian(crops, multipliers, phase, phase.flip(0))
+        return self._canvas(crops, cells)
+
+    def _lossless(self, drawn: Tensor) -> tuple[Canvas, Tensor]:
+        pool = self.pool
+        picture = torch.searchsorted(self._cumulative, drawn[:, 1].contiguous(), right=True).clamp_(
+            max=len(pool) - 1
+        )
+        crops = place(pool, picture, drawn[:, 2:5], self.cells)
+        return self._canvas(crops, self._choose(crops, drawn[:, 5:]))
+
+    def _canvas(self, crops: Crops, cells: Tensor) -> tuple[Canvas, Tensor]:
+        rates = sorted({1, *self.sampling.rates})
+        planes = {rate: gather(self.pool, self.pool.planes[rate], crops, self.cells, rate) for rate in rates}
+        return make_canvas(planes, cells), planes[1] / 255
+
+    def _choose(self, crops: Crops, drawn: Tensor) -> Tensor:
+        """A rate for every cell, `int64 [N, n, n]`: one for all, or by block at random or by Lagrangian choice."""
+        sampling, count = self.sampling, len(drawn)
+        if sampling.uniform_rate is not None:
+            full = (count, self.cells, self.cells)
+            return torch.full(full, sampling.uniform_rate, device=drawn.device)
+        kind = drawn[:, 0, None, None]
+        uniform = self._uniform[scaled(drawn[:, 1], len(self._uniform))][:, None, None]
+        low, high = (math.log(bound) for bound in LAMBDA)
+        multiplier = (low + drawn[:, 1] * (high - low)).exp().float()
+        phases = scaled(drawn[:, 2:4], self._block_cells).unbind(1)
+        rows, columns = (block_of_cell(phase, self.cells, self._block_cells) for phase in phases)
+        noise = drawn[:, 4:].view(count, self._blocks, self._blocks)
+        random = self._rates[expand_blocks(scaled(noise, len(self._rates)), rows, columns)]
+        cells = torch.where(
+            kind < UNIFORM_SHARE + RANDOM_SHARE, random, self._lagrangian(crops, multiplier, *phases)
+        )
+        return torch.where(kind < UNIFORM_SHARE, uniform, cells)
+
+    def _lagrangian(self, crops: Crops, multiplier: Tensor, top: Tensor, left: Tensor) -> Tensor:
+        errors = gather_cells(self.pool, self.pool.errors, crops, self.cells)
+        rows, columns = (block_of_cell(phase, self.cells, self._block_cells) for phase in (top, left))
+        choice = lagrangian(errors, multiplier, rows, columns, self._blocks, self.sampling.palette)
+        return self._rates[expand_blocks(choice, rows, columns)]
+
+
+def _joined(a: tuple[Canvas, Tensor], b: tuple[Canvas, Tensor]) -> tuple[Canvas, Tensor]:
+    canvas = Canvas(*(torch.cat(pair) for pair in zip(a[0][:5], b[0][:5], strict=True)))
+    return canvas, torch.cat((a[1], b[1]))

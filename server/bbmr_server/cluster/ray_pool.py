@@ -1,0 +1,182 @@
+"""Ray Data as the workers of a batch: jobs go in, results come back as they are ready.
+
+A run has windows of some thousand jobs; each is one Ray data set, which a pool of actors (`hands.Hands`) maps and
+which is read as it goes on. So memory is bounded by the window, and Ray sees where files are waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import queue
+import shutil
+import tempfile
+import threading
+from dataclasses import replace
+from typing import Any
+
+import ray
+import ray.data
+
+from bbmr_client.batch.concurrency import usable_cores
+from bbmr_client.batch.result import Failed, Job, Result
+from bbmr_shared.errors import BbmrError, UsageError, one_line
+
+from .bulk_worker import STREAMS, Errand, Hands
+
+WINDOW = 2048
+"""Jobs of a window for each worker: at a tenth of a second a file, its pool works for minutes and starts in seconds."""
+
+LARGEST_WINDOW = 50_000
+
+_STORE_BYTES = 128 << 20  # job descriptions only: pictures go from file to file
+
+
+class ClusterError(BbmrError):
+    """Ray does not start, is not reached, or has not what is asked for."""
+
+    slug = "cluster"
+
+
+class Pool:
+    """`bbmr_client.batch.worker_pool.Workers` over Ray Data.
+
+    Args:
+        workers, threads: how many, and the CPU cores of each; None: one for each GPU or else each machine, and all
+            cores shared out.
+        address: of a cluster; None: the one that RAY_ADDRESS names, or a Ray of its own on this machine.
+        inputs: how many jobs there will be at most.
+
+    Raises:
+        ClusterError: there is no such cluster. UsageError: it has not so much.
+    """
+
+    def __init__(
+        self, errand: Errand, workers: int | None, threads: int | None, address: str | None, inputs: int
+    ) -> None:
+        self._folder = _connect(address)
+        self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self._waiting: list[Job] = []
+        self._reader: threading.Thread | None = None
+        self._stopped = False
+        try:
+            self._workers, self._each = _share_out(errand, workers, threads, inputs)
+        except BaseException:
+            self.stop()
+            raise
+        inner = {"threads": errand.settings.threads or int(self._each["num_cpus"])}
+        self._errand = replace(errand, settings=errand.settings.model_copy(update=inner))
+        self.size = min(WINDOW * self._workers, LARGEST_WINDOW)
+
+    def submit(self, job: Job) -> None:
+        """Hand in a job; it is for the next window."""
+        self._waiting.append(job)
+
+    def next(self, timeout: float) -> Result | None:
+        """A result, or None where there is none within `timeout` seconds."""
+        if self._waiting and (self._reader is None or not self._reader.is_alive()):
+            jobs, self._waiting = self._waiting, []
+            self._reader = threading.Thread(target=self._read, args=(jobs,), daemon=True)
+            self._reader.start()
+        try:
+            return self._results.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    def stop(self) -> None:
+        """End everything, jobs in work included, and leave the cluster. A second call does nothing."""
+        if self._stopped:
+            return
+        self._stopped = True
+        ray.shutdown()
+        if self._reader is not None:
+            self._reader.join(timeout=5)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _read(self, jobs: list[Job]) -> None:
+        """Work through one window."""
+        missing = {job.index for job in jobs}
+        why = "the cluster gave no answer"
+        try:
+            rows = [{"job": pickle.dumps(job)} for job in jobs]
+            # A block a file: then Ray does again only the files that a dead process had in hand.
+            data = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+                Hands,
+                fn_constructor_args=(self._errand,),
+                batch_size=None,
+                compute=ray.data.ActorPoolStrategy(
+                    size=min(self._workers, len(rows)),
+                    max_concurrent_calls_per_actor=STREAMS,
+                    enable_true_multi_threading=True,
+                ),
+                **self._each,
+            )
+            for row in data.iter_rows():
+                result: Result = pickle.loads(row["result"])
+                missing.discard(result.index)
+                self._results.put(result)
+        except Exception as error:
+            why = f"the cluster failed: {one_line(error)}"
+        if not self._stopped:
+            for index in missing:
+                self._results.put(Failed(index, why, hopeless=True))
+
+
+def _connect(address: str | None) -> str | None:
+    """Reach the cluster, or begin one on this machine; then the folder of its logs and sockets is given back."""
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of what happens when this process ends
+    data = ray.data.DataContext.get_current()
+    data.enable_progress_bars = False
+    data.print_on_execution_start = False
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if address is not None and address != "local":
+            ray.init(address=address, **quiet)
+            return None
+        folder = tempfile.mkdtemp(prefix="bbmr-")
+        try:
+            ray.init(
+                address="local",
+                num_cpus=usable_cores(),
+                include_dashboard=False,
+                object_store_memory=_STORE_BYTES,
+                _temp_dir=folder,
+                **quiet,
+            )
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    except (OSError, RuntimeError, ValueError) as error:
+        where = "on this machine" if address is None else f"at {address}"
+        raise ClusterError(f"there is no Ray {where}: {one_line(error)}") from error
+    return folder
+
+
+def _share_out(
+    errand: Errand, workers: int | None, threads: int | None, inputs: int
+) -> tuple[int, dict[str, float]]:
+    """(workers, what Ray gives to each)."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    gpus = int(sum(node.get("GPU", 0) for node in nodes))
+    on_gpu = errand.kind == "reconstruct" and errand.settings.device != ("cpu",) and gpus > 0
+    if errand.settings.device not in (("auto",), ("cpu",), ("cuda",)):
+        raise UsageError("--device is auto, cpu or cuda: which GPU a worker gets is Ray's choice")
+    if errand.settings.device == ("cuda",) and not gpus and errand.kind == "reconstruct":
+        raise UsageError("there is no GPU in the cluster: use --device cpu")
+    cores = [int(node["CPU"]) for node in nodes]
+    if workers is None:
+        workers = gpus if on_gpu else sum(cores) if errand.kind == "encode" else len(nodes)
+    workers = min(workers, max(1, inputs))
+    if threads is None:
+        threads = 1 if errand.kind == "encode" else max(1, min(min(cores), sum(cores) // workers))
+    if workers * threads > sum(cores) or (on_gpu and workers > gpus):
+        raise UsageError(
+            f"{workers} workers with {threads} cores each are too many for {sum(cores)} cores and {gpus} GPUs"
+        )
+    return workers, {"num_cpus": threads, "num_gpus": 1 if on_gpu else 0}

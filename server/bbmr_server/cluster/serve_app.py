@@ -1,0 +1,170 @@
+"""The Serve application: settings in, two deployments out. `Ingress` speaks HTTP, `Engine` has the network.
+
+`Ingress` is the server's own app with a `RemoteEngine`; it needs no torch. Each replica of `Engine` holds one engine
+as the single server has it. Both names, and every option below, may be set anew in a Serve config file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bbmr_server.app import create_app
+from bbmr_server.engine.interface import EngineLike
+from bbmr_server.engine.request import Answer, Work
+from bbmr_server.http.middleware import REQUEST_ID
+from bbmr_server.observability import logs
+from bbmr_server.settings import Settings
+from bbmr_shared.errors import BbmrError, UsageError
+
+from .refusals import Refusal
+from .remote_engine import RemoteEngine
+
+INGRESS, ENGINE = "Ingress", "Engine"
+
+TARGET_REQUESTS = 4
+"""Requests that a replica of the engine should have: one each for decoder, device and encoder, and one waiting."""
+
+_LOOK_S = 0.05
+
+MakeEngine = Callable[[Settings], EngineLike]
+
+
+def make_engine(settings: Settings) -> EngineLike:
+    """The engine of one replica, with the shipped weights."""
+    from bbmr_server import loading  # torch is needed from here on: in a replica of the engine, nowhere else
+
+    return loading.make_engine(settings)
+
+
+def build(settings: Settings, make: MakeEngine = make_engine) -> Application:
+    """The application. make: what a replica of `Engine` gets its engine from.
+
+    Raises:
+        UsageError: a device is named by its number; which GPU a replica gets is Ray's choice.
+    """
+    if settings.device not in (("auto",), ("cpu",), ("cuda",)):
+        raise UsageError(
+            "BBMR_DEVICE: in a cluster a replica gets its GPUs from Ray; use cpu or cuda, and num_gpus in the config"
+        )
+    options = {
+        "num_cpus": settings.threads or 1,
+        "num_gpus": 1 if settings.device == ("cuda",) else 0,
+    }
+    drain = math.ceil(settings.drain_s) + 2
+    engine = serve.deployment(
+        EngineReplica,
+        name=ENGINE,
+        ray_actor_options=options,
+        autoscaling_config={
+            "min_replicas": 1,
+            "max_replicas": 4,
+            "target_ongoing_requests": min(TARGET_REQUESTS, settings.queue_length),
+        },
+        max_ongoing_requests=settings.queue_length,
+        max_queued_requests=settings.queue_length,
+        health_check_period_s=5,
+        health_check_timeout_s=15,
+        graceful_shutdown_wait_loop_s=0.5,
+        graceful_shutdown_timeout_s=drain,
+        max_constructor_retry_count=3,
+    )
+    ingress = serve.deployment(
+        serve.ingress()(IngressReplica),
+        name=INGRESS,
+        num_replicas=1,
+        ray_actor_options={"num_cpus": 0.5},
+        max_ongoing_requests=settings.max_connections,
+        health_check_period_s=5,
+        health_check_timeout_s=15,
+        graceful_shutdown_wait_loop_s=0.5,
+        graceful_shutdown_timeout_s=drain,
+    )
+    return ingress.bind(settings, engine.bind(settings, make))
+
+
+class EngineReplica:
+    """One engine. It counts as started once the engine is warm, and as healthy while the engine takes work."""
+
+    async def __init__(self, settings: Settings, make: MakeEngine) -> None:  # type: ignore[misc]  # Serve awaits it
+        logs.configure(settings.log_format)
+        self._drain_s = settings.drain_s
+        cores = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
+        # Serve lets at most `queue_length` requests in. One that was given up may hold its place until the next tile,
+        # and nobody who was let in is to be refused for that.
+        inner = {"queue_length": 2 * settings.queue_length, "threads": settings.threads or max(1, int(cores))}
+        self._engine = make(settings.model_copy(update=inner))
+        self._engine.start()
+        while not self._engine.ready:
+            if self._engine.failure is not None:
+                raise RuntimeError(
+                    f"the engine cannot start: {self._engine.failure}"
+                ) from self._engine.failure
+            await asyncio.sleep(_LOOK_S)
+
+    async def reconstruct(self, work: Work, deadline_s: float) -> Answer | Refusal:
+        """As `EngineLike.reconstruct`, but that a declared error is given back."""
+        try:
+            return await self._engine.reconstruct(work, deadline_s)
+        except BbmrError as error:
+            return Refusal.of(error)
+
+    async def describe(self) -> dict[str, Any]:
+        """What an ingress wants to know of an engine: its devices and the cards of its models."""
+        return {"devices": tuple(self._engine.devices), "catalogue": dict(self._engine.catalogue)}
+
+    def check_health(self) -> None:
+        """Asked by Serve every few seconds; a replica that raises three times is replaced."""
+        self._engine.check_ready(room=False)
+
+    def __del__(self) -> None:
+        # By Serve, once no request is left or their time is over; and by Python, when it does nothing any more.
+        engine: EngineLike | None = getattr(self, "_engine", None)
+        if engine is not None:
+            engine.stop(self._drain_s)
+
+
+class IngressReplica:
+    """The HTTP side: the app of the single server, with engines elsewhere."""
+
+    def __init__(self, settings: Settings, handle: DeploymentHandle[Any]) -> None:
+        logs.configure(settings.log_format)
+        self._settings = settings
+        self._handle = handle
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        application = serve.get_replica_context().app_name
+
+        def replicas() -> int:
+            found = serve.status().applications.get(application)
+            engine = found.deployments.get(ENGINE) if found else None
+            return engine.replica_states.get("RUNNING", 0) if engine else 0
+
+        app = create_app(self._settings, RemoteEngine(self._settings, self._handle, replicas))
+        app.add_middleware(OneRequestId)
+        return app
+
+
+class OneRequestId:
+    """Takes the request's id out of the answer: Serve, which hands it to the app, adds it itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_without(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                del MutableHeaders(scope=message)[REQUEST_ID]
+            await send(message)
+
+        await self.app(scope, receive, send_without)

@@ -1,0 +1,179 @@
+"""The worker: a process of its own in which the network runs on one device. Started by `process.ProcessRunner`.
+
+In, over a socket: weights to load or drop, and batches that lie in a shared arena. Out: the pixels, in the arena, and a
+word on each. It ends when the other side has gone. Nothing in here knows of pictures or requests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from bbmr_models.inference.network import Network, load_network
+from bbmr_models.inference.tile_input import TileInput
+from bbmr_shared.container import FULL_STRENGTH
+from bbmr_shared.errors import BbmrError, WeightsError, one_line
+
+from .shared_memory import Arena
+
+WARM_SIDE = 128
+"""Side in pixels of the tile that weights are tried with on a CPU; on a GPU it is the largest that they will see."""
+
+ORPHAN_S = 2.0
+"""Seconds in which a worker without a server ends by itself, before it is ended in the middle of a batch."""
+
+
+def main() -> int:
+    """Run until the socket is closed."""
+    # A signal to the whole group is for the server's process: it finishes what it accepted and then closes the socket.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    options = _parser().parse_args()
+    threading.Thread(target=_end_with, args=(options.socket,), name="bbmr-orphan", daemon=True).start()
+    arena = Arena(options.slots, options.slot_bytes, options.arena)
+    load = partial(load_network, runtime=options.runtime, threads=options.threads, compile=options.compile)
+    worker = Worker(options.device, arena, load)
+    with Connection(options.socket) as line:
+        try:
+            while True:
+                order = line.recv()
+                line.send(worker.obey(*order))
+        except (EOFError, OSError):
+            return 0
+
+
+class Worker:
+    """The networks that are loaded on one device.
+
+    Args:
+        load: `load(name, data, device)`, such as `load_network`.
+    """
+
+    def __init__(self, device: str, arena: Arena, load: Callable[[str, bytes, str], Network]) -> None:
+        self.device = device
+        self.arena = arena
+        self._load_network = load
+        self._networks: dict[str, Network] = {}
+
+    def obey(self, order: str, *arguments: Any) -> tuple[Any, ...]:
+        """Do what `order` says; what is sent back starts with a word on how it went."""
+        return getattr(self, f"_{order}")(*arguments)
+
+    def _load(self, key: str, name: str, data: bytes) -> tuple[Any, ...]:
+        try:
+            network = self._load_network(name, data, self.device)
+            try_out(network, name, self.device)
+        except BbmrError as error:
+            return "refused", error
+        except Exception as error:
+            return "refused", WeightsError(f"the weights '{name}' do not run here: {one_line(error)}")
+        self._networks[key] = network
+        return ("loaded",)
+
+    def _drop(self, key: str) -> tuple[Any, ...]:
+        self._networks.pop(key, None)
+        return ("dropped",)
+
+    def _run(self, key: str, slot: int, count: int, shape: tuple[int, int]) -> tuple[Any, ...]:
+        tiles, answer = self.arena.views(slot, count, shape)
+        began = time.perf_counter()
+        try:
+            answer[...] = self._networks[key].run(tiles)
+        except Exception as error:
+            if is_out_of_memory(error):
+                _free_memory(self.device)
+                return ("out of memory",)
+            if "CUDA error" in str(error):
+                raise  # nothing works on this device any more until the process has been started anew
+            return "failed", f"{type(error).__name__}: {one_line(error)}"
+        return "done", time.perf_counter() - began, memory_used(self.device)
+
+
+def try_out(network: Network, name: str, device: str) -> None:
+    """Run a grey tile once, so that the first request finds everything warm. Raises `WeightsError`."""
+    config = network.config
+    side = config.tile + 2 * config.halo if device.startswith("cuda") else WARM_SIDE
+    pixels = network.run([grey_tile(side)])
+    if pixels.shape != (1, side, side, 3) or pixels.dtype != np.uint8:
+        raise WeightsError(
+            f"the weights '{name}' make {pixels.dtype} {pixels.shape} of a tile of {side}×{side}"
+        )
+
+
+def grey_tile(side: int) -> TileInput:
+    """A mid-grey tile of rate 4."""
+    quarter = side // 4
+
+    def grid(value: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        return np.full((quarter, quarter), value, np.uint8)
+
+    return TileInput(
+        np.full((side, side, 3), 128, np.uint8),
+        np.full((side // 2, side // 2, 3), 128 * 32, np.int16),
+        np.full((quarter, quarter, 3), 128 * 32, np.int16),
+        grid(4),
+        grid(0),
+        grid(FULL_STRENGTH),
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a network failed for want of memory, on a GPU or on the CPU."""
+    name = type(error).__name__
+    return (
+        isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    )
+
+
+def memory_used(device: str) -> int:
+    """Bytes: reserved on a GPU, resident of this process on the CPU (0 where that cannot be known)."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.memory_reserved(device))
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * 4096
+    except OSError:
+        return 0
+
+
+def _free_memory(device: str) -> None:
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.empty_cache()
+
+
+def _end_with(line: int) -> None:
+    """End the process soon after the other side of the socket has gone, also while it hangs in the network."""
+    gone = select.poll()
+    gone.register(line, 0)  # nothing but that the other side has hung up
+    gone.poll()
+    time.sleep(ORPHAN_S)
+    os._exit(1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bbmr-worker")
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--runtime", required=True)
+    parser.add_argument("--compile", action="store_true")
+    for name in ("socket", "arena", "slots", "slot-bytes", "threads"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""An arena: memory that the server's process and a worker's share, in which tiles lie without being sent.
+
+In: a number of slots and their size. Out: arrays over a slot, the same on both sides. Where there is no memfd (macOS)
+it is an unlinked file.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from math import prod
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from bbmr_models.config import GRID
+from bbmr_models.inference.tile_input import TileInput
+
+BYTES_A_PIXEL = 3 + 3 + 6 / 4 + 6 / GRID**2 + 3 / GRID**2
+"""Of a tile: the base, the answer, the half and quarter levels, and three maps on the quarter."""
+
+
+class Arena:
+    """`slots` pieces of `slot_bytes` each. Pages that are never touched take no memory.
+
+    Args:
+        fd: of an arena made in another process; without it, a new one is made.
+    """
+
+    def __init__(self, slots: int, slot_bytes: int, fd: int | None = None) -> None:
+        self.slots = slots
+        self.slot_bytes = -(-slot_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = self.slots * self.slot_bytes
+        self.fd = _shared_file() if fd is None else fd
+        try:
+            if fd is None:
+                os.ftruncate(self.fd, size)
+            self._memory = mmap.mmap(self.fd, size)
+        except OSError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the memory back, once no array over it is left; a second call does nothing."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def views(
+        self, slot: int, count: int, shape: tuple[int, int]
+    ) -> tuple[list[TileInput], NDArray[np.uint8]]:
+        """`count` tiles of `shape` (H, W) and the answer to them, `uint8 [count, H, W, 3]`, in a slot."""
+        height, width = shape
+        at = slot * self.slot_bytes
+
+        def take(dtype: DTypeLike, *dimensions: int) -> NDArray[np.generic]:
+            nonlocal at
+            array = np.frombuffer(self._memory, dtype, prod(dimensions), at).reshape(dimensions)
+            at += array.nbytes
+            return array
+
+        def grid() -> NDArray[np.uint8]:
+            return take(np.uint8, height // GRID, width // GRID)  # type: ignore[return-value]
+
+        tiles = [
+            TileInput(
+                base=take(np.uint8, height, width, 3),  # type: ignore[arg-type]
+                half=take(np.int16, height // 2, width // 2, 3),  # type: ignore[arg-type]
+                quarter=take(np.int16, height // GRID, width // GRID, 3),  # type: ignore[arg-type]
+                rate=grid(),
+                error=grid(),
+                strength=grid(),
+            )
+            for _ in range(count)
+        ]
+        answer = take(np.uint8, count, height, width, 3)
+        return tiles, answer  # type: ignore[return-value]
+
+    def holds(self, count: int, shape: tuple[int, int]) -> bool:
+        """Whether so many tiles of `shape` fit a slot."""
+        return bytes_of(count, shape) <= self.slot_bytes
+
+
+def bytes_of(count: int, shape: tuple[int, int]) -> int:
+    """What `count` tiles of `shape` (H, W) take in a slot."""
+    return int(count * prod(shape) * BYTES_A_PIXEL)
+
+
+def _shared_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("bbmr-tiles")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

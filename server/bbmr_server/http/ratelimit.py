@@ -1,0 +1,95 @@
+"""Rate limit (plain ASGI): refuses who has sent more requests than the rate allows, before any body is read.
+
+Counted by API key where a request carries a valid one, by the client's address otherwise. A token bucket for each (the
+generic cell rate algorithm: one number a client), in memory that ends at `CLIENTS`: then the one longest unseen is
+forgotten, and starts anew.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from throttled import MemoryStore, RateLimiterType, Throttled
+
+from bbmr_server.errors import RateLimitedError
+from bbmr_server.observability.metrics import Metrics
+from bbmr_server.observability.request_notes import notes_of
+
+from .middleware import PROBES
+from .problems import problem
+
+CLIENTS = 65_536
+"""Keys and addresses that are remembered at once, some 20 MB."""
+PAGES = frozenset({"/", "/docs", "/openapi.json"})
+"""What a browser loads to show the server; neither they nor the probes are counted."""
+PAGE_FILES = "/page/"
+_PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+
+
+class RateLimit:
+    """Lets `rate` requests of each client pass.
+
+    Args:
+        rate: such as `600/minute`: 600 at once, and one more every 0.1 s; or `5/second burst 20`.
+    """
+
+    def __init__(self, app: ASGIApp, rate: str, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+        self._throttled = Throttled(
+            using=RateLimiterType.GCRA.value,
+            quota=rate,
+            store=MemoryStore(options={"MAX_SIZE": CLIENTS}),
+        )
+        number, period = rate.partition(" ")[0].split("/")
+        self._allowed = f"{number} requests a {period}"
+        self._policy = f'"default";q={number};w={_PERIODS[period]}'
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or is_free(scope["path"], scope["method"]):
+            await self.app(scope, receive, send)
+            return
+        key = notes_of(scope).key
+        result = self._throttled.limit(f"key:{key}" if key else f"address:{_network_of(scope)}")
+        state = result.state
+        headers = {
+            "RateLimit-Policy": self._policy,
+            "RateLimit": f'"default";r={state.remaining};t={math.ceil(state.reset_after)}',
+        }
+
+        async def telling_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(headers)
+            await send(message)
+
+        if not result.limited:
+            await self.app(scope, receive, telling_send)
+            return
+        self.metrics.count_limited(by_key=key is not None)
+        wait = max(1, math.ceil(state.retry_after))
+        words = f"this {'key' if key else 'address'} may send {self._allowed}; try again in {wait} s"
+        refusal = RateLimitedError(words, headers={"Retry-After": str(wait)})
+        answer = problem(Request(scope), refusal.slug, refusal.status, words, refusal.headers)
+        await answer(scope, receive, telling_send)
+
+
+def is_free(path: str, method: str) -> bool:
+    """Whether a request is not counted: of a probe, or of the pages that show the server."""
+    return path in PROBES or path in PAGES or (path.startswith(PAGE_FILES) and method in ("GET", "HEAD"))
+
+
+def _network_of(scope: Scope) -> str:
+    """The client's address; of an IPv6 one the half that names the network, since the rest is free to choose."""
+    host: str = (scope.get("client") or ("-",))[0]
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host[:64]
+    if address.version == 6:
+        mapped = address.ipv4_mapped
+        return str(mapped or ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+    return str(address)

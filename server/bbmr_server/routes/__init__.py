@@ -1,0 +1,1 @@
+"""The HTTP routes: reconstruction, encoding, status and administration."""

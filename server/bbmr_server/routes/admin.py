@@ -1,0 +1,84 @@
+"""The operator's routes, and the signal that does the same: weights are swapped while the server runs.
+
+Off (404) unless BBMR_ADMIN_KEYS is set; SIGHUP needs no key, as only the process's owner can send it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import signal
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request
+from starlette.exceptions import HTTPException
+
+from bbmr_server.app_state import Service, service_of
+from bbmr_server.engine.interface import EngineLike
+from bbmr_server.errors import InvalidRequestError
+from bbmr_server.http import openapi
+from bbmr_shared.errors import BbmrError
+
+log = logging.getLogger("bbmr_server")
+router = APIRouter()
+
+MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+
+
+@router.post("/admin/models/{name}", responses=openapi.refusals(401, 403, 404, 422, 503))
+async def swap_model(
+    request: Request,
+    service: Annotated[Service, Depends(service_of)],
+    name: Annotated[
+        str,
+        Path(
+            description="Weights, shipped or in BBMR_MODEL_DIR.",
+            json_schema_extra={"pattern": f"^{MODEL_NAME}$"},
+        ),
+    ],
+) -> dict[str, Any]:
+    """Read weights again (or for the first time), try them, and serve them from then on; answers their card.
+
+    Requests that were accepted before are finished with the old ones. Where the new ones cannot be used, the old ones
+    go on serving.
+    """
+    if not len(service.admin_keys):
+        raise HTTPException(404)
+    service.admin_keys.check(request.headers)
+    if not re.fullmatch(MODEL_NAME, name):  # not sooner: where the routes are off, there is no such route
+        message = "is letters, digits, - and _, 64 at most"
+        raise InvalidRequestError(
+            f"name: {message}", fields={"errors": [{"field": "name", "message": message}]}
+        )
+    return {"name": name, **await service.engine.swap(name)}
+
+
+async def reload_all(engine: EngineLike) -> None:
+    """Swap every model that is served for what its file holds now; what goes wrong is logged, and changes nothing."""
+    for name in engine.models:
+        try:
+            await engine.swap(name)
+        except BbmrError as error:
+            log.error("the weights '%s' were not swapped: %s", name, error)
+
+
+def reload_on_hangup(engine: EngineLike) -> None:
+    """Have SIGHUP swap all weights, where there is such a signal and this is the main thread's event loop."""
+    loop = asyncio.get_running_loop()
+    running: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(reload_all(engine))
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    try:
+        loop.add_signal_handler(signal.SIGHUP, reload)
+    except (
+        AttributeError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ):  # no such signal, or another thread
+        log.debug("SIGHUP does not swap weights here")

@@ -1,0 +1,150 @@
+"""`POST /encode`: a photo in, a container out, made by the client's code; and what routes that take photos share."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from bbmr_client.encoding.encoder import DEFAULT_RATE, encode
+from bbmr_client.photo import Photo, load_photo
+from bbmr_server.app_state import Service, service_of
+from bbmr_server.errors import UnsupportedMediaTypeError
+from bbmr_server.http import openapi
+from bbmr_server.http.body import BodyShare, CountedResponse, read_body
+from bbmr_server.page.encode_queue import GivenUp, Place, go_on
+from bbmr_server.settings import Settings
+from bbmr_shared.container import MEDIA_TYPE
+from bbmr_shared.errors import PictureError
+from bbmr_shared.limits import Limits
+
+from .reconstruct import NO_STORE, check_not_compressed, deadline_of, in_time
+
+router = APIRouter()
+
+_DECODERS_WORDS = re.compile(r"(the photo is (?:damaged or cut short|a damaged [^:]+ file)): .*")
+"""What a decoder says of damage ("11 bytes not processed") tells nobody here anything."""
+
+
+@dataclass
+class Upload:
+    """A body that has come in, the place its request has at the desk, and where its bytes are counted."""
+
+    body: bytes
+    place: Place
+    share: BodyShare
+
+    def take_body(self) -> bytes:
+        """The body, held by nothing else from now on."""
+        body, self.body = self.body, b""
+        return body
+
+
+def photo_limits(settings: Settings) -> Limits:
+    """The limits of a photo: memory for encoding goes with its pixels."""
+    return replace(
+        settings.limits,
+        max_photo_bytes=settings.max_body_bytes,
+        max_pixels=min(settings.max_pixels, settings.encode_pixels),
+    )
+
+
+def read_photo(data: bytes, settings: Settings) -> Photo:
+    """The photo in `data`. Raises `PictureError`, `LimitExceededError`."""
+    try:
+        return load_photo(data, photo_limits(settings), "the photo")
+    except PictureError as error:
+        raise PictureError(_DECODERS_WORDS.sub(r"\1", str(error))) from error
+
+
+def admit(request: Request, service: Annotated[Service, Depends(service_of)]) -> Service:
+    """Refuse what can be refused by the headers alone."""
+    service.keys.check(request.headers)
+    declared = request.headers.get("content-type", "")
+    kind = declared.partition(";")[0].strip().lower()
+    if not kind.startswith("image/") and kind != "application/octet-stream":
+        raise UnsupportedMediaTypeError(
+            f"the body is declared as {kind[:80] or 'nothing'}; send a photo as image/jpeg, image/png, … "
+            "or application/octet-stream",
+            headers={"Accept-Post": "image/*, application/octet-stream"},
+        )
+    check_not_compressed(request)
+    return service
+
+
+@asynccontextmanager
+async def uploaded(request: Request, service: Service) -> AsyncIterator[Upload]:
+    """The body, once it is there, and a place at the desk; without one free, the body is not read.
+
+    Raises:
+        QueueFullError, LimitExceededError, UploadTimeoutError
+    """
+    settings = service.settings
+    service.desk.check_room()
+    with service.bodies.share() as share:
+        body = await read_body(
+            request.stream(),
+            request.headers.get("content-length"),
+            limit=settings.max_body_bytes,
+            timeout=settings.upload_timeout_s,
+            share=share,
+        )
+        with service.desk.place() as place:
+            upload = Upload(body, place, share)
+            del body
+            yield upload
+
+
+@router.post(
+    "/encode", response_class=Response, responses=openapi.ENCODE_ANSWER, openapi_extra=openapi.ENCODE_BODY
+)
+async def encode_photo(
+    request: Request,
+    service: Annotated[Service, Depends(admit)],
+    rate: Annotated[
+        float,
+        Query(ge=1, le=16, allow_inf_nan=False, description="Overall rate: 1/rate² of the pixels are kept."),
+    ] = DEFAULT_RATE,
+    metadata: Annotated[
+        Literal["all", "icc", "none"],
+        Query(description="What is kept beside the pixels: everything, the colour profile, nothing."),
+    ] = "all",
+    model: Annotated[
+        str | None,
+        Query(min_length=1, max_length=64, description="Weights to encode for; without it the default."),
+    ] = None,
+) -> Response:
+    """Turn a photo into a container, as `bbmr-client encode` does."""
+    if model is not None:
+        service.engine.check_model(model)
+    name = model or service.engine.models[0]
+    settings = service.settings
+
+    async with uploaded(request, service) as upload:
+
+        def work(given_up: GivenUp) -> tuple[bytes, tuple[int, int]]:
+            photo = read_photo(upload.body, settings)
+            go_on(given_up)
+            container = encode(photo, rate=rate, metadata=metadata, model=name, step=partial(go_on, given_up))
+            go_on(given_up)
+            return container.to_bytes(), (container.width, container.height)
+
+        began = time.perf_counter()
+        data, (width, height) = await in_time(request, upload.place.run(work), deadline_of(service))
+    headers = {
+        "BBMR-Model": name,
+        "BBMR-Width": str(width),
+        "BBMR-Height": str(height),
+        "Server-Timing": f"photo;dur={(time.perf_counter() - began) * 1000:.1f}",
+        "Content-Disposition": 'attachment; filename="photo.bbmr"',
+        "X-Content-Type-Options": "nosniff",
+        **NO_STORE,
+    }
+    return CountedResponse(data, service.bodies, media_type=MEDIA_TYPE, headers=headers)

@@ -1,0 +1,120 @@
+"""Small pictures of a container, without the network and without compositing more than they need.
+
+In: a container. Out: a picture of it at 1/2, 1/4, 1/8 or 1/16, or one that fits a given side. The pyramid of the
+composite is climbed only to the level that is still twice as large as what is asked for; the rest is a Lanczos filter.
+Of a region, only what that filter sees is composited, and only the planes in use there are decoded.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from bbmr_shared.container import Container
+from bbmr_shared.grid import RATES
+
+from .composite import Planes, preview, reduced, to_picture
+from .region import Region, check_region
+from .window import reach_of, window_around
+
+GAP = 2
+"""How many times larger than the thumbnail the level is that it is filtered from (Pillow's `reducing_gap`)."""
+LANCZOS_SUPPORT = 3
+"""Samples on either side of its centre that the filter sees, times the factor by which it shrinks."""
+
+
+def thumbnail(
+    container: Container, max_side: int, region: Region | None = None, planes: Planes | None = None
+) -> Image.Image:
+    """The composite, cut to `region` and scaled down to at most `max_side` pixels a side; never scaled up.
+
+    What is filtered is, bit for bit, `at_level` of the whole picture, cut to `region` and the samples around it that
+    the filter sees.
+
+    Args:
+        container: what is shown.
+        max_side: the longest side of the result, at least 1.
+        region: `(x, y, width, height)` in pixels of the picture; the whole picture without it.
+        planes: `container.decode_planes()`, where that is done already.
+
+    Raises:
+        PlaneError: a plane that is needed is damaged.
+        ValueError: the region is not inside the picture.
+    """
+    area = region or (0, 0, container.width, container.height)
+    check_region(area, container.width, container.height)
+    x, y, width, height = area
+    target = fitted(width, height, max_side)
+    if target == (width, height):
+        return preview(container, area, planes)
+    level = level_for(container, (width, height), (GAP * target[0], GAP * target[1]))
+    whole = _size_at(container, level)
+    left, right = _seen(x / level, width / level, target[0], whole[0])
+    top, bottom = _seen(y / level, height / level, target[1], whole[1])
+    seen = _part(container, level, (left, top, right - left, bottom - top), planes)
+    box = (x / level - left, y / level - top, (x + width) / level - left, (y + height) / level - top)
+    picture = seen.resize(target, Image.Resampling.LANCZOS, box=box)
+    picture.info = seen.info
+    return picture
+
+
+def at_level(container: Container, level: int, planes: Planes | None = None) -> Image.Image:
+    """The composite at 1/`level`, each side rounded up, with what the photo carried.
+
+    Raises:
+        ValueError: `level` is not one that `level_for` gives.
+        PlaneError: a plane is damaged.
+    """
+    if level not in RATES or (level > 1 and container.alpha is not None):
+        raise ValueError(f"there is no level {level} of this picture")
+    return _part(container, level, (0, 0, *_size_at(container, level)), planes)
+
+
+def level_for(container: Container, size: tuple[int, int], wanted: tuple[int, int]) -> int:
+    """The coarsest level at which a part of `size` (width, height) still has `wanted` pixels; 1 if there is none.
+
+    A picture with alpha has level 1 only: its hidden colours would run into the visible ones at a coarser level.
+    """
+    if container.alpha is not None:
+        return 1
+    return max(
+        (level for level in RATES if size[0] >= level * wanted[0] and size[1] >= level * wanted[1]), default=1
+    )
+
+
+def fitted(width: int, height: int, max_side: int) -> tuple[int, int]:
+    """`width`×`height` scaled down to at most `max_side` a side, rounded so that the shape is kept best."""
+    if max(width, height) <= max_side:
+        return width, height
+    if width < height:
+        return fitted(height, width, max_side)[::-1]
+    exact = max_side * height / width
+    around = (max(math.floor(exact), 1), max(math.ceil(exact), 1))
+    return max_side, min(around, key=lambda side: abs(width / height - max_side / side))
+
+
+def _size_at(container: Container, level: int) -> tuple[int, int]:
+    """Width and height of the picture at 1/`level`."""
+    return -(-container.width // level), -(-container.height // level)
+
+
+def _seen(start: float, length: float, target: int, end: int) -> tuple[int, int]:
+    """The first and behind the last of `end` samples that the filter sees when it makes `target` of `length`."""
+    support = LANCZOS_SUPPORT * max(1.0, length / target)
+    return max(0, math.floor(start - support)), min(end, math.ceil(start + length + support))
+
+
+def _part(container: Container, level: int, area: Region, planes: Planes | None) -> Image.Image:
+    """`area`, in samples of the level, of the composite at 1/`level`."""
+    x, y, width, height = area
+    window = window_around(
+        container.grid, (level * x, level * y, level * width, level * height), reach_of(level)
+    )
+    rate_map = window.of_blocks(container.rate_map)
+    rates = frozenset(np.unique(rate_map).tolist())
+    known = container.decode_planes(rates) if planes is None else {rate: planes[rate] for rate in rates}
+    known = window.of_planes(known)
+    canvas = reduced(known, rate_map, window.grid, level)
+    return to_picture(canvas[y - window.y // level :, x - window.x // level :], container, area)

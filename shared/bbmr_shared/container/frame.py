@@ -1,0 +1,188 @@
+"""The frame of a container file: signature, header, pictures as bins, trailing digest.
+
+In: the bytes of a file. Out: its checked header and the coded pictures, none of them decoded; and the way
+back; or the header alone, from the start of a file. The order of the checks is the order of what they cost:
+signature, length, limits, trailing digest, header, pictures.
+"""
+
+from __future__ import annotations
+
+import hmac
+import io
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Protocol
+
+from bbmr_shared.errors import (
+    ContainerError,
+    DigestMismatchError,
+    LimitExceededError,
+    MalformedContainerError,
+    NotAContainerError,
+    TruncatedContainerError,
+)
+from bbmr_shared.grid import RATES, BlockGrid
+from bbmr_shared.images import codecs
+from bbmr_shared.limits import DEFAULT_LIMITS, KIB, Limits
+
+from . import strict_msgpack
+from .header import DIGEST_BYTES, Header, PictureEntry, parse_header
+from .signature import SIGNATURE as SIGNATURE
+
+CHANGED = "the file was changed after writing (its digest differs); fetch it again"
+
+FIRST_READ = 64 * KIB
+"""How much of a file is read at first for its header: more than headers without a large profile take."""
+
+Bytes = bytes | bytearray | memoryview
+
+
+class Readable(Protocol):
+    """A file, as far as its header needs one."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def read_frame(data: Bytes, limits: Limits, verify: bool = True) -> tuple[Header, list[bytes]]:
+    """Read and check a file; the coded pictures come in the order of the file, planes first, then alpha.
+
+    `verify=False` leaves out the digests and nothing else.
+
+    Raises:
+        ContainerError: one of its kinds, as the errors module tells.
+        LimitExceededError: a size over `limits`.
+    """
+    view = memoryview(data).cast("B")
+    _check_ends(view, limits, verify)
+    body = view[: len(view) - DIGEST_BYTES]
+    header, at = _read_header(body, limits)
+    pictures: list[bytes] = []
+    for entry, size, what in _expected(header):
+        picture, at = strict_msgpack.read_bin(body, at, entry.size, what)
+        if verify and not hmac.compare_digest(digest(picture), entry.digest):
+            raise DigestMismatchError(f"{what} was changed after writing (its digest differs)")
+        codecs.check_plane(picture, entry.codec, size)
+        pictures.append(picture)
+    if at != len(body):
+        raise MalformedContainerError(f"{len(body) - at} bytes follow the last plane")
+    return header, pictures
+
+
+def read_header(source: Bytes | Readable, limits: Limits = DEFAULT_LIMITS) -> Header:
+    """The checked header from the start of a file: bytes, or a binary file that is read no further than needed.
+
+    The digests, the per-block maps and the planes are not looked at: a damaged file may pass, or be refused for what
+    the damage makes of its header. `read_frame` checks everything.
+
+    Raises: as `read_frame`.
+    """
+    longest = len(SIGNATURE) + limits.max_header_bytes + 1
+    file = io.BytesIO(memoryview(source)[:longest]) if isinstance(source, Bytes) else source
+    start = _read_fully(file, FIRST_READ)
+    while True:
+        _check_signature(start)
+        try:
+            header, _ = _read_header(memoryview(start), limits)
+        except TruncatedContainerError:
+            more = _read_fully(file, len(start))
+            if not more:
+                raise
+            start += more
+        else:
+            _expected(header)
+            return header
+
+
+def write_frame(header: Mapping[str, object], pictures: Sequence[bytes]) -> bytes:
+    """The file of a header map and the coded pictures that it lists, planes first, then alpha."""
+    parts = [SIGNATURE, strict_msgpack.pack(header)]
+    for picture in pictures:
+        parts += [strict_msgpack.bin_header(len(picture)), picture]
+    body = b"".join(parts)
+    return body + digest(body)
+
+
+def digest(data: Bytes) -> bytes:
+    """BLAKE2b of 16 bytes, without a key: it finds damage, it does not authenticate."""
+    return blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def _read_fully(file: Readable, size: int) -> bytes:
+    """`size` bytes, or what there is: pipes and sockets give less at a time."""
+    parts = []
+    while size > 0 and (part := file.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _check_ends(view: memoryview, limits: Limits, verify: bool) -> None:
+    _check_signature(view)
+    limits.check_bytes("the container", len(view), limits.max_container_bytes)
+    if len(view) <= len(SIGNATURE) + DIGEST_BYTES:
+        raise TruncatedContainerError("the file ends inside its header")
+    body = view[: len(view) - DIGEST_BYTES]
+    if verify and not hmac.compare_digest(digest(body), bytes(view[len(body) :])):
+        _explain_damage(view, limits)
+
+
+def _check_signature(data: Bytes) -> None:
+    start = bytes(data[: len(SIGNATURE)])
+    if start == SIGNATURE:
+        return
+    if start and SIGNATURE.startswith(start):
+        raise TruncatedContainerError("the file ends inside its signature")
+    if not start:
+        raise NotAContainerError("the container is empty: 0 bytes")
+    raise NotAContainerError("this is not a bbmr container (its signature is missing or damaged)")
+
+
+def _explain_damage(view: memoryview, limits: Limits) -> None:
+    """The trailing digest differs: say whether the end is missing or something before it was changed.
+
+    Nothing else that the header says is believed: a version or a size may be what was changed.
+    """
+    try:
+        header, at = _read_header(view, limits)
+    except TruncatedContainerError:
+        raise
+    except (ContainerError, LimitExceededError):
+        raise DigestMismatchError(CHANGED) from None
+    for entry in header.pictures:
+        at += len(strict_msgpack.bin_header(entry.size)) + entry.size
+    whole = at + DIGEST_BYTES
+    if whole > len(view):
+        raise TruncatedContainerError(f"the file is truncated: {len(view)} of {whole} bytes are there")
+    raise DigestMismatchError(CHANGED)
+
+
+def _read_header(body: memoryview, limits: Limits) -> tuple[Header, int]:
+    raw, size = strict_msgpack.unpack_map(body[len(SIGNATURE) :], limits)
+    return parse_header(raw, limits), len(SIGNATURE) + size
+
+
+def _expected(header: Header) -> list[tuple[PictureEntry, tuple[int, int], str]]:
+    """Every coded picture in the order of the file: entry, (width, height), and its name in messages."""
+    try:
+        grid = BlockGrid(header.width, header.height, header.block)
+    except ValueError as error:
+        raise MalformedContainerError(str(error)) from None
+    rates = [entry.rate for entry in header.planes]
+    if rates != header.rates:
+        raise MalformedContainerError(f"the planes have the rates {rates}, the header lists {header.rates}")
+    if any(rate not in RATES for rate in rates):
+        raise MalformedContainerError(f"rates are of {list(RATES)}, not {rates}")
+    for entry in header.pictures:
+        codecs.get_codec(entry.codec)
+    whole = (header.width, header.height)
+    expected: list[tuple[PictureEntry, tuple[int, int], str]] = [
+        (
+            entry,
+            whole if header.original else grid.plane_size(entry.rate),
+            f"the plane of rate {entry.rate}",
+        )
+        for entry in header.planes
+    ]
+    if header.alpha is not None:
+        expected.append((header.alpha, whole, "the alpha channel"))
+    return expected

@@ -1,0 +1,141 @@
+"""Strict msgpack: one bounded map with string keys, and bins whose length is declared elsewhere.
+
+In: bytes nobody has checked. Out: plain Python values, or a declared error; a length that the bytes claim
+is never allocated before the bytes are seen to be there.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import msgpack
+
+from bbmr_shared.errors import LimitExceededError, MalformedContainerError, TruncatedContainerError, one_line
+from bbmr_shared.limits import Limits
+
+BIN8, BIN16, BIN32 = 0xC4, 0xC5, 0xC6
+
+
+def unpack_map(data: memoryview, limits: Limits) -> tuple[dict[str, object], int]:
+    """The msgpack map at the start of `data` and the number of bytes it took.
+
+    Raises:
+        TruncatedContainerError: the map goes on beyond the data.
+        LimitExceededError: the map is longer than `limits.max_header_bytes`.
+        MalformedContainerError: anything else: no map, duplicate or non-string keys, extension types, too
+            deep.
+    """
+    hooks = _Hooks(limits)
+    size = limits.max_header_bytes
+    unpacker = msgpack.Unpacker(
+        raw=False,
+        strict_map_key=False,
+        object_pairs_hook=hooks.pairs,
+        list_hook=hooks.array,
+        ext_hook=_refuse_extension,
+        max_buffer_size=size + 1,
+        max_str_len=size,
+        max_bin_len=size,
+        max_array_len=limits.max_header_items,
+        max_map_len=limits.max_header_items,
+        max_ext_len=16,
+    )
+    try:
+        unpacker.feed(data[:size])
+        value = unpacker.unpack()
+    except msgpack.OutOfData:
+        if len(data) > size:
+            raise LimitExceededError(f"the header is longer than {size} bytes") from None
+        raise TruncatedContainerError("the file ends inside its header") from None
+    except MalformedContainerError:
+        raise
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        raise MalformedContainerError(f"the header is not valid msgpack ({one_line(error)})") from None
+    if not isinstance(value, dict):
+        raise MalformedContainerError("the header is not a msgpack map")
+    check_value(value, limits.max_msgpack_depth)
+    return value, unpacker.tell()
+
+
+def check_value(value: object, depth: int) -> None:
+    """Raise `MalformedContainerError` unless `value` is plain msgpack and at most `depth` levels deep."""
+    if isinstance(value, dict | list):
+        if depth < 1:
+            raise MalformedContainerError("the header nests maps and arrays too deep")
+        if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+            raise MalformedContainerError("the keys of a header map are strings")
+        for item in value.values() if isinstance(value, dict) else value:
+            check_value(item, depth - 1)
+    elif isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        raise MalformedContainerError("an integer of the header needs more than 64 bits")
+    elif value is not None and not isinstance(value, bool | int | float | str | bytes):
+        raise MalformedContainerError(f"the header holds a value of the type {type(value).__name__}")
+
+
+def pack(value: object) -> bytes:
+    """Shortest msgpack of a plain value; maps keep their order."""
+    packed: bytes = msgpack.packb(value, use_bin_type=True)
+    return packed
+
+
+def bin_header(size: int) -> bytes:
+    """The msgpack head of a bin of `size` bytes, as short as it goes."""
+    if size < 1 << 8:
+        return struct.pack(">BB", BIN8, size)
+    if size < 1 << 16:
+        return struct.pack(">BH", BIN16, size)
+    return struct.pack(">BI", BIN32, size)
+
+
+def read_bin(data: memoryview, at: int, size: int, what: str) -> tuple[bytes, int]:
+    """The bin of `size` bytes at `at`, and where it ends.
+
+    Raises:
+        TruncatedContainerError: the data ends first.
+        MalformedContainerError: no bin, or one of another size, or with a longer head than needed.
+    """
+    head = bin_header(size)
+    start = at + len(head)
+    if start + size > len(data):
+        raise TruncatedContainerError(f"the file ends inside {what}")
+    if data[at:start] != head:
+        raise MalformedContainerError(
+            f"{what} is not a msgpack bin of the {size} bytes that the header declares"
+        )
+    return bytes(data[start : start + size]), start + size
+
+
+class _Hooks:
+    """Counts maps and arrays, and refuses a key that comes twice in one map."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._left = limits.max_header_items
+        self._values_left = limits.max_header_values
+
+    def array(self, items: list[Any]) -> list[Any]:
+        self._count(len(items))
+        return items
+
+    def pairs(self, pairs: list[tuple[object, object]]) -> dict[str, object]:
+        self._count(len(pairs))
+        result: dict[str, object] = {}
+        for key, value in pairs:
+            if not isinstance(key, str):
+                raise MalformedContainerError("the keys of a header map are strings")
+            if key in result:
+                raise MalformedContainerError(f"the header field {key[:64]!r} comes twice")
+            result[key] = value
+        return result
+
+    def _count(self, values: int) -> None:
+        self._left -= 1
+        self._values_left -= values
+        if self._left < 0:
+            raise MalformedContainerError("the header holds too many maps and arrays")
+        if self._values_left < 0:
+            raise MalformedContainerError("the header holds too many values")
+
+
+def _refuse_extension(code: int, data: bytes) -> object:
+    raise MalformedContainerError(f"the header holds a msgpack extension (type {code})")

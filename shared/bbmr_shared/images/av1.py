@@ -1,0 +1,114 @@
+"""What the AV1 data of a picture says it is, read from its headers, before a decoder sees it.
+
+In: the OBUs of one item of an AVIF file, and the size that its boxes declare. Out: nothing, or `PlaneError`; or
+`IndexError` where an OBU ends early.
+
+Source: AV1 specification 5.3 to 5.9.
+"""
+
+from __future__ import annotations
+
+from bbmr_shared.errors import PlaneError
+from bbmr_shared.limits import AVIF_MAX_BOXES, AVIF_MAX_FRAMES
+
+SEQUENCE_HEADER, FRAME_HEADER, FRAME = 1, 3, 6
+LONGEST_SEQUENCE = 512
+"""More bytes than the part of a sequence header before its frame size can have."""
+DAMAGED = "an avif plane is damaged"
+
+Size = tuple[int, int]
+
+
+def check_av1(data: memoryview, size: Size, most: int) -> int:
+    """Every sequence header is for pictures of at most `size`, and there are few frames. How many OBUs there are.
+
+    most: OBUs that are looked at.
+    """
+    obus = at = frames = sequences = 0
+    while at < len(data):
+        if obus == most:
+            raise PlaneError(f"an avif plane has more than {AVIF_MAX_BOXES} OBUs")
+        obus += 1
+        head = data[at]
+        kind, at = head >> 3 & 15, at + (2 if head & 4 else 1)
+        length = len(data) - at
+        if head & 2:
+            length, at = _leb128(data, at)
+        if at + length > len(data):
+            raise PlaneError(f"{DAMAGED} (its AV1 data ends early)")
+        if kind == SEQUENCE_HEADER:
+            sequences += 1
+            _check_sequence(bytes(data[at : at + min(length, LONGEST_SEQUENCE)]), size)
+        frames += kind in (FRAME_HEADER, FRAME)
+        at += length
+    if not sequences or frames > AVIF_MAX_FRAMES:
+        raise PlaneError(f"{DAMAGED} (its AV1 data holds no picture, or more than {AVIF_MAX_FRAMES} frames)")
+    return obus
+
+
+def _check_sequence(data: bytes, size: Size) -> None:
+    """The largest frame that this sequence header allows: a frame may say any number of as many bits."""
+    bits = _Bits(data)
+    bits.take(3 + 1)
+    if bits.take(1):  # reduced_still_picture_header
+        bits.take(5)
+    else:
+        _skip_operating_points(bits)
+    wide, high = bits.take(4) + 1, bits.take(4) + 1
+    declared = bits.take(wide) + 1, bits.take(high) + 1
+    if declared[0] > size[0] or declared[1] > size[1]:
+        raise PlaneError(
+            f"an avif plane is coded as {declared[0]}×{declared[1]} where {size[0]}×{size[1]} is declared"
+        )
+    if 1 << wide > 2 * declared[0] or 1 << high > 2 * declared[1]:
+        raise PlaneError("an avif plane leaves room for frames above its size")
+
+
+def _skip_operating_points(bits: _Bits) -> None:
+    """AV1 5.5.1, up to frame_width_bits_minus_1."""
+    decoder_model = 0
+    delay_bits = 0
+    if bits.take(1):  # timing_info
+        bits.take(64)
+        if bits.take(1):  # equal_picture_interval: uvlc
+            zeros = 0
+            while not bits.take(1):
+                zeros += 1
+            bits.take(zeros)
+        decoder_model = bits.take(1)
+        if decoder_model:
+            delay_bits = bits.take(5) + 1
+            bits.take(32 + 5 + 5)
+    initial_display = bits.take(1)
+    for _ in range(bits.take(5) + 1):
+        bits.take(12)
+        if bits.take(5) > 7:
+            bits.take(1)
+        if decoder_model and bits.take(1):
+            bits.take(2 * delay_bits + 1)
+        if initial_display and bits.take(1):
+            bits.take(4)
+
+
+class _Bits:
+    """Bits of a short header, most significant first. Raises `IndexError` at its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._value = int.from_bytes(data, "big")
+        self._left = 8 * len(data)
+
+    def take(self, count: int) -> int:
+        self._left -= count
+        if self._left < 0:
+            raise IndexError
+        return self._value >> self._left & ((1 << count) - 1)
+
+
+def _leb128(data: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for place in range(8):
+        byte = data[at + place]
+        value |= (byte & 127) << 7 * place
+        if byte < 128:
+            return value, at + place + 1
+    raise PlaneError(f"{DAMAGED} (a length has no end)")

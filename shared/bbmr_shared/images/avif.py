@@ -1,0 +1,216 @@
+"""What an AVIF file says it is, read box by box before libavif sees it.
+
+In: the bytes of an AVIF file. Out: `Facts`, or `PlaneError`. libavif searches its list of items once for every
+item (60,000 of them take seconds), decodes whatever size the AV1 data has and scales it to the size that the boxes
+declare, and decodes every frame of an item to show one. So the boxes and the AV1 headers are walked here first.
+
+Sources: ISO/IEC 14496-12 (boxes), 23008-12 (items), AVIF specification 1.1.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from PIL import AvifImagePlugin
+
+from bbmr_shared.errors import PlaneError, one_line
+from bbmr_shared.limits import AVIF_MAX_BOXES, AVIF_MAX_ITEMS, AVIF_MAX_REFERENCES, AVIF_SPARE_SAMPLES
+
+from .av1 import DAMAGED, Size, check_av1
+from .png_webp import Facts
+
+CODED = b"av01"
+
+
+@dataclass
+class _Meta:
+    """The boxes of "meta" that say which items there are, where they lie and how large they are."""
+
+    primary: int = -1
+    kinds: dict[int, bytes] = field(default_factory=dict)
+    extents: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
+    """Item → (construction method, offset, length) of its pieces; length 0: to the end."""
+    sizes: list[Size | None] = field(default_factory=list)
+    """The size that each property declares, or None for one of another kind."""
+    properties: dict[int, list[int]] = field(default_factory=dict)
+    data: memoryview = field(default_factory=lambda: memoryview(b""))
+
+    def size(self, item: int) -> Size:
+        """The size that the boxes declare for an item."""
+        found = [self.sizes[at - 1] for at in self.properties.get(item, ()) if 0 < at <= len(self.sizes)]
+        sizes = [size for size in found if size is not None]
+        if len(sizes) != 1:
+            raise PlaneError(f"{DAMAGED} (a picture in it has no size of its own)")
+        return sizes[0]
+
+
+def probe_avif(data: bytes) -> Facts:
+    """An AVIF file that libavif can parse, and whose coded pictures are bounded by its own size.
+
+    The boxes are few; every coded picture in it has at most the size that its box declares, and few frames; all of
+    them together are at most four times the picture.
+    """
+    try:
+        width, height, frames = _check_boxes(data)
+    except IndexError:
+        raise PlaneError(f"{DAMAGED} (a box ends early)") from None
+    if frames != 1:
+        return Facts(width, height, "RGB", frames)
+    try:
+        image = AvifImagePlugin.AvifImageFile(io.BytesIO(data))
+        return Facts(image.width, image.height, image.mode, int(getattr(image, "n_frames", 1)))
+    except Exception as error:
+        raise PlaneError(f"an avif plane cannot be read ({one_line(error)})") from None
+
+
+def _check_boxes(data: bytes) -> tuple[int, int, int]:
+    """Width, height and frames; raises `IndexError` where a box or an OBU ends early."""
+    view = memoryview(data)
+    boxes = list(_boxes(view))
+    kinds = [kind for kind, _ in boxes]
+    if not boxes or kinds[0] != b"ftyp":
+        raise PlaneError("an avif plane does not start as AVIF does")
+    if kinds.count(b"meta") != 1:
+        raise PlaneError(f"{DAMAGED} (it holds no picture, or more than one)")
+    meta = _meta(boxes[kinds.index(b"meta")][1])
+    width, height = meta.size(meta.primary)
+    if b"moov" in kinds:
+        return width, height, 2
+    spare = 4 * width * height + AVIF_SPARE_SAMPLES
+    # Items may lie on one another: what is walked is bounded for all of them together.
+    left, obus = len(view), AVIF_MAX_BOXES
+    for item, kind in meta.kinds.items():
+        if kind == CODED:
+            size = meta.size(item)
+            spare -= size[0] * size[1]
+            if spare < 0:
+                raise PlaneError("an avif plane holds more coded pictures than its size needs")
+            payload = _payload(view, meta, item, left)
+            left -= len(payload)
+            obus -= check_av1(payload, size, obus)
+    return width, height, 1
+
+
+def _boxes(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    at = 0
+    for _ in range(AVIF_MAX_BOXES):
+        if at == len(view):
+            return
+        size, start = _number(view, at, 4), at + 8
+        if size == 1:
+            size, start = _number(view, at + 8, 8), at + 16
+        end = at + size if size else len(view)
+        if end < start or end > len(view):
+            raise PlaneError(f"{DAMAGED} (a box is longer than what holds it)")
+        yield bytes(view[at + 4 : at + 8]), view[start:end]
+        at = end
+    raise PlaneError(f"an avif plane has more than {AVIF_MAX_BOXES} boxes in one place")
+
+
+def _meta(body: memoryview) -> _Meta:
+    meta = _Meta()
+    seen: set[bytes] = set()
+    for kind, box in _boxes(body[4:]):
+        if kind in seen:
+            raise PlaneError(f"{DAMAGED} (a box comes twice)")
+        seen.add(kind)
+        if kind == b"pitm":
+            meta.primary = _number(box, 4, 4 if box[0] else 2)
+        elif kind == b"iinf":
+            wide = 4 if box[0] else 2
+            _few(_number(box, 4, wide))
+            for _, entry in _boxes(box[4 + wide :]):
+                size = 4 if entry[0] > 2 else 2
+                item = _number(entry, 4, size)
+                if item in meta.kinds:
+                    raise PlaneError(f"{DAMAGED} (an item comes twice)")
+                meta.kinds[item] = bytes(entry[6 + size : 10 + size])
+        elif kind == b"iloc":
+            _locations(box, meta)
+        elif kind == b"iprp":
+            _properties(box, meta)
+        elif kind == b"iref" and len(box) > AVIF_MAX_REFERENCES:
+            raise PlaneError(f"an avif plane has more than {AVIF_MAX_REFERENCES} bytes of references")
+        elif kind == b"idat":
+            meta.data = box
+    _few(len(meta.kinds))
+    return meta
+
+
+def _locations(box: memoryview, meta: _Meta) -> None:
+    version = box[0]
+    offset_size, length_size = box[4] >> 4, box[4] & 15
+    base_size, index_size = box[5] >> 4, box[5] & 15 if version else 0
+    wide = 4 if version == 2 else 2
+    count, at = _number(box, 6, wide), 6 + wide
+    for _ in range(_few(count)):
+        item, at = _number(box, at, wide), at + wide
+        method = 0
+        if version:
+            method, at = _number(box, at, 2) & 15, at + 2
+        base, at = _number(box, at + 2, base_size), at + 2 + base_size
+        pieces, at = _number(box, at, 2), at + 2
+        extents = []
+        for _ in range(_few(pieces)):
+            at += index_size
+            offset, at = _number(box, at, offset_size), at + offset_size
+            length, at = _number(box, at, length_size), at + length_size
+            extents.append((method, base + offset, length))
+        if item in meta.extents:
+            raise PlaneError(f"{DAMAGED} (an item lies in two places)")
+        meta.extents[item] = extents
+
+
+def _properties(body: memoryview, meta: _Meta) -> None:
+    boxes = list(_boxes(body))
+    if not boxes or boxes[0][0] != b"ipco" or any(kind != b"ipma" for kind, _ in boxes[1:]):
+        raise PlaneError(f"{DAMAGED} (its properties are out of order)")
+    for kind, box in _boxes(boxes[0][1]):
+        if kind == b"av1C" and box[2] & 0x60:  # high_bitdepth, twelve_bit
+            raise PlaneError("an avif plane has more than 8 bits per sample")
+        meta.sizes.append((_number(box, 4, 4), _number(box, 8, 4)) if kind == b"ispe" else None)
+    for _, box in boxes[1:]:
+        _associations(box, meta)
+
+
+def _associations(box: memoryview, meta: _Meta) -> None:
+    wide, long = 4 if box[0] else 2, box[3] & 1
+    at = 8
+    for _ in range(_few(_number(box, 4, 4))):
+        item, at = _number(box, at, wide), at + wide
+        count, at = box[at], at + 1
+        if item in meta.properties:
+            raise PlaneError(f"{DAMAGED} (an item has its properties twice)")
+        step = 2 if long else 1
+        mask = 0x7FFF if long else 0x7F
+        meta.properties[item] = [_number(box, at + step * i, step) & mask for i in range(count)]
+        at += step * count
+
+
+def _payload(view: memoryview, meta: _Meta, item: int, most: int) -> memoryview:
+    pieces = []
+    for method, offset, length in meta.extents.get(item, []):
+        if method > 1:
+            raise PlaneError(f"{DAMAGED} (an item is made of others)")
+        source = meta.data if method else view
+        end = offset + length if length else len(source)
+        if offset > len(source) or end > len(source):
+            raise PlaneError("an avif plane is truncated")
+        pieces.append(source[offset:end])
+    if sum(map(len, pieces)) > most:
+        raise PlaneError(f"{DAMAGED} (its items overlap)")
+    return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+
+
+def _number(data: memoryview, at: int, size: int) -> int:
+    if at + size > len(data):
+        raise IndexError
+    return int.from_bytes(data[at : at + size], "big")
+
+
+def _few(count: int) -> int:
+    if count > AVIF_MAX_ITEMS:
+        raise PlaneError(f"an avif plane has more than {AVIF_MAX_ITEMS} items")
+    return count

@@ -1,0 +1,239 @@
+"""The table of plane codecs: ordinary picture formats through Pillow, each opened as its own format only.
+
+In: samples as `uint8 [h, w, 3]` (planes) or `uint8 [h, w]` (alpha). Out: the bytes of a picture file, and
+back. Nothing here reads or changes Pillow's global settings, so all of it may run in threads. Lossless
+formats decode to the same samples everywhere; AVIF may differ by 1/255 between builds of its decoder.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+from bbmr_shared.errors import LimitExceededError, PlaneError, UnsupportedContainerError, UsageError, one_line
+from bbmr_shared.limits import AVIF_MAX_SIDE, JPEG_MAX_SIDE, PNG_MAX_SIDE, WEBP_MAX_SIDE
+
+from .avif import probe_avif
+from .jpeg import bare_jpeg, probe_jpeg
+from .png_webp import Facts, bare_png, check_png_stream, probe_png, probe_webp
+
+Samples = NDArray[np.uint8]
+KNOWN_BUT_ABSENT = frozenset({"jxl"})
+FALLBACK = "png"
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """What an encoder is told.
+
+    `effort` 0 (fast) .. 9 (small) is for the lossless codecs; `quality` 0..100, chroma `subsampling` and `speed`
+    0 (slow) .. 10 are for the lossy one.
+    """
+
+    quality: int | None = None
+    subsampling: str = "4:4:4"
+    speed: int = 8
+    effort: int = 4
+
+    def __post_init__(self) -> None:
+        if self.quality is not None and not 0 <= self.quality <= 100:
+            raise UsageError(f"quality is 0..100, not {self.quality}")
+        if self.subsampling not in ("4:4:4", "4:2:2", "4:2:0"):
+            raise UsageError(f"subsampling is 4:4:4, 4:2:2 or 4:2:0, not {self.subsampling}")
+        if not 0 <= self.speed <= 10:
+            raise UsageError(f"speed is 0..10, not {self.speed}")
+        if not 0 <= self.effort <= 9:
+            raise UsageError(f"effort is 0..9, not {self.effort}")
+
+
+@dataclass(frozen=True)
+class PlaneCodec:
+    """One row of the table. `lossless` is what this encoder does with it; `max_side` is in samples; without
+    `write` it is only read: as an original.
+    """
+
+    name: str
+    pillow_format: str
+    lossless: bool
+    max_side: int
+    write: Callable[[Image.Image, EncodeOptions], bytes] | None
+    facts: Callable[[bytes], Facts]
+    open: Callable[[io.BytesIO], ImageFile.ImageFile]
+    bare: Callable[[bytes], bytes] = bytes
+    """Takes off what decoding does not need, where reading it could cost more than the picture."""
+
+
+def get_codec(name: str) -> PlaneCodec:
+    """The codec of that name.
+
+    Raises:
+        UnsupportedContainerError: the name is not in the table, or is known and not built in.
+    """
+    codec = CODECS.get(name)
+    if codec is None:
+        why = "is not built into" if name in KNOWN_BUT_ABSENT else "is not known to"
+        raise UnsupportedContainerError(f"the plane codec {name[:64]!r} {why} this release")
+    return codec
+
+
+def encode_plane(
+    samples: Samples,
+    codec: str = "webp",
+    *,
+    quality: int | None = None,
+    subsampling: str = "4:4:4",
+    speed: int = 8,
+    effort: int = 4,
+) -> tuple[str, bytes]:
+    """Encode `uint8 [h, w, 3]` or `uint8 [h, w]` samples; returns the codec really used and the bytes.
+
+    A picture with a side over the codec's limit is written as PNG instead. `quality` is needed by the lossy
+    codec (avif) and refused by the lossless ones.
+
+    Raises:
+        UsageError: an unknown codec, or a quality that does not fit it.
+    """
+    row = CODECS.get(codec)
+    if row is None or row.write is None:
+        written = (name for name, known in CODECS.items() if known.write is not None)
+        raise UsageError(f"the codec is one of {', '.join(written)}, not {codec}")
+    if row.lossless and quality is not None:
+        raise UsageError(f"{codec} planes are lossless and take no quality")
+    if not row.lossless and quality is None:
+        raise UsageError(f"{codec} planes need a quality")
+    options = EncodeOptions(quality, subsampling, speed, effort)
+    if max(samples.shape[:2]) > row.max_side:
+        row = CODECS[FALLBACK]
+    assert row.write is not None, "the fallback is written, too"
+    image = Image.fromarray(np.ascontiguousarray(samples, dtype=np.uint8))
+    return row.name, row.write(image, options)
+
+
+def probe(data: bytes, codec: str) -> Facts:
+    """Size, mode and frames of a coded plane from its headers; nothing is decoded.
+
+    Raises:
+        PlaneError: not a whole file of that format.
+        UnsupportedContainerError: an unknown codec.
+    """
+    return get_codec(codec).facts(data)
+
+
+def check_plane(data: bytes, codec: str, size: tuple[int, int]) -> Facts:
+    """Raise `PlaneError` unless `data` says it is one RGB or grey picture of `size` (width, height)."""
+    if max(size) > get_codec(codec).max_side:
+        raise PlaneError(
+            f"the {codec} plane of {size[0]}×{size[1]} is declared; {codec} has at most "
+            f"{get_codec(codec).max_side} samples a side"
+        )
+    facts = probe(data, codec)
+    if (facts.width, facts.height) != size:
+        raise PlaneError(
+            f"the {codec} plane is {facts.width}×{facts.height} where {size[0]}×{size[1]} is declared"
+        )
+    if facts.frames != 1:
+        raise PlaneError(f"the {codec} plane is animated")
+    if facts.mode not in ("RGB", "L"):
+        raise PlaneError(f"the {codec} plane has the mode {facts.mode}; RGB or grey is needed")
+    return facts
+
+
+def decode(data: bytes, codec: str, size: tuple[int, int]) -> Samples:
+    """Decode a plane of `size` (width, height) to `uint8 [height, width, 3]`; grey is spread over three
+    channels.
+
+    Raises:
+        PlaneError: not that picture, or it does not decode to its end.
+        LimitExceededError: Pillow refuses it as too large.
+    """
+    return np.array(_load(data, codec, size).convert("RGB"), dtype=np.uint8)
+
+
+def decode_grey(data: bytes, codec: str, size: tuple[int, int]) -> Samples:
+    """Decode an alpha channel of `size` (width, height) to `uint8 [height, width]`: grey, or green where
+    RGB is stored.
+
+    Raises: as `decode`.
+    """
+    image = _load(data, codec, size)
+    return np.array(image if image.mode == "L" else image.getchannel("G"), dtype=np.uint8)
+
+
+def coding_error_byte(mse: float) -> int:
+    """A plane's mean squared error (8-bit samples, all three channels) in one byte: 0 = lossless, else
+    tenths of log₂.
+
+    Raises:
+        ValueError: negative or not a number.
+    """
+    if not mse >= 0:
+        raise ValueError(f"a mean squared error is not negative, as {mse} is")
+    if mse == 0:
+        return 0
+    return min(max(math.floor(10 * math.log2(min(mse, 65_025.0)) + 81.5), 1), 255)
+
+
+def _load(data: bytes, codec: str, size: tuple[int, int]) -> Image.Image:
+    row = get_codec(codec)
+    # First: what is left out of it, which may be most, is then not looked through again.
+    bare = row.bare(data)
+    facts = check_plane(bare, codec, size)
+    if row.name == "png":
+        check_png_stream(bare, facts)
+    try:
+        image = row.open(io.BytesIO(bare))
+        image.load()
+    except Image.DecompressionBombError as error:
+        raise LimitExceededError(f"the {codec} plane is too large ({one_line(error)})") from None
+    except Exception as error:
+        raise PlaneError(f"the {codec} plane does not decode ({one_line(error)})") from None
+    if image.size != size or image.mode not in ("RGB", "L"):
+        raise PlaneError(f"the {codec} plane decodes to another size or mode than it declares")
+    return image
+
+
+def _write_webp(image: Image.Image, options: EncodeOptions) -> bytes:
+    out = io.BytesIO()
+    # With lossless=True Pillow's quality is an effort too; method 4 at 75 gave 2.2 MP/s.
+    method, quality = min(options.effort, 6), min(100, 35 + 10 * options.effort)
+    image.save(out, "WEBP", lossless=True, exact=True, method=method, quality=quality)
+    return out.getvalue()
+
+
+def _write_png(image: Image.Image, options: EncodeOptions) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG", compress_level=min(9, options.effort + 2))
+    return out.getvalue()
+
+
+def _write_avif(image: Image.Image, options: EncodeOptions) -> bytes:
+    out = io.BytesIO()
+    subsampling = "4:0:0" if image.mode == "L" else options.subsampling
+    image.save(out, "AVIF", quality=options.quality, subsampling=subsampling, speed=options.speed)
+    return out.getvalue()
+
+
+CODECS: dict[str, PlaneCodec] = {
+    codec.name: codec
+    for codec in (
+        PlaneCodec(
+            "webp", "WEBP", True, WEBP_MAX_SIDE, _write_webp, probe_webp, WebPImagePlugin.WebPImageFile
+        ),
+        PlaneCodec(
+            "png", "PNG", True, PNG_MAX_SIDE, _write_png, probe_png, PngImagePlugin.PngImageFile, bare_png
+        ),
+        PlaneCodec(
+            "avif", "AVIF", False, AVIF_MAX_SIDE, _write_avif, probe_avif, AvifImagePlugin.AvifImageFile
+        ),
+        PlaneCodec(
+            "jpeg", "JPEG", False, JPEG_MAX_SIDE, None, probe_jpeg, JpegImagePlugin.JpegImageFile, bare_jpeg
+        ),
+    )
+}
+"""Every plane codec by name. "jxl" is a reserved name that is not built in."""

@@ -1,0 +1,211 @@
+"""The stand-in for an engine that lives elsewhere, over a handle that is made up: no cluster is started."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'bbmr[cluster]'")
+
+from ray.exceptions import ActorDiedError
+from ray.serve.exceptions import BackPressureError
+
+from bbmr_server.cluster.refusals import Refusal
+from bbmr_server.cluster.remote_engine import DEATHS, RemoteEngine
+from bbmr_server.engine.interface import EngineLike
+from bbmr_server.engine.request import Answer, Work
+from bbmr_server.errors import DeadlineError, InvalidRequestError, NotReadyError, QueueFullError
+from bbmr_server.settings import Settings
+from bbmr_shared.container import Container
+from bbmr_shared.errors import BbmrError, IncompatibleModelError, PlaneError, UnknownModelError, UsageError
+
+ANSWER = Answer(b"picture", "image/png", 1, 1, "none")
+PLACES = 2
+
+
+class Response:
+    """What a handle's call gives back: to be awaited, or cancelled."""
+
+    def __init__(self, outcome: Any) -> None:
+        self.cancelled = False
+        self._outcome = outcome
+
+    def __await__(self) -> Any:
+        return self._run().__await__()
+
+    async def _run(self) -> Any:
+        if self._outcome == "for ever":
+            await asyncio.sleep(3600)
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        return self._outcome
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Handle:
+    """A deployment that answers one outcome after the other, the last one again and again."""
+
+    def __init__(self, *outcomes: Any) -> None:
+        self.responses: list[Response] = []
+        self._outcomes = list(outcomes)
+        self.reconstruct = self
+        self.describe = _Describe()
+
+    def remote(self, work: Work, seconds: float) -> Response:
+        outcome = self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
+        self.responses.append(Response(outcome))
+        return self.responses[-1]
+
+
+class _Describe:
+    def remote(self) -> Response:
+        return Response({"devices": ("cpu",), "catalogue": {"light": {"sha256": "0"}}})
+
+
+def engine_over(handle: Handle, replicas: Callable[[], int] = lambda: 1) -> RemoteEngine:
+    return RemoteEngine(Settings(queue_length=PLACES), handle, replicas)  # type: ignore[arg-type]
+
+
+def run(handle: Handle, work: Work, deadline_s: float = 30.0) -> Answer:
+    async def ask() -> Answer:
+        engine = engine_over(handle)
+        engine.start()
+        while not engine.ready or not engine.catalogue:
+            await asyncio.sleep(0.01)
+        try:
+            return await engine.reconstruct(work, deadline_s)
+        finally:
+            assert engine.inside == 0
+            await asyncio.to_thread(engine.stop, 1.0)
+
+    return asyncio.run(ask())
+
+
+def gone() -> ActorDiedError:
+    return ActorDiedError()
+
+
+def test_it_is_an_engine() -> None:
+    engine: EngineLike = engine_over(Handle(ANSWER))
+    wanted = {name for name in vars(EngineLike) if not name.startswith("_")}
+    assert wanted <= set(dir(engine))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        IncompatibleModelError("these weights cannot"),
+        PlaneError("a plane does not decode"),
+        InvalidRequestError("the region", fields={"errors": [{"field": "region"}]}, headers={"X-Y": "z"}),
+        DeadlineError("too late"),
+        QueueFullError("full", retry_after=7),
+    ],
+)
+def test_a_refusal_is_the_same_error_on_the_other_side(error: BbmrError) -> None:
+    error.__cause__ = ValueError("of that machine")
+    there = pickle.loads(pickle.dumps(Refusal.of(error))).error()
+    assert type(there) is type(error)
+    assert str(there) == str(error)
+    assert vars(there) == vars(error)
+    assert there.__cause__ is None
+
+
+def test_errors_of_the_engine_are_raised(container: Container) -> None:
+    with pytest.raises(IncompatibleModelError, match="cannot"):
+        run(Handle(Refusal.of(IncompatibleModelError("these weights cannot"))), Work(container))
+
+
+def test_a_dead_replica_is_replaced_by_another(container: Container) -> None:
+    handle = Handle(gone(), ANSWER)
+    assert run(handle, Work(container)) == ANSWER
+    assert len(handle.responses) == 2
+
+
+def test_a_request_that_kills_is_not_tried_for_ever(container: Container) -> None:
+    handle = Handle(gone())
+    with pytest.raises(NotReadyError, match="ended while they worked on this"):
+        run(handle, Work(container))
+    assert len(handle.responses) == DEATHS
+
+
+def test_an_engine_that_is_not_ready_or_full_for_a_moment_loses_nothing(container: Container) -> None:
+    passing = [Refusal.of(NotReadyError("a worker is restarted")), Refusal.of(QueueFullError("full"))]
+    assert run(Handle(*passing, ANSWER), Work(container)) == ANSWER
+
+
+def test_the_deadline_counts_everything_and_cancels(container: Container) -> None:
+    handle = Handle("for ever")
+    with pytest.raises(DeadlineError):
+        run(handle, Work(container), deadline_s=0.1)
+    assert handle.responses[0].cancelled
+    with pytest.raises(DeadlineError):
+        run(Handle(Refusal.of(NotReadyError("never ready"))), Work(container), deadline_s=0.3)
+
+
+def test_cancelling_the_call_cancels_it_in_the_replica(container: Container) -> None:
+    handle = Handle("for ever")
+
+    async def leave() -> None:
+        engine = engine_over(handle)
+        engine.start()
+        while not engine.ready:
+            await asyncio.sleep(0.01)
+        call = asyncio.ensure_future(engine.reconstruct(Work(container)))
+        while not handle.responses:
+            await asyncio.sleep(0.01)
+        assert engine.inside == 1
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert engine.inside == 0
+        await asyncio.to_thread(engine.stop, 1.0)
+
+    asyncio.run(leave())
+    assert handle.responses[0].cancelled
+
+
+def test_no_more_are_let_in_than_there_are_places(container: Container) -> None:
+    async def crowd() -> None:
+        engine = engine_over(Handle("for ever"))
+        with pytest.raises(NotReadyError, match="no engine is running"):
+            engine.check_ready()
+        engine.start()
+        while not engine.ready:
+            await asyncio.sleep(0.01)
+        calls = [asyncio.ensure_future(engine.reconstruct(Work(container))) for _ in range(PLACES)]
+        await asyncio.sleep(0.05)
+        engine.check_ready(room=False)
+        with pytest.raises(QueueFullError) as refused:
+            await engine.reconstruct(Work(container))
+        assert int(refused.value.headers["Retry-After"]) >= 1
+        await asyncio.to_thread(engine.stop, 0.1)  # their time is over: they are refused, not left hanging
+        for call in calls:
+            with pytest.raises(NotReadyError, match="stopping"):
+                await call
+
+    asyncio.run(crowd())
+
+
+def test_what_serve_refuses_is_too_many_requests(container: Container) -> None:
+    with pytest.raises(QueueFullError):
+        run(Handle(BackPressureError(num_queued_requests=2, max_queued_requests=2)), Work(container))
+
+
+def test_what_can_be_known_here_is_refused_here(container: Container) -> None:
+    handle = Handle(ANSWER)
+    with pytest.raises(UnknownModelError):
+        run(handle, Work(container, model="nonsense"))
+    with pytest.raises(InvalidRequestError):
+        run(handle, Work(container, region=(9000, 0, 1, 1)))
+    assert handle.responses == []
+
+
+def test_swapping_says_what_to_do_instead() -> None:
+    with pytest.raises(UsageError, match="deploy again"):
+        asyncio.run(engine_over(Handle(ANSWER)).swap("light"))
