@@ -199,8 +199,8 @@ def test_ncnn_needs_no_torch() -> None:
 import sys
 import numpy as np
 from bbmr_models.cards import read
-from bbmr_models.runtime import load_network
-from bbmr_models.tile_input import Source, TileInput
+from bbmr_models.inference.network import load_network
+from bbmr_models.inference.tile_input import Source, TileInput
 from bbmr_shared.grid import RATES
 network = load_network("light", read("light")[0], runtime="ncnn", threads=1)
 grid = np.full((8, 8), 4, np.uint8)

@@ -48,7 +48,7 @@ def test_a_killed_run_loses_nothing_and_holds_no_lock(tmp_path: Path) -> None:
     code = """
 import os, signal, sys
 from bbmr_client.batch.journal import Journal
-from tests.client.test_batch_journal import KNOWN
+from tests.client.batch.test_journal import KNOWN
 journal = Journal(sys.argv[1], print)
 journal.record("a.bbmr", KNOWN)
 open(journal.temporary(7), "w").close()

@@ -190,7 +190,7 @@ class Missing:
         if name.startswith(("opentelemetry.sdk", "opentelemetry.exporter")):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Missing())
-from bbmr_server import tracing
+from bbmr_server.observability import tracing
 from bbmr_server.settings import Settings
 from bbmr_shared.errors import UsageError
 assert tracing.make_provider(Settings(), {}) is None
