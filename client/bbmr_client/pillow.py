@@ -42,7 +42,7 @@ class BbmrImageFile(ImageFile.ImageFile):
 
     def _open(self) -> None:
         from bbmr_shared.container.frame import read_header
-        from bbmr_shared.images.output import EXIF_MARKER
+        from bbmr_shared.images.exif import EXIF_MARKER
 
         assert self.fp is not None
         try:

@@ -18,7 +18,8 @@ from bbmr_shared import Container, Plane
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container.frame import SIGNATURE, write_frame
 from bbmr_shared.errors import LimitExceededError, MalformedContainerError, PlaneError
-from bbmr_shared.images.png_webp import Facts, check_png_stream
+from bbmr_shared.images.info import ImageInfo
+from bbmr_shared.images.png import check_png_stream
 from bbmr_shared.limits import DEFAULT_LIMITS, MIB
 from tests.fuzz import bombs
 from tests.fuzz.exhaust import measured
@@ -141,7 +142,7 @@ def test_a_png_of_one_chunk_takes_time_by_its_length() -> None:
     head = struct.pack(">IIBBBBB", 5000, 2500, 8, 2, 0, 0, 0)
     plane = png_of(head, stream)
     began = time.process_time()
-    check_png_stream(plane, Facts(5000, 2500, "RGB"))
+    check_png_stream(plane, ImageInfo(5000, 2500, "RGB"))
     assert time.process_time() - began < SECONDS
 
 

@@ -6,31 +6,16 @@ why there is none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bbmr_client.photo import Photo
 from bbmr_shared.container import Container, Plane
 from bbmr_shared.errors import BbmrError
 from bbmr_shared.images.codecs import check_plane, decode
 from bbmr_shared.limits import DEFAULT_LIMITS
-
-if TYPE_CHECKING:
-    from bbmr_client.photo import Photo
-
-CODECS = {"JPEG": "jpeg", "MPO": "jpeg", "PNG": "png", "WEBP": "webp", "AVIF": "avif"}
-"""Pillow's format → the codec whose plane such a file can be."""
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """The file a photo was read from. `obstacle`: why its picture is not the photo as it is, None where it is."""
-
-    data: bytes = field(repr=False)
-    codec: str | None
-    obstacle: str | None = None
 
 
 def smaller(photo: Photo, container: Container, metadata: str = "all") -> Container:

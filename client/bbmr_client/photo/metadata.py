@@ -60,15 +60,16 @@ def read_orientation(image: Image.Image) -> int:
 def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], limits: Limits) -> Metadata:
     """Everything but the ICC profile; `size` is (width, height) of the upright picture."""
     notes: list[str] = []
-    exif = _small("EXIF block", _exif(image, orientation, size, notes), limits.max_exif_bytes, notes)
-    xmp = _small("XMP packet", _xmp(image), limits.max_xmp_bytes, notes)
+    exif = small("EXIF block", _exif(image, orientation, size, notes), limits.max_exif_bytes, notes)
+    xmp = small("XMP packet", _xmp(image), limits.max_xmp_bytes, notes)
     dpi = _density(image)
     if dpi is not None and orientation in TURNED:
         dpi = dpi[1], dpi[0]
     return Metadata(exif, xmp, dpi, tuple(notes))
 
 
-def _small(what: str, block: bytes | None, most: int, notes: list[str]) -> bytes | None:
+def small(what: str, block: bytes | None, most: int, notes: list[str]) -> bytes | None:
+    """Returns `block`, or None and a note if it has more than `most` bytes."""
     if block is None or len(block) <= most:
         return block
     notes.append(f"its {what} has {len(block)} bytes, at most {most} are kept: it is left out")

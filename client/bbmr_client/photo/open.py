@@ -16,10 +16,11 @@ from PIL import Image, ImageFile
 
 from bbmr_shared.container.frame import SIGNATURE
 from bbmr_shared.errors import LimitExceededError, PictureError, one_line
+from bbmr_shared.images.webp import webp_size
 from bbmr_shared.limits import Limits
 
-from .segments import without_metadata
-from .sizes import jxl_size, webp_size
+from .jxl import CODESTREAM, jxl_size
+from .strip_metadata import strip_metadata
 
 Opener = Callable[[io.BytesIO, str], ImageFile.ImageFile]
 
@@ -36,7 +37,7 @@ LEFT_OUT = "bbmr: metadata left out"
 """Key in `info` of an image that could only be opened without its metadata."""
 
 HEIF_BRANDS = frozenset(b"heic heix heim heis hevc hevx hevm hevs heif mif1 msf1 mif2".split())
-JXL_STARTS = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+JXL_STARTS = (CODESTREAM, b"\0\0\0\x0cJXL \r\n\x87\n")
 
 OTHERS = (
     (SIGNATURE, "is a bbmr container already"),
@@ -100,7 +101,7 @@ def _spared(opener: Opener, data: bytes, limits: Limits, name: str, format: str)
     try:
         return _checked(opener, data, limits, name, format)
     except _UnreadableError:
-        spared = without_metadata(data, format)
+        spared = strip_metadata(data, format)
         if len(spared) == len(data):
             raise
         image = _checked(opener, spared, limits, name, format)

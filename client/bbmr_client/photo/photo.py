@@ -1,7 +1,6 @@
-"""Reading a photo: any picture file, Pillow image or array → one upright 8-bit RGB array, alpha, and its metadata.
+"""Reads a photo: a picture file, Pillow image or array becomes one upright 8-bit RGB array, alpha and metadata.
 
-In: a path, the bytes of a picture file, a Pillow image or an array. Out: a `Photo`. Sizes are checked from the
-header before anything is decoded, and every failure is a `PictureError` or a `LimitExceededError`.
+Sizes are checked from the header before anything is decoded.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bbmr_client.encoding.original import CODECS, SourceFile
 from bbmr_client.files import STDIO, read_file
 from bbmr_shared.errors import BbmrError, LimitExceededError, PictureError, one_line
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
 from . import icc as profiles
 from .loss_notes import raw_mode, what_is_lost
-from .metadata import check_metadata, read_metadata, read_orientation
-from .open import LEFT_OUT, open_picture
+from .metadata import check_metadata, read_metadata, read_orientation, small
+from .open import open_picture
 from .pixels import is_grey, read_pixels, rounded, through
 from .png_integrity import check_whole
+from .source import SourceFile, source_file
 
 Source: TypeAlias = "Photo | Image.Image | NDArray[np.generic] | bytes | str | Path"
 
@@ -34,10 +33,16 @@ Source: TypeAlias = "Photo | Image.Image | NDArray[np.generic] | bytes | str | P
 class Photo:
     """An upright picture, ready to be encoded.
 
-    rgb: uint8 [H, W, 3]; alpha: uint8 [H, W], or None where every pixel is opaque. `exif` is the TIFF block without
-    the "Exif" marker, with orientation 1; `icc` always describes RGB; `dpi` are pixels per inch across and down.
-    `grey`: the three channels are equal throughout. `notes`: what of the source is not kept, one line each.
-    `source`: the file it was read from.
+    Attributes:
+        rgb: uint8 [H, W, 3].
+        alpha: uint8 [H, W], or None if every pixel is opaque.
+        icc: a profile, which always describes RGB.
+        exif: the TIFF block without the "Exif" marker, with orientation 1.
+        xmp: the XMP packet.
+        dpi: pixels per inch across and down.
+        grey: the three channels are equal throughout.
+        notes: what of the source is not kept, one line each.
+        source: the file that it was read from.
     """
 
     rgb: NDArray[np.uint8]
@@ -59,10 +64,10 @@ class Photo:
         return int(self.rgb.shape[0])
 
     def keeping(self, metadata: str) -> Photo:
-        """The photo with "all" of its metadata, only the "icc" profile, or "none" and its colours in sRGB.
+        """Returns the photo with "all" of its metadata, only the "icc" profile, or "none" and its colours in sRGB.
 
         Raises:
-            UsageError: another word.
+            UsageError: `metadata` is another word.
         """
         check_metadata(metadata)
         if metadata == "all":
@@ -72,18 +77,23 @@ class Photo:
 
 
 def load_photo(source: Source, limits: Limits = DEFAULT_LIMITS, name: str | None = None) -> Photo:
-    """Read a photo; `name` is what messages call a source that has none.
+    """Returns the photo in a file, in the bytes of one, in a Pillow image or in an array.
 
     Palette, 1-bit, grey, CMYK, LAB and 16-bit pictures become 8-bit RGB; CMYK and grey with an ICC profile go through
     it to sRGB. Of several pictures the first is taken. The EXIF orientation is applied once and its tag set to 1.
-    `Photo.notes` says what was lost.
+    `Photo.notes` says what was lost. A `Photo` comes back as it is, if it is within `limits`.
+
+    Args:
+        source: a path, bytes, a Pillow image, an array `[H, W]`, `[H, W, 3]` or `[H, W, 4]`, or a photo.
+        limits: what the photo may cost.
+        name: what messages call a source that has no name.
 
     Raises:
-        PictureError: a folder, unreadable, empty, truncated, or no picture.
-        LimitExceededError: more bytes or pixels than `limits` allow.
+        PictureError: the source is a folder, unreadable, empty, truncated, or no picture.
+        LimitExceededError: it has more bytes or pixels than `limits` allow.
     """
     if isinstance(source, Photo):
-        return source
+        return _within(source, limits)
     if isinstance(source, np.ndarray):
         return _from_array(source, limits)
     if isinstance(source, Image.Image):
@@ -131,27 +141,41 @@ def _from_image(image: Image.Image, limits: Limits, name: str, data: bytes | Non
     photo = Photo(
         pixels.rgb, pixels.alpha, pixels.icc, rest.exif, rest.xmp, rest.dpi, pixels.grey, tuple(notes)
     )
-    if photo.icc is not None and len(photo.icc) > limits.max_icc_bytes:
-        note = f"its ICC profile has {len(photo.icc)} bytes, at most {limits.max_icc_bytes} are kept: it is applied"
-        photo = replace(_in_srgb(photo), notes=(*photo.notes, note))
+    photo = _with_small_profile(photo, limits)
     if data is not None:
-        photo = replace(photo, source=_source(image, photo, data, turn))
+        source = source_file(
+            image,
+            data,
+            turned=turn != 1,
+            has_alpha=photo.alpha is not None,
+            keeps_profile=photo.icc is not None,
+        )
+        photo = replace(photo, source=source)
     return photo
 
 
-def _source(image: Image.Image, photo: Photo, data: bytes, turn: int) -> SourceFile:
-    obstacle = None
-    if turn != 1:
-        obstacle = "it is stored turned"
-    elif photo.alpha is not None:
-        obstacle = "it has an alpha channel"
-    elif image.info.get("icc_profile") and photo.icc is None:
-        obstacle = "its profile is not kept"
-    elif LEFT_OUT in image.info:
-        obstacle = "its metadata are damaged"
-    elif image.mode not in {"RGB", "L"}:
-        obstacle = "its samples are not 8-bit RGB or grey"
-    return SourceFile(data, CODECS.get(image.format or ""), obstacle)
+def _within(photo: Photo, limits: Limits) -> Photo:
+    """A photo, which may have been read with wider limits, as it would have been read with these."""
+    limits.check_dimensions(photo.width, photo.height)
+    if photo.source is not None:
+        limits.check_bytes("the photo's file", len(photo.source.data), limits.max_photo_bytes)
+    notes: list[str] = []
+    exif = small("EXIF block", photo.exif, limits.max_exif_bytes, notes)
+    xmp = small("XMP packet", photo.xmp, limits.max_xmp_bytes, notes)
+    if notes:
+        photo = replace(photo, exif=exif, xmp=xmp, notes=(*photo.notes, *notes))
+    return _with_small_profile(photo, limits)
+
+
+def _with_small_profile(photo: Photo, limits: Limits) -> Photo:
+    """The photo with its profile applied and dropped, if that is larger than a container may carry."""
+    if photo.icc is None or len(photo.icc) <= limits.max_icc_bytes:
+        return photo
+    note = (
+        f"its ICC profile has {len(photo.icc)} bytes, at most {limits.max_icc_bytes} are kept: it is applied"
+    )
+    source = None if photo.source is None else replace(photo.source, obstacle="its profile is not kept")
+    return replace(_in_srgb(photo), source=source, notes=(*photo.notes, note))
 
 
 def _in_srgb(photo: Photo) -> Photo:

@@ -1,24 +1,54 @@
-"""From a container to the header map of its file, in the one order that the specification gives.
-
-In: a checked `Container`. Out: a map that `layout.write_frame` packs: known fields first, then those that were
-read and are not known here, as they were.
-"""
+"""Makes the header map of a container's file: known fields in the order of the specification, then unknown ones."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from . import block_maps
 from .frame import digest
 from .header import ORIGINAL, VERSION
-
-if TYPE_CHECKING:
-    from .container import Container
-    from .planes import AlphaPlane, Plane
+from .planes import AlphaPlane, Plane
 
 
-def header_map(container: Container) -> dict[str, object]:
-    """The header of the container's file; the same container always gives the same map in the same order."""
+class Writable(Protocol):
+    """What is written of a `Container`; its fields are described there."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def rate_map(self) -> NDArray[np.uint8]: ...
+    @property
+    def planes(self) -> tuple[Plane, ...]: ...
+    @property
+    def block(self) -> int: ...
+    @property
+    def alpha(self) -> AlphaPlane | None: ...
+    @property
+    def downscaler(self) -> str: ...
+    @property
+    def downscaler_version(self) -> int: ...
+    @property
+    def strength(self) -> int: ...
+    @property
+    def strength_map(self) -> NDArray[np.uint8] | None: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def dpi(self) -> tuple[float, float] | None: ...
+    @property
+    def original(self) -> bool: ...
+    @property
+    def extra(self) -> Mapping[str, object]: ...
+
+
+def header_map(container: Writable) -> dict[str, object]:
+    """Returns the header of the container's file; the same container always gives the same map in the same order."""
     fields: dict[str, object] = {
         "version": VERSION,
         "width": container.width,

@@ -1,28 +1,30 @@
-"""What the AV1 data of a picture says it is, read from its headers, before a decoder sees it.
-
-In: the OBUs of one item of an AVIF file, and the size that its boxes declare. Out: nothing, or `PlaneError`; or
-`IndexError` where an OBU ends early.
-
-Source: AV1 specification 5.3 to 5.9.
-"""
+"""Checks the headers of AV1 data (AV1 specification, 5.3 to 5.9) before a decoder sees it."""
 
 from __future__ import annotations
 
 from bbmr_shared.errors import PlaneError
 from bbmr_shared.limits import AVIF_MAX_BOXES, AVIF_MAX_FRAMES
 
+from .bits import BitReader
+from .info import Size
+
 SEQUENCE_HEADER, FRAME_HEADER, FRAME = 1, 3, 6
 LONGEST_SEQUENCE = 512
 """More bytes than the part of a sequence header before its frame size can have."""
 DAMAGED = "an avif plane is damaged"
 
-Size = tuple[int, int]
-
 
 def check_av1(data: memoryview, size: Size, most: int) -> int:
-    """Every sequence header is for pictures of at most `size`, and there are few frames. How many OBUs there are.
+    """Check the OBUs of one item of an AVIF file; returns how many there are.
 
-    most: OBUs that are looked at.
+    Args:
+        data: the OBUs.
+        size: (width, height) that the boxes declare for the item.
+        most: OBUs that it may have.
+
+    Raises:
+        PlaneError: a sequence header allows larger frames than `size`, or there are too many OBUs or frames.
+        IndexError: an OBU ends early.
     """
     obus = at = frames = sequences = 0
     while at < len(data):
@@ -47,8 +49,8 @@ def check_av1(data: memoryview, size: Size, most: int) -> int:
 
 
 def _check_sequence(data: bytes, size: Size) -> None:
-    """The largest frame that this sequence header allows: a frame may say any number of as many bits."""
-    bits = _Bits(data)
+    """Frames may name any size of as many bits as the sequence header says: so those bits are checked, too."""
+    bits = BitReader(data, "big")
     bits.take(3 + 1)
     if bits.take(1):  # reduced_still_picture_header
         bits.take(5)
@@ -64,7 +66,7 @@ def _check_sequence(data: bytes, size: Size) -> None:
         raise PlaneError("an avif plane leaves room for frames above its size")
 
 
-def _skip_operating_points(bits: _Bits) -> None:
+def _skip_operating_points(bits: BitReader) -> None:
     """AV1 5.5.1, up to frame_width_bits_minus_1."""
     decoder_model = 0
     delay_bits = 0
@@ -88,20 +90,6 @@ def _skip_operating_points(bits: _Bits) -> None:
             bits.take(2 * delay_bits + 1)
         if initial_display and bits.take(1):
             bits.take(4)
-
-
-class _Bits:
-    """Bits of a short header, most significant first. Raises `IndexError` at its end."""
-
-    def __init__(self, data: bytes) -> None:
-        self._value = int.from_bytes(data, "big")
-        self._left = 8 * len(data)
-
-    def take(self, count: int) -> int:
-        self._left -= count
-        if self._left < 0:
-            raise IndexError
-        return self._value >> self._left & ((1 << count) - 1)
 
 
 def _leb128(data: memoryview, at: int) -> tuple[int, int]:

@@ -1,10 +1,7 @@
-"""What an AVIF file says it is, read box by box before libavif sees it.
+"""Checks an AVIF plane box by box before libavif sees it (ISO/IEC 14496-12 and 23008-12, AVIF specification 1.1).
 
-In: the bytes of an AVIF file. Out: `Facts`, or `PlaneError`. libavif searches its list of items once for every
-item (60,000 of them take seconds), decodes whatever size the AV1 data has and scales it to the size that the boxes
-declare, and decodes every frame of an item to show one. So the boxes and the AV1 headers are walked here first.
-
-Sources: ISO/IEC 14496-12 (boxes), 23008-12 (items), AVIF specification 1.1.
+libavif searches its list of items once for every item (60,000 of them take seconds), decodes whatever size the AV1
+data has and scales it to the size that the boxes declare, and decodes every frame of an item to show one.
 """
 
 from __future__ import annotations
@@ -18,15 +15,16 @@ from PIL import AvifImagePlugin
 from bbmr_shared.errors import PlaneError, one_line
 from bbmr_shared.limits import AVIF_MAX_BOXES, AVIF_MAX_ITEMS, AVIF_MAX_REFERENCES, AVIF_SPARE_SAMPLES
 
-from .av1 import DAMAGED, Size, check_av1
-from .png_webp import Facts
+from .av1 import DAMAGED, check_av1
+from .boxes import boxes
+from .info import ImageInfo, Size
 
 CODED = b"av01"
 
 
 @dataclass
 class _Meta:
-    """The boxes of "meta" that say which items there are, where they lie and how large they are."""
+    """What the boxes in "meta" say: which items there are, where they lie and how large they are."""
 
     primary: int = -1
     kinds: dict[int, bytes] = field(default_factory=dict)
@@ -38,29 +36,29 @@ class _Meta:
     data: memoryview = field(default_factory=lambda: memoryview(b""))
 
     def size(self, item: int) -> Size:
-        """The size that the boxes declare for an item."""
-        found = [self.sizes[at - 1] for at in self.properties.get(item, ()) if 0 < at <= len(self.sizes)]
-        sizes = [size for size in found if size is not None]
+        """Returns the size that the boxes declare for an item."""
+        indexes = (at for at in self.properties.get(item, ()) if 0 < at <= len(self.sizes))
+        sizes = [size for at in indexes if (size := self.sizes[at - 1]) is not None]
         if len(sizes) != 1:
             raise PlaneError(f"{DAMAGED} (a picture in it has no size of its own)")
         return sizes[0]
 
 
-def probe_avif(data: bytes) -> Facts:
-    """An AVIF file that libavif can parse, and whose coded pictures are bounded by its own size.
+def probe_avif(data: bytes) -> ImageInfo:
+    """Returns what an AVIF plane declares.
 
-    The boxes are few; every coded picture in it has at most the size that its box declares, and few frames; all of
-    them together are at most four times the picture.
+    Raises `PlaneError` unless libavif can parse it, its boxes are few, every coded picture in it has few frames of at
+    most the size that its box declares, and all of them together are little more than four times the picture.
     """
     try:
         width, height, frames = _check_boxes(data)
     except IndexError:
         raise PlaneError(f"{DAMAGED} (a box ends early)") from None
     if frames != 1:
-        return Facts(width, height, "RGB", frames)
+        return ImageInfo(width, height, "RGB", frames)
     try:
         image = AvifImagePlugin.AvifImageFile(io.BytesIO(data))
-        return Facts(image.width, image.height, image.mode, int(getattr(image, "n_frames", 1)))
+        return ImageInfo(image.width, image.height, image.mode, int(getattr(image, "n_frames", 1)))
     except Exception as error:
         raise PlaneError(f"an avif plane cannot be read ({one_line(error)})") from None
 
@@ -68,18 +66,18 @@ def probe_avif(data: bytes) -> Facts:
 def _check_boxes(data: bytes) -> tuple[int, int, int]:
     """Width, height and frames; raises `IndexError` where a box or an OBU ends early."""
     view = memoryview(data)
-    boxes = list(_boxes(view))
-    kinds = [kind for kind, _ in boxes]
-    if not boxes or kinds[0] != b"ftyp":
+    outer = list(_boxes(view))
+    kinds = [kind for kind, _ in outer]
+    if not outer or kinds[0] != b"ftyp":
         raise PlaneError("an avif plane does not start as AVIF does")
     if kinds.count(b"meta") != 1:
         raise PlaneError(f"{DAMAGED} (it holds no picture, or more than one)")
-    meta = _meta(boxes[kinds.index(b"meta")][1])
+    meta = _meta(outer[kinds.index(b"meta")][1])
     width, height = meta.size(meta.primary)
     if b"moov" in kinds:
         return width, height, 2
     spare = 4 * width * height + AVIF_SPARE_SAMPLES
-    # Items may lie on one another: what is walked is bounded for all of them together.
+    # Items may share bytes: so what is walked is limited for all of them together.
     left, obus = len(view), AVIF_MAX_BOXES
     for item, kind in meta.kinds.items():
         if kind == CODED:
@@ -94,19 +92,17 @@ def _check_boxes(data: bytes) -> tuple[int, int, int]:
 
 
 def _boxes(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    at = 0
-    for _ in range(AVIF_MAX_BOXES):
-        if at == len(view):
-            return
-        size, start = _number(view, at, 4), at + 8
-        if size == 1:
-            size, start = _number(view, at + 8, 8), at + 16
-        end = at + size if size else len(view)
-        if end < start or end > len(view):
+    """Kind and content of the boxes that fill `view`; raises `IndexError` where the header of one is cut off."""
+    end = 0
+    for count, box in enumerate(boxes(view)):
+        if count == AVIF_MAX_BOXES:
+            raise PlaneError(f"an avif plane has more than {AVIF_MAX_BOXES} boxes in one place")
+        if not box.start <= box.end <= len(view):
             raise PlaneError(f"{DAMAGED} (a box is longer than what holds it)")
-        yield bytes(view[at + 4 : at + 8]), view[start:end]
-        at = end
-    raise PlaneError(f"an avif plane has more than {AVIF_MAX_BOXES} boxes in one place")
+        yield box.kind, view[box.start : box.end]
+        end = box.end
+    if end != len(view):
+        raise IndexError("a box ends early")
 
 
 def _meta(body: memoryview) -> _Meta:
@@ -164,14 +160,14 @@ def _locations(box: memoryview, meta: _Meta) -> None:
 
 
 def _properties(body: memoryview, meta: _Meta) -> None:
-    boxes = list(_boxes(body))
-    if not boxes or boxes[0][0] != b"ipco" or any(kind != b"ipma" for kind, _ in boxes[1:]):
+    inner = list(_boxes(body))
+    if not inner or inner[0][0] != b"ipco" or any(kind != b"ipma" for kind, _ in inner[1:]):
         raise PlaneError(f"{DAMAGED} (its properties are out of order)")
-    for kind, box in _boxes(boxes[0][1]):
+    for kind, box in _boxes(inner[0][1]):
         if kind == b"av1C" and box[2] & 0x60:  # high_bitdepth, twelve_bit
             raise PlaneError("an avif plane has more than 8 bits per sample")
         meta.sizes.append((_number(box, 4, 4), _number(box, 8, 4)) if kind == b"ispe" else None)
-    for _, box in boxes[1:]:
+    for _, box in inner[1:]:
         _associations(box, meta)
 
 

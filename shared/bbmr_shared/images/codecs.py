@@ -20,8 +20,10 @@ from bbmr_shared.errors import LimitExceededError, PlaneError, UnsupportedContai
 from bbmr_shared.limits import AVIF_MAX_SIDE, JPEG_MAX_SIDE, PNG_MAX_SIDE, WEBP_MAX_SIDE
 
 from .avif import probe_avif
+from .info import ImageInfo, Size
 from .jpeg import bare_jpeg, probe_jpeg
-from .png_webp import Facts, bare_png, check_png_stream, probe_png, probe_webp
+from .png import bare_png, check_png_stream, probe_png
+from .webp import probe_webp
 
 Samples = NDArray[np.uint8]
 KNOWN_BUT_ABSENT = frozenset({"jxl"})
@@ -63,7 +65,7 @@ class PlaneCodec:
     lossless: bool
     max_side: int
     write: Callable[[Image.Image, EncodeOptions], bytes] | None
-    facts: Callable[[bytes], Facts]
+    probe: Callable[[bytes], ImageInfo]
     open: Callable[[io.BytesIO], ImageFile.ImageFile]
     bare: Callable[[bytes], bytes] = bytes
     """Takes off what decoding does not need, where reading it could cost more than the picture."""
@@ -115,36 +117,36 @@ def encode_plane(
     return row.name, row.write(image, options)
 
 
-def probe(data: bytes, codec: str) -> Facts:
+def probe(data: bytes, codec: str) -> ImageInfo:
     """Size, mode and frames of a coded plane from its headers; nothing is decoded.
 
     Raises:
         PlaneError: not a whole file of that format.
         UnsupportedContainerError: an unknown codec.
     """
-    return get_codec(codec).facts(data)
+    return get_codec(codec).probe(data)
 
 
-def check_plane(data: bytes, codec: str, size: tuple[int, int]) -> Facts:
+def check_plane(data: bytes, codec: str, size: Size) -> ImageInfo:
     """Raise `PlaneError` unless `data` says it is one RGB or grey picture of `size` (width, height)."""
     if max(size) > get_codec(codec).max_side:
         raise PlaneError(
             f"the {codec} plane of {size[0]}×{size[1]} is declared; {codec} has at most "
             f"{get_codec(codec).max_side} samples a side"
         )
-    facts = probe(data, codec)
-    if (facts.width, facts.height) != size:
+    info = probe(data, codec)
+    if info.size != size:
         raise PlaneError(
-            f"the {codec} plane is {facts.width}×{facts.height} where {size[0]}×{size[1]} is declared"
+            f"the {codec} plane is {info.width}×{info.height} where {size[0]}×{size[1]} is declared"
         )
-    if facts.frames != 1:
+    if info.frames != 1:
         raise PlaneError(f"the {codec} plane is animated")
-    if facts.mode not in ("RGB", "L"):
-        raise PlaneError(f"the {codec} plane has the mode {facts.mode}; RGB or grey is needed")
-    return facts
+    if info.mode not in ("RGB", "L"):
+        raise PlaneError(f"the {codec} plane has the mode {info.mode}; RGB or grey is needed")
+    return info
 
 
-def decode(data: bytes, codec: str, size: tuple[int, int]) -> Samples:
+def decode(data: bytes, codec: str, size: Size) -> Samples:
     """Decode a plane of `size` (width, height) to `uint8 [height, width, 3]`; grey is spread over three
     channels.
 
@@ -155,7 +157,7 @@ def decode(data: bytes, codec: str, size: tuple[int, int]) -> Samples:
     return np.array(_load(data, codec, size).convert("RGB"), dtype=np.uint8)
 
 
-def decode_grey(data: bytes, codec: str, size: tuple[int, int]) -> Samples:
+def decode_grey(data: bytes, codec: str, size: Size) -> Samples:
     """Decode an alpha channel of `size` (width, height) to `uint8 [height, width]`: grey, or green where
     RGB is stored.
 
@@ -179,13 +181,13 @@ def coding_error_byte(mse: float) -> int:
     return min(max(math.floor(10 * math.log2(min(mse, 65_025.0)) + 81.5), 1), 255)
 
 
-def _load(data: bytes, codec: str, size: tuple[int, int]) -> Image.Image:
+def _load(data: bytes, codec: str, size: Size) -> Image.Image:
     row = get_codec(codec)
     # First: what is left out of it, which may be most, is then not looked through again.
     bare = row.bare(data)
-    facts = check_plane(bare, codec, size)
+    info = check_plane(bare, codec, size)
     if row.name == "png":
-        check_png_stream(bare, facts)
+        check_png_stream(bare, info)
     try:
         image = row.open(io.BytesIO(bare))
         image.load()

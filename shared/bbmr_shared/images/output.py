@@ -25,9 +25,8 @@ from bbmr_shared.limits import (
     WEBP_MAX_SIDE,
 )
 
-from .exif import is_bounded
+from .exif import EXIF_MARKER, is_bounded
 
-EXIF_MARKER = b"Exif\0\0"
 XMP_KEYWORD = "XML:com.adobe.xmp"
 ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 

@@ -13,7 +13,7 @@ from bbmr_client.encoding.encoder import encode
 from bbmr_client.encoding.original import notes
 from bbmr_client.photo import exif as exif_block
 from bbmr_client.photo import load_photo
-from bbmr_client.photo.segments import without_metadata
+from bbmr_client.photo.strip_metadata import strip_metadata
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import Container
 from bbmr_shared.errors import PictureError, UsageError
@@ -101,8 +101,8 @@ class TestMetadata:
 
     def test_metadata_are_taken_out_and_nothing_else(self) -> None:
         plain = coded(soft(), "PNG")
-        assert without_metadata(coded(soft(), "PNG", icc_profile=P3, exif=location()), "PNG") == plain
-        jpeg = without_metadata(coded(soft(), "JPEG", exif=location()), "JPEG")
+        assert strip_metadata(coded(soft(), "PNG", icc_profile=P3, exif=location()), "PNG") == plain
+        jpeg = strip_metadata(coded(soft(), "JPEG", exif=location()), "JPEG")
         assert np.array_equal(load_photo(jpeg).rgb, load_photo(coded(soft(), "JPEG")).rgb)
         assert b"a maker" not in jpeg
 

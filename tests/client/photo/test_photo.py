@@ -14,11 +14,12 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from bbmr_client.photo import load_photo
-from bbmr_client.photo.sizes import jxl_size
+from bbmr_client.photo.jxl import jxl_size
 from bbmr_shared.errors import LimitExceededError, PictureError
 from bbmr_shared.limits import DEFAULT_LIMITS
 
 ORIENTATION, MAKE = 0x0112, 0x010F
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def coded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
@@ -272,6 +273,29 @@ class TestMetadata:
         photo = load_photo(coded(Image.new("RGB", (32, 32)), "JPEG", xmp=b"x" * 11), limits)
         assert photo.xmp is None
         assert photo.notes == ("its XMP packet has 11 bytes, at most 10 are kept: it is left out",)
+
+
+class TestLimitsOfAPhoto:
+    """A photo that was read with wider limits is treated as if it were read with the limits given now."""
+
+    DATA = coded(Image.new("RGB", (60, 40)), "PNG", exif=exif_with(1), icc_profile=SRGB)
+
+    def test_within_them_it_stays_as_it_is(self) -> None:
+        photo = load_photo(self.DATA)
+        assert load_photo(photo) is photo
+
+    @pytest.mark.parametrize("limits", [{"max_pixels": 2399}, {"max_side": 59}, {"max_photo_bytes": 99}])
+    def test_over_them_it_is_refused(self, limits: dict[str, int]) -> None:
+        photo = load_photo(self.DATA)
+        with pytest.raises(LimitExceededError):
+            load_photo(photo, replace(DEFAULT_LIMITS, **limits))
+
+    @pytest.mark.parametrize("limits", [{"max_exif_bytes": 5}, {"max_xmp_bytes": 5}, {"max_icc_bytes": 5}])
+    def test_large_metadata_are_left_out_as_from_the_file(self, limits: dict[str, int]) -> None:
+        small = replace(DEFAULT_LIMITS, **limits)
+        expected, actual = load_photo(self.DATA, small), load_photo(load_photo(self.DATA), small)
+        assert np.array_equal(actual.rgb, expected.rgb)
+        assert replace(actual, rgb=expected.rgb) == expected
 
 
 class TestRefused:

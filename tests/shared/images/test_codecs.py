@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 
 from bbmr_shared.errors import PlaneError, UnsupportedContainerError, UsageError
 from bbmr_shared.images import codecs
-from bbmr_shared.images.png_webp import Facts
+from bbmr_shared.images.info import ImageInfo
 from tests.shared import parts
 
 SIZE = (50, 40)
@@ -122,7 +122,7 @@ class TestOptions:
 class TestProbe:
     @pytest.mark.parametrize("codec", CODECS)
     def test_headers_say_what_is_inside(self, codec: str) -> None:
-        assert codecs.probe(coded(codec), codec) == Facts(*SIZE, "RGB")
+        assert codecs.probe(coded(codec), codec) == ImageInfo(*SIZE, "RGB")
 
     @pytest.mark.parametrize("codec", CODECS)
     @pytest.mark.parametrize("other", ["WEBP", "PNG", "AVIF", "JPEG", "GIF", "BMP", "TIFF", "PPM"])

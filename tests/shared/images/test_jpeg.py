@@ -13,7 +13,7 @@ from PIL import Image, ImageFile
 
 from bbmr_shared.errors import PlaneError
 from bbmr_shared.images import codecs
-from bbmr_shared.images.png_webp import Facts
+from bbmr_shared.images.info import ImageInfo
 from bbmr_shared.limits import JPEG_MAX_SCANS
 from tests.shared import parts
 
@@ -57,7 +57,7 @@ START, END = b"\xff\xd8", b"\xff\xd9"
     ],
 )
 def test_headers_say_what_is_inside(data: bytes, mode: str) -> None:
-    assert codecs.check_plane(data, "jpeg", SIZE) == Facts(*SIZE, mode)
+    assert codecs.check_plane(data, "jpeg", SIZE) == ImageInfo(*SIZE, mode)
 
 
 def test_it_decodes_as_pillow_does_and_orientation_is_not_obeyed() -> None:
