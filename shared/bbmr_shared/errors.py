@@ -1,7 +1,8 @@
 """Every error of the project, as one tree.
 
     BbmrError
-    ├── UsageError                    what was asked for makes no sense
+    ├── UsageError                    an option or a combination of options is wrong
+    │   └── InvalidArgumentError          an argument of a function is wrong; it is a ValueError, too
     ├── PictureError                  the input is not a readable picture
     ├── LimitExceededError            a declared or real size is over a limit
     ├── ContainerError                the bytes are no readable container
@@ -15,15 +16,19 @@
     │   ├── UnknownModelError             no weights of that name
     │   ├── IncompatibleModelError        these weights cannot read this container
     │   └── WeightsError                  the weights are missing or damaged
-    └── ServiceError                  what a client of a server met
+    └── ServiceError                  what went wrong between a client and a server
         ├── ServerUnreachableError        no connection
         ├── ServerTimeoutError            no answer in time
         ├── BadAnswerError                an answer that is not what the interface promises
         └── ServerRefusedError            a problem document (RFC 9457)
 
-Guarantees: `str(error)` is one public line that says what is wrong and, where something can be done, what
-to do; `slug` never changes once released (a problem's `type` is "urn:bbmr:problem:" + slug); `status` is
-the HTTP status a server answers with.
+`str(error)` is one public line that says what is wrong and, where something can be done, what to do. `slug` never
+changes once released: the `type` of a problem document is "urn:bbmr:problem:" + slug. `status` is the HTTP status that
+a server answers with.
+
+Of these only `InvalidArgumentError` and `MalformedContainerError` are also a `ValueError`: their functions raised
+`ValueError` before there was this tree. `UsageError` itself is none, because code that catches the `ValueError` of a
+library around it would then hide it.
 """
 
 from __future__ import annotations
@@ -35,31 +40,35 @@ PROBLEM_PREFIX = "urn:bbmr:problem:"
 
 
 def one_line(error: BaseException) -> str:
-    """The message of a foreign exception in one short line, fit to be part of a public one."""
+    """Returns the message of a foreign exception as one line of at most 160 characters."""
     return " ".join(str(error).split())[:160] or type(error).__name__
 
 
 class BbmrError(Exception):
-    """Base of every declared error."""
+    """Base of every error of this project."""
 
     slug: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
 
     @property
     def problem_type(self) -> str:
-        """The `type` of the problem document that stands for this error."""
+        """The `type` of the problem document for this error."""
         return PROBLEM_PREFIX + self.slug
 
 
 class UsageError(BbmrError):
-    """An option or a combination of options that makes no sense; the command line exits with status 2."""
+    """An option or a combination of options is wrong; the command line exits with status 2."""
 
     slug = "usage"
     status = 422
 
 
+class InvalidArgumentError(UsageError, ValueError):
+    """An argument of a function is out of its range or of the wrong type (a region, the size of a grid)."""
+
+
 class PictureError(BbmrError):
-    """The input is not a picture, is truncated, or cannot be read."""
+    """The input is no picture, is truncated, or cannot be read."""
 
     slug = "unreadable-picture"
     status = 400
@@ -73,7 +82,7 @@ class LimitExceededError(BbmrError):
 
 
 class ContainerError(BbmrError):
-    """The bytes are not a container that can be read."""
+    """The bytes are no container that can be read."""
 
     slug = "unreadable-container"
     status = 400
@@ -100,7 +109,7 @@ class PlaneError(ContainerError):
 
 
 class UnsupportedContainerError(ContainerError):
-    """Well-formed, but of a version, a codec or with a critical field that this release does not know."""
+    """The container has a version, a codec or a critical field that this release does not know."""
 
     slug = "unsupported-container"
     status = 422
@@ -113,7 +122,7 @@ class ModelError(BbmrError):
 
 
 class UnknownModelError(ModelError):
-    """There are no weights of that name."""
+    """No weights have that name."""
 
     slug = "unknown-model"
     status = 422
@@ -134,14 +143,14 @@ class WeightsError(ModelError):
 
 
 class ServiceError(BbmrError):
-    """What a client met on its way to a server; the command line exits with status 1."""
+    """A client got no picture from a server; the command line exits with status 1."""
 
     slug = "service"
     status = 502
 
 
 class ServerUnreachableError(ServiceError):
-    """No connection to the server."""
+    """There is no connection to the server."""
 
     slug = "server-unreachable"
 
@@ -162,7 +171,7 @@ class BadAnswerError(ServiceError):
 class ServerRefusedError(ServiceError):
     """The server answered with a problem document.
 
-    `problem` is that document (may be empty), `status_code` the HTTP status of the answer.
+    `problem` is that document, which may be empty; `status_code` is the HTTP status of the answer.
     """
 
     slug = "server-refused"

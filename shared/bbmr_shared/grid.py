@@ -1,8 +1,4 @@
-"""The block grid: where blocks lie in the padded picture and in the plane of every rate.
-
-In: a picture's width and height in pixels and the block side. Out: sizes, areas and per-sample expansions.
-This is the one place that knows the palette of rates.
-"""
+"""The block grid: where blocks lie in the padded picture and in the plane of every rate; and the palette of rates."""
 
 from __future__ import annotations
 
@@ -13,6 +9,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import is_whole
+from .errors import InvalidArgumentError
 from .limits import MAX_BLOCK, MIN_BLOCK
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -35,7 +33,7 @@ class BlockGrid:
     block has a whole number of samples at every rate.
 
     Raises:
-        ValueError: a side is below 1, or `block` is no multiple of 16 between 16 and 1024.
+        InvalidArgumentError: a side is no whole number above 0, or `block` is no multiple of 16 from 16 to 1024.
     """
 
     width: int
@@ -43,10 +41,10 @@ class BlockGrid:
     block: int = BLOCK
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.height < 1:
-            raise ValueError(f"a picture has at least 1×1 pixels, not {self.width}×{self.height}")
-        if self.block % ALIGN or not MIN_BLOCK <= self.block <= MAX_BLOCK:
-            raise ValueError(
+        if not all(is_whole(side) and side > 0 for side in (self.width, self.height)):
+            raise InvalidArgumentError(f"a picture has at least 1×1 pixels, not {self.width}×{self.height}")
+        if not is_whole(self.block) or self.block % ALIGN or not MIN_BLOCK <= self.block <= MAX_BLOCK:
+            raise InvalidArgumentError(
                 f"the block side is a multiple of {ALIGN} in {MIN_BLOCK}..{MAX_BLOCK}, not {self.block}"
             )
 
@@ -86,21 +84,21 @@ class BlockGrid:
         return _sides(self.padded_width, self.block)
 
     def areas(self) -> NDArray[np.int64]:
-        """Area in padded pixels of every block, [rows, cols]."""
+        """Returns the area in padded pixels of every block, [rows, cols]."""
         return np.outer(self.heights, self.widths).astype(np.int64)
 
     def samples(self, rate_map: NDArray[np.uint8]) -> int:
-        """Low-resolution samples that `rate_map` keeps: Σ area / rate²; the grey of the planes is not counted."""
+        """Returns how many low-resolution samples `rate_map` keeps: Σ area / rate², without the grey of the planes."""
         rates = rate_map.astype(np.int64)
         return int((self.areas() // (rates * rates)).sum())
 
     def expand(self, per_block: NDArray[Scalar], at: int = 1) -> NDArray[Scalar]:
-        """The value of each sample's block at rate `at`: [rows, cols] → [padded_height/at, padded_width/at]."""
+        """Returns the value of each sample's block at rate `at`: [rows, cols] → [padded_height/at, padded_width/at]."""
         tall = np.repeat(per_block, self.heights // at, axis=0)
         return np.repeat(tall, self.widths // at, axis=1)
 
     def block_sums(self, samples: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Sum over each block of per-pixel values: [padded_height, padded_width] → [rows, cols]."""
+        """Returns the sum of per-pixel values over each block: [padded_height, padded_width] → [rows, cols]."""
         tops = np.arange(self.rows) * self.block
         lefts = np.arange(self.cols) * self.block
         by_row = np.add.reduceat(samples, tops, axis=0, dtype=np.float64)

@@ -1,7 +1,4 @@
-"""Quality metrics: PSNR over RGB, PSNR and SSIM over luma. The command `compare` and every benchmark use these.
-
-In: two pictures `uint8 [H, W, 3]` of equal size. Out: dB, or an index up to 1.
-"""
+"""Quality metrics of two pictures `uint8 [H, W, 3]`: PSNR over RGB, PSNR and SSIM over luma."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .colour import luma
+from .errors import InvalidArgumentError
 
 Picture = NDArray[np.uint8]
 
@@ -20,7 +18,10 @@ _STRIP_ROWS = 256
 
 
 def psnr_rgb(a: Picture, b: Picture) -> float:
-    """PSNR in dB over all channels and pixels; inf for equal pictures. Raises `ValueError` on unequal shapes."""
+    """PSNR in dB over all channels and pixels; inf for equal pictures.
+
+    Raises `InvalidArgumentError` if the shapes are unequal, as all metrics do.
+    """
     _check(a, b)
     total = 0
     for top in range(0, a.shape[0], _STRIP_ROWS):
@@ -68,7 +69,7 @@ def compare(a: Picture, b: Picture) -> dict[str, float | int | None]:
 
 def _check(a: Picture, b: Picture) -> None:
     if a.shape != b.shape:
-        raise ValueError(f"pictures of unequal shape: {a.shape} and {b.shape}")
+        raise InvalidArgumentError(f"pictures of unequal shape: {a.shape} and {b.shape}")
 
 
 def _decibel(mean_squared_error: float) -> float:

@@ -17,6 +17,7 @@ ALL = [
 ]
 SLUGS = {
     "UsageError": ("usage", 422),
+    "InvalidArgumentError": ("usage", 422),
     "PictureError": ("unreadable-picture", 400),
     "LimitExceededError": ("too-large", 413),
     "ContainerError": ("unreadable-container", 400),

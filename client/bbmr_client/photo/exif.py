@@ -72,6 +72,8 @@ def _rewrite(
         elif size is not None and entry.tag in _WIDTHS | _HEIGHTS:
             _put(data, order, entry, size[0] if entry.tag in _WIDTHS else size[1])
         elif entry.tag == EXIF_DIRECTORY and entry.type == _LONG and not nested:
+            if entry.value is None:
+                raise struct.error("the block ends inside an entry")
             _rewrite(data, order, entry.value, size, nested=True)
 
 

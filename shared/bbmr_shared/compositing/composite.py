@@ -120,9 +120,9 @@ def preview(container: Container, region: Region | None = None, planes: Planes |
 
     Raises:
         PlaneError: a plane is damaged.
-        ValueError: the region is not inside the picture.
+        InvalidArgumentError: the region is not inside the picture.
     """
-    area = region or (0, 0, container.width, container.height)
+    area = (0, 0, container.width, container.height) if region is None else region
     check_region(area, container.width, container.height)
     window = window_around(container.grid, area)
     rate_map = window.of_blocks(container.rate_map)

@@ -12,7 +12,9 @@ import math
 import numpy as np
 from PIL import Image
 
+from bbmr_shared.arguments import is_whole
 from bbmr_shared.container import Container
+from bbmr_shared.errors import InvalidArgumentError
 from bbmr_shared.grid import RATES
 
 from .composite import Planes, preview, reduced, to_picture
@@ -41,11 +43,13 @@ def thumbnail(
 
     Raises:
         PlaneError: a plane that is needed is damaged.
-        ValueError: the region is not inside the picture.
+        InvalidArgumentError: the region is not inside the picture, or `max_side` is no whole number above 0.
     """
-    area = region or (0, 0, container.width, container.height)
+    area = (0, 0, container.width, container.height) if region is None else region
     check_region(area, container.width, container.height)
     x, y, width, height = area
+    if not is_whole(max_side) or max_side < 1:
+        raise InvalidArgumentError(f"the longest side is a whole number above 0, not {max_side}")
     target = fitted(width, height, max_side)
     if target == (width, height):
         return preview(container, area, planes)
@@ -64,11 +68,11 @@ def at_level(container: Container, level: int, planes: Planes | None = None) -> 
     """The composite at 1/`level`, each side rounded up, with what the photo carried.
 
     Raises:
-        ValueError: `level` is not one that `level_for` gives.
+        InvalidArgumentError: `level` is not one that `level_for` gives.
         PlaneError: a plane is damaged.
     """
     if level not in RATES or (level > 1 and container.alpha is not None):
-        raise ValueError(f"there is no level {level} of this picture")
+        raise InvalidArgumentError(f"there is no level {level} of this picture")
     return _part(container, level, (0, 0, *_size_at(container, level)), planes)
 
 

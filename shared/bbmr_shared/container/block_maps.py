@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from bbmr_shared.errors import MalformedContainerError, UnsupportedContainerError
+from bbmr_shared.errors import InvalidArgumentError, MalformedContainerError, UnsupportedContainerError
 from bbmr_shared.grid import RATES
 
 BASE = 5
@@ -25,11 +25,11 @@ def pack_symbols(symbols: NDArray[np.uint8]) -> bytes:
     """`uint8 [n]` symbols in 0..4 → ceil(7·ceil(n/3)/8) bytes, most significant bit first, zero padded.
 
     Raises:
-        ValueError: a symbol is above 4.
+        InvalidArgumentError: a symbol is above 4.
     """
     flat = np.ascontiguousarray(symbols, dtype=np.uint8).reshape(-1)
     if flat.size and int(flat.max()) >= BASE:
-        raise ValueError(f"symbols are below {BASE}, not {int(flat.max())}")
+        raise InvalidArgumentError(f"symbols are below {BASE}, not {int(flat.max())}")
     groups = np.zeros(-(-flat.size // GROUP) * GROUP, dtype=np.uint8)
     groups[: flat.size] = flat
     triples = groups.reshape(-1, GROUP)
@@ -115,13 +115,13 @@ def rates_to_symbols(rate_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Rates → their symbols, log₂ of the rate.
 
     Raises:
-        ValueError: a rate that is not in the palette.
+        InvalidArgumentError: a rate that is not in the palette.
     """
     table = np.full(256, 255, dtype=np.uint8)
     table[list(RATES)] = np.arange(len(RATES), dtype=np.uint8)
     symbols = table[rate_map]
     if (symbols == 255).any():
-        raise ValueError(f"rates are of {RATES}, not {int(rate_map[symbols == 255][0])}")
+        raise InvalidArgumentError(f"rates are of {RATES}, not {int(rate_map[symbols == 255][0])}")
     return symbols
 
 

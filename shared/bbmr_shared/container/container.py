@@ -1,13 +1,10 @@
-"""The container (.bbmr), version 1: everything that is needed to reconstruct one picture, as bytes.
-
-In: the bytes of a file, or the parts that an encoder made. Out: a frozen, checked `Container`, and its
-bytes.
+"""The container (.bbmr), version 1: what is needed to reconstruct one picture. docs/container.md specifies it.
 
     signature (8 bytes) · header (one msgpack map) · planes, coarse to fine, then alpha (msgpack bins) ·
     BLAKE2b-128
 
-docs/container.md is the specification. Reading checks everything (signature, length, limits, digests,
-header, the headers of the planes) and decodes nothing; `decode_planes` decodes.
+Reading checks everything (signature, length, limits, digests, header, the headers of the planes) and decodes nothing;
+`decode_planes` decodes.
 """
 
 from __future__ import annotations
@@ -29,7 +26,7 @@ from .frame import Bytes, read_frame, write_frame
 from .header import ALPHA_FIELDS, KNOWN_FIELDS, PLANE_FIELDS, Header, check_extra, check_name
 from .header_writer import header_map
 from .planes import AlphaPlane, Plane, pad
-from .rules import check_together
+from .rules import check_together, check_types
 from .signature import MEDIA_TYPE
 
 __all__ = ["FULL_STRENGTH", "MEDIA_TYPE", "AlphaPlane", "Container", "Plane"]
@@ -39,19 +36,27 @@ FULL_STRENGTH = 2
 
 @dataclass(frozen=True, eq=False)
 class Container:
-    """One picture as blocks of different rates. Two containers are equal where their bytes are.
+    """One picture as blocks of different rates. Two containers are equal if their bytes are.
 
-    `width`, `height` in pixels; `rate_map` `uint8 [rows, cols]` holds rates; `planes` has exactly the rates
-    in use, coarse to fine; `strength` and `strength_map` (`uint8 [rows, cols]`) say in halves (0, 1, 2) how
-    much of the network's correction is to be added; `model` names the weights it was made for; `channels`
-    is 1 for a grey picture; `dpi` are pixels per inch across and down; `extra` holds unknown optional
-    header fields.
-
-    `original`: the only plane, of rate 1, is the source file itself, byte for byte and not padded; there is
-    no alpha channel and nothing for a network to correct.
+    Attributes:
+        width, height: in pixels.
+        rate_map: `uint8 [rows, cols]`, the rate of every block.
+        planes: exactly the rates in use, coarse to fine.
+        block: side of a block in pixels.
+        alpha: the alpha channel, if the picture has one.
+        icc, exif, xmp: the photo's metadata.
+        downscaler, downscaler_version: what made the planes.
+        model: name of the weights that the container was made for.
+        strength: how much of the network's correction is added, in halves (0, 1, 2).
+        strength_map: `uint8 [rows, cols]`, the same for every block.
+        channels: 1 for a grey picture.
+        dpi: pixels per inch across and down.
+        original: the only plane, of rate 1, is the source file itself, byte for byte and not padded; there is no alpha
+            channel, and a network corrects nothing.
+        extra: unknown optional fields of the header.
 
     Raises:
-        MalformedContainerError: the parts do not fit together.
+        MalformedContainerError: a part has the wrong type, or the parts do not fit together.
     """
 
     width: int
@@ -74,6 +79,7 @@ class Container:
     extra: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_types(self)
         try:
             grid = BlockGrid(self.width, self.height, self.block)
             rate_map = _frozen_map(self.rate_map, grid, "rate map")
@@ -114,60 +120,57 @@ class Container:
 
     @cached_property
     def grid(self) -> BlockGrid:
-        """The block grid of the picture."""
+        """Returns the block grid of the picture."""
         return BlockGrid(self.width, self.height, self.block)
 
     @property
     def samples(self) -> int:
-        """Low-resolution samples kept: Σ over blocks of padded area / rate²."""
+        """Returns how many low-resolution samples are kept: Σ over blocks of padded area / rate²."""
         return self.grid.samples(self.rate_map)
 
     @property
     def coding_errors(self) -> dict[int, int]:
-        """The coding error byte of every rate in use."""
+        """Returns the coding error byte of every rate in use."""
         return {plane.rate: plane.error for plane in self.planes}
 
     @property
     def strengths(self) -> NDArray[np.uint8]:
-        """The network strength of every block in halves, `uint8 [rows, cols]`: the map, or `strength` throughout."""
+        """Returns the network strength of every block in halves, `uint8 [rows, cols]`."""
         if self.strength_map is not None:
             return self.strength_map
         return np.full(self.grid.shape, self.strength, dtype=np.uint8)
 
     @property
     def uses_network(self) -> bool:
-        """Whether a network is asked to correct anything; otherwise reconstruction is the composite, bit for bit."""
+        """Returns whether a network corrects any block; otherwise reconstruction is the composite, bit for bit."""
         return bool(self.strengths.any())
 
     @classmethod
     def from_bytes(cls, data: Bytes, limits: Limits = DEFAULT_LIMITS, verify: bool = True) -> Container:
-        """Read and check a container; no picture in it is decoded. `verify=False` leaves out only the
-        digests.
+        """Returns the container in `data`; no picture in it is decoded. `verify=False` does not check the digests.
 
         Raises:
-            ContainerError: one of its kinds, as the errors module tells.
-            LimitExceededError: a size over `limits`.
+            ContainerError: `data` is no readable container; `errors` lists the kinds.
+            LimitExceededError: a size is over `limits`.
+            InvalidArgumentError: `data` are no bytes.
         """
         header, pictures = read_frame(data, limits, verify)
         return _assemble(cls, header, pictures)
 
     def to_bytes(self) -> bytes:
-        """The file; the same parts always give the same bytes."""
+        """Returns the file; the same parts always give the same bytes."""
         pictures = [plane.data for plane in self.planes]
         if self.alpha is not None:
             pictures.append(self.alpha.data)
         return write_frame(header_map(self), pictures)
 
     def source_file(self, format: str) -> bytes | None:
-        """The original as it is, where there is one in that format ("jpeg", "png", "webp", "avif"); otherwise None."""
+        """Returns the original file if there is one in that format ("jpeg", "png", "webp", "avif"), otherwise None."""
         only = self.planes[0]
         return only.data if self.original and only.codec == format else None
 
     def decode_planes(self, rates: Collection[int] = RATES) -> dict[int, NDArray[np.uint8]]:
-        """Decode every plane: rate → `uint8 [padded_height/rate, padded_width/rate, 3]`.
-
-        Args:
-            rates: planes of other rates are left out.
+        """Returns the decoded planes of `rates`: rate → `uint8 [padded_height/rate, padded_width/rate, 3]`.
 
         Raises:
             PlaneError: a plane does not decode to what its entry declares.
@@ -183,7 +186,7 @@ class Container:
         }
 
     def decode_alpha(self) -> NDArray[np.uint8] | None:
-        """Decode the alpha channel, `uint8 [height, width]`, or None where there is none.
+        """Returns the decoded alpha channel, `uint8 [height, width]`, or None if there is none.
 
         Raises:
             PlaneError: it does not decode to what its entry declares.
@@ -234,6 +237,8 @@ def _assemble(cls: type[Container], header: Header, pictures: list[bytes]) -> Co
 
 
 def _frozen_map(values: NDArray[np.uint8], grid: BlockGrid, what: str) -> NDArray[np.uint8]:
+    if not isinstance(values, np.ndarray):
+        raise MalformedContainerError(f"a {what} is an array, not {type(values).__name__}")
     if values.shape != grid.shape or values.dtype != np.uint8:
         raise MalformedContainerError(f"a {what} is uint8 {grid.shape}, not {values.dtype} {values.shape}")
     copy = values.copy()

@@ -16,6 +16,7 @@ from typing import Protocol
 from bbmr_shared.errors import (
     ContainerError,
     DigestMismatchError,
+    InvalidArgumentError,
     LimitExceededError,
     MalformedContainerError,
     NotAContainerError,
@@ -52,7 +53,7 @@ def read_frame(data: Bytes, limits: Limits, verify: bool = True) -> tuple[Header
         ContainerError: one of its kinds, as the errors module tells.
         LimitExceededError: a size over `limits`.
     """
-    view = memoryview(data).cast("B")
+    view = _bytes(data)
     _check_ends(view, limits, verify)
     body = view[: len(view) - DIGEST_BYTES]
     header, at = _read_header(body, limits)
@@ -77,7 +78,7 @@ def read_header(source: Bytes | Readable, limits: Limits = DEFAULT_LIMITS) -> He
     Raises: as `read_frame`.
     """
     longest = len(SIGNATURE) + limits.max_header_bytes + 1
-    file = io.BytesIO(memoryview(source)[:longest]) if isinstance(source, Bytes) else source
+    file = source if hasattr(source, "read") else io.BytesIO(_bytes(source)[:longest])
     start = _read_fully(file, FIRST_READ)
     while True:
         _check_signature(start)
@@ -105,6 +106,13 @@ def write_frame(header: Mapping[str, object], pictures: Sequence[bytes]) -> byte
 def digest(data: Bytes) -> bytes:
     """BLAKE2b of 16 bytes, without a key: it finds damage, it does not authenticate."""
     return blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def _bytes(data: Bytes) -> memoryview:
+    try:
+        return memoryview(data).cast("B")
+    except TypeError:
+        raise InvalidArgumentError(f"a container is read from bytes, not {type(data).__name__}") from None
 
 
 def _read_fully(file: Readable, size: int) -> bytes:

@@ -1,19 +1,40 @@
-"""What the fields of a container mean together: the rules that no single field can break.
+"""The rules for the fields of a container together.
 
-In: a header as it was read, or a container as it was put together. Out: nothing, or `MalformedContainerError`.
-Both are checked by the same code, so that whatever can be made can be read, and the other way round.
+Headers that were read and containers that were put together are checked by the same code: so what can be written can be
+read, and the other way round.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Protocol
 
+from bbmr_shared.arguments import is_number
 from bbmr_shared.errors import MalformedContainerError
 from bbmr_shared.limits import MAX_DPI
 
 ORIGINAL_ONLY = frozenset({"jpeg"})
 """Codecs that only an original may have: they are read and never written."""
+
+
+ALPHA_TYPES: Mapping[str, tuple[type, ...]] = {"codec": (str,), "data": (bytes,), "extra": (Mapping,)}
+PLANE_TYPES: Mapping[str, tuple[type, ...]] = {**ALPHA_TYPES, "rate": (int,), "error": (int,)}
+CONTAINER_TYPES: Mapping[str, tuple[type, ...]] = {
+    "planes": (tuple, list),
+    "icc": (bytes, NoneType),
+    "exif": (bytes, NoneType),
+    "xmp": (bytes, NoneType),
+    "downscaler": (str,),
+    "downscaler_version": (int,),
+    "model": (str, NoneType),
+    "strength": (int,),
+    "channels": (int,),
+    "dpi": (tuple, list, NoneType),
+    "original": (bool,),
+    "extra": (Mapping,),
+}
+"""The types of the fields; those of the maps and of the size are checked with the grid."""
 
 
 class Coded(Protocol):
@@ -53,8 +74,24 @@ class Described(Protocol):
     def original(self) -> bool | None: ...
 
 
+def check_types(container: Described) -> None:
+    """Raise `MalformedContainerError` if a field of a container that was put together has the wrong type."""
+    _check_fields(container, CONTAINER_TYPES, "the container")
+    for plane in container.planes:
+        _check_fields(plane, PLANE_TYPES, "a plane")
+    if container.alpha is not None:
+        _check_fields(container.alpha, ALPHA_TYPES, "the alpha channel")
+
+
+def _check_fields(part: object, types: Mapping[str, tuple[type, ...]], what: str) -> None:
+    for name, allowed in types.items():
+        value = getattr(part, name, None)
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            raise MalformedContainerError(f"{name} of {what} cannot be {type(value).__name__}")
+
+
 def check_together(described: Described) -> None:
-    """Raise `MalformedContainerError` where fields that are each right do not fit together."""
+    """Raise `MalformedContainerError` if fields do not fit together."""
     _check_picture(described)
     if described.original:
         _check_original(described)
@@ -72,7 +109,9 @@ def _check_picture(described: Described) -> None:
     if described.channels == 1 and described.icc is not None:
         raise MalformedContainerError("a grey picture has no ICC profile: profiles are those of RGB pictures")
     dpi = described.dpi
-    if dpi is not None and not (len(dpi) == 2 and all(0 < density <= MAX_DPI for density in dpi)):
+    if dpi is not None and not (
+        len(dpi) == 2 and all(is_number(value) and 0 < value <= MAX_DPI for value in dpi)
+    ):
         raise MalformedContainerError(
             f"the pixels per inch are two numbers above 0 and at most {MAX_DPI:,.0f}"
         )

@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import AvifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-from bbmr_shared.errors import LimitExceededError, PlaneError, UnsupportedContainerError, UsageError, one_line
+from bbmr_shared.arguments import is_whole
+from bbmr_shared.errors import (
+    InvalidArgumentError,
+    LimitExceededError,
+    PlaneError,
+    UnsupportedContainerError,
+    UsageError,
+    one_line,
+)
 from bbmr_shared.limits import AVIF_MAX_SIDE, JPEG_MAX_SIDE, PNG_MAX_SIDE, WEBP_MAX_SIDE
 
 from .avif import probe_avif
@@ -44,13 +52,13 @@ class EncodeOptions:
     effort: int = 4
 
     def __post_init__(self) -> None:
-        if self.quality is not None and not 0 <= self.quality <= 100:
+        if self.quality is not None and not (is_whole(self.quality) and 0 <= self.quality <= 100):
             raise UsageError(f"quality is 0..100, not {self.quality}")
         if self.subsampling not in ("4:4:4", "4:2:2", "4:2:0"):
             raise UsageError(f"subsampling is 4:4:4, 4:2:2 or 4:2:0, not {self.subsampling}")
-        if not 0 <= self.speed <= 10:
+        if not (is_whole(self.speed) and 0 <= self.speed <= 10):
             raise UsageError(f"speed is 0..10, not {self.speed}")
-        if not 0 <= self.effort <= 9:
+        if not (is_whole(self.effort) and 0 <= self.effort <= 9):
             raise UsageError(f"effort is 0..9, not {self.effort}")
 
 
@@ -172,10 +180,10 @@ def coding_error_byte(mse: float) -> int:
     tenths of log₂.
 
     Raises:
-        ValueError: negative or not a number.
+        InvalidArgumentError: negative or not a number.
     """
     if not mse >= 0:
-        raise ValueError(f"a mean squared error is not negative, as {mse} is")
+        raise InvalidArgumentError(f"a mean squared error is not negative, as {mse} is")
     if mse == 0:
         return 0
     return min(max(math.floor(10 * math.log2(min(mse, 65_025.0)) + 81.5), 1), 255)

@@ -23,13 +23,16 @@ _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 
 
 class Entry(NamedTuple):
-    """One entry of a directory: where it lies, its tag, type, number of values, and its value field as a number."""
+    """One entry of a directory: where it lies, its tag, type, number of values, and its value field as a number.
+
+    `value` is None where the block ends inside the entry.
+    """
 
     at: int
     tag: int
     type: int
     values: int
-    value: int
+    value: int | None
 
     @property
     def outside_bytes(self) -> int:
@@ -57,7 +60,10 @@ def entries(block: bytes | bytearray, order: str, at: int) -> Iterator[Entry]:
     """
     start, end = entries_span(block, order, at)
     for entry in range(start, end, ENTRY_BYTES):
-        yield Entry(entry, *struct.unpack_from(order + "HHII", block, entry))
+        tag, type, values = struct.unpack_from(order + "HHI", block, entry)
+        whole = entry + ENTRY_BYTES <= len(block)
+        value = struct.unpack_from(order + "I", block, entry + 8)[0] if whole else None
+        yield Entry(entry, tag, type, values, value)
 
 
 def entries_span(block: bytes | bytearray, order: str, at: int) -> tuple[int, int]:
@@ -83,7 +89,7 @@ def is_bounded(block: bytes) -> bool:
             seen.add(at)
             for entry in entries(block, order, at):
                 total += ENTRY_BYTES + entry.outside_bytes
-                if total > len(block):
+                if entry.value is None or total > len(block):
                     return False
                 if entry.tag in DIRECTORIES:
                     waiting.append(entry.value)

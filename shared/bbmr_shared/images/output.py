@@ -79,10 +79,10 @@ def get_format(name: str) -> OutputFormat:
     Raises:
         UsageError: it is not in the table.
     """
-    key = name.lower().lstrip(".")
+    key = str(name).lower().lstrip(".")
     row = OUTPUT_FORMATS.get("jpeg" if key == "jpg" else key)
     if row is None:
-        raise UsageError(f"the output format is one of {', '.join(OUTPUT_FORMATS)}, not {name[:32]}")
+        raise UsageError(f"the output format is one of {', '.join(OUTPUT_FORMATS)}, not {key[:32]}")
     return row
 
 
