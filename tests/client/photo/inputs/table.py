@@ -64,8 +64,8 @@ class Row:
 
     @property
     def sentence(self) -> str:
-        """What happens, with the very words of an error or a note."""
+        """What happens, with the words of the error (FILE for the name) or of the notes."""
         if isinstance(self.expected, Refused):
-            return f"{self.happens}: “{self.file}{self.expected.says}{' …' if self.expected.partial else ''}”"
+            return f"{self.happens}: “FILE{self.expected.says}{' …' if self.expected.partial else ''}”"
         words = [f"“{note}”" for note in self.expected.notes]
         return f"{self.happens}; {'; '.join(words)}" if words else self.happens

@@ -23,35 +23,31 @@ GROUPS: dict[str, list[Row]] = {
 HEAD = """\
 # What becomes of a file
 
-Every file below is made by a script and read by the tests (`tests/client/photo/`):
-encoded with every block at rate 1, packed, unpacked and previewed. *Kept sample by sample* means that the preview is
-equal to the picture Pillow reads, set upright; for lossy sources, to what their decoder makes of them. This page is
-written by `python -m tests.client.photo.inputs.write`, and a test keeps it up to date: {count} files.
+Which picture files `bbmr-client encode` takes, and what it keeps of them. In short:
 
-Words in “quotes” are what `bbmr-client encode` says: an error on one line with exit status 1, or a warning, which the
-JSON report lists under `warnings`.
-
-In short:
-
-- The content of a file decides what it is, not its name. JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF, JPEG 2000, PPM, QOI,
-  PCX and TGA are read; HEIF and JPEG XL with `pip install 'bbmr[formats]'` (pillow-heif, pillow-jxl-plugin).
-- Size is checked in the header, before anything is decoded: at most 65,535 pixels a side and 134 megapixels.
-- A picture is set upright exactly once. EXIF then says 1, its sizes are those of the upright picture, and a thumbnail
-  that still lies on its side is unlinked; maker notes stay byte for byte. XMP says 1 too.
-- An RGB profile is kept byte for byte beside untouched samples. CMYK, grey and L\\*a\\*b\\* go through their profile
-  to sRGB (relative colorimetric, black point compensation). A profile that cannot be used is passed over.
+- The content of a file decides, not its name. JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF, JPEG 2000, PPM, QOI, PCX and TGA
+  are read; HEIF and JPEG XL with the extra `formats`.
+- Sizes are checked before anything is decoded: at most 65,535 pixels a side and 134 megapixels.
+- A picture is set upright once. The orientation in EXIF and XMP then says 1, the sizes in EXIF are the new ones, and a
+  thumbnail on its side is unlinked; maker notes stay byte for byte.
+- An RGB profile is kept byte for byte. CMYK, grey and L\\*a\\*b\\* go through their profile to sRGB (relative
+  colorimetric, black point compensation). A profile that cannot be used is left out.
 - `--metadata all` (default) keeps EXIF, XMP, the profile and pixels per inch; `icc` only the profile; `none` nothing,
-  and brings the colours to sRGB first, so that wide gamut does not turn pale.
-- `--keep-smaller` lets a JPEG, PNG, WebP or AVIF file that has fewer bytes than the container would have stand for
-  itself inside it, byte for byte. It must be upright and without alpha, and `--metadata` must be `all`: what else
-  a file may hold cannot be told for certain.
-- Metadata that are damaged or larger than 1 MiB are left out; a picture that is damaged or cut short is refused. The
-  one thing that cannot be told is a JPEG damaged inside its scans: libjpeg carries on, and reports it to nobody.
+  and converts the colours to sRGB.
+- `--keep-smaller` keeps a JPEG, PNG, WebP or AVIF file byte for byte, if it is smaller than its container, upright and
+  without alpha, and `--metadata` is `all`.
+- Metadata that are damaged or larger than 1 MiB are left out. A picture that is damaged or cut short is refused, except
+  for damage inside the scans of a JPEG, which libjpeg does not report.
+
+The tests make and read each of these {count} files (`tests/client/photo/`), and
+`python -m tests.client.photo.inputs.write` writes this page. *Kept sample by sample*: the preview equals the picture
+that Pillow reads, set upright; *kept as it decodes* says the same of lossy files. “Quoted” words are an error (exit
+status 1; FILE is the name), or a warning, which the JSON report lists under `warnings`.
 """
 
 MEASURED = """\
-A JPEG of 12000 × 9000 pixels (the sample photo enlarged, 7.1 MB), read and encoded at rate 4 as lossless WebP, one
-process, peak resident memory; measured on two shared CPU cores with other work on them, Python 3.11, Pillow 13.0:
+A JPEG of 12000 × 9000 pixels (7.1 MB), encoded at rate 4 as lossless WebP: peak memory of the process, on two shared
+CPU cores, Python 3.11, Pillow 13.0:
 
 | step | peak | time |
 |---|---|---|
@@ -68,12 +64,18 @@ TAIL = """\
 
 
 def page() -> str:
-    """The whole page."""
+    """Returns the whole page; files of a group with the same fate share a row."""
     count = sum(len(rows) for rows in GROUPS.values())
     parts = [HEAD.format(count=count)]
     for title, rows in GROUPS.items():
         parts.append(f"\n## {title}\n\n| file | what it is | what happens |\n|---|---|---|\n")
-        parts += [f"| `{row.file}` | {_cell(row.what)} | {_cell(row.sentence)} |\n" for row in rows]
+        same: dict[str, list[Row]] = {}
+        for row in rows:
+            same.setdefault(row.sentence, []).append(row)
+        for sentence, files in same.items():
+            names = ", ".join(f"`{row.file}`" for row in files)
+            what = "; ".join(dict.fromkeys(row.what for row in files))
+            parts.append(f"| {names} | {_cell(what)} | {_cell(sentence)} |\n")
     parts.append(TAIL.format(measured=MEASURED))
     return "".join(parts)
 
