@@ -15,7 +15,7 @@ from PIL import Image
 from bbmr_models.inference.tile_input import Source, Target, area_of
 from bbmr_models.inference.tiles import Tile
 from bbmr_models.inference.torch_network import TorchNetwork
-from bbmr_shared.compositing.composite import Planes, preview
+from bbmr_shared.compositing.composite import DecodedPlanes, preview
 from bbmr_shared.compositing.region import Region
 from bbmr_shared.container import Container
 
@@ -50,7 +50,7 @@ class Reconstructor:
         container: Container,
         region: Region | None = None,
         cancelled: Callable[[], bool] | None = None,
-        planes: Planes | None = None,
+        planes: DecodedPlanes | None = None,
     ) -> Image.Image:
         """The picture, or the `region` (x, y, width, height) of it in pixels.
 

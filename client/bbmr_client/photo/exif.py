@@ -11,7 +11,7 @@ import struct
 from bbmr_shared.images.exif import (
     EXIF_DIRECTORY,
     EXIF_MARKER,
-    Entry,
+    ExifEntry,
     byte_order,
     entries,
     entries_span,
@@ -77,6 +77,6 @@ def _rewrite(
             _rewrite(data, order, entry.value, size, nested=True)
 
 
-def _put(data: bytearray, order: str, entry: Entry, value: int) -> None:
+def _put(data: bytearray, order: str, entry: ExifEntry, value: int) -> None:
     if entry.type in (_SHORT, _LONG):
         struct.pack_into(order + ("H" if entry.type == _SHORT else "I"), data, entry.at + 8, value)

@@ -26,7 +26,7 @@ from .pixels import is_grey, read_pixels, rounded, through
 from .png_integrity import check_whole
 from .source import SourceFile, source_file
 
-Source: TypeAlias = "Photo | Image.Image | NDArray[np.generic] | bytes | str | Path"
+PhotoInput: TypeAlias = "Photo | Image.Image | NDArray[np.generic] | bytes | str | Path"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Photo:
         return bare if metadata == "icc" else _in_srgb(bare)
 
 
-def load_photo(source: Source, limits: Limits = DEFAULT_LIMITS, name: str | None = None) -> Photo:
+def load_photo(source: PhotoInput, limits: Limits = DEFAULT_LIMITS, name: str | None = None) -> Photo:
     """Returns the photo in a file, in the bytes of one, in a Pillow image or in an array.
 
     Palette, 1-bit, grey, CMYK, LAB and 16-bit pictures become 8-bit RGB; CMYK and grey with an ICC profile go through

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bbmr_shared.images.jpeg import END, EXIF_OR_XMP, NO_MARKER, SOI, Segment, jpeg_segments
+from bbmr_shared.images.jpeg import END, EXIF_OR_XMP, NO_MARKER, SOI, JpegSegment, jpeg_segments
 from bbmr_shared.images.png import SIGNATURE, png_chunks
 
 PNG_METADATA = frozenset({b"zTXt", b"iTXt", b"tEXt", b"iCCP", b"eXIf"})
@@ -20,7 +20,7 @@ def strip_metadata(data: bytes, format: str) -> bytes:
 
 def _strip_jpeg(data: bytes) -> bytes:
     parts = [data[: len(SOI)]]
-    last = Segment(0, 0, len(SOI), 0)
+    last = JpegSegment(0, 0, len(SOI), 0)
     for last in jpeg_segments(data):
         if last.marker != EXIF_OR_XMP:
             parts.append(data[last.start : last.end])

@@ -30,12 +30,12 @@ MAX_LEVEL = 255 * UNIT
 KERNEL_NEAR, KERNEL_MID, KERNEL_FAR, KERNEL_TAIL = 111, 29, -9, -3
 """Weights, in 1/128, of the samples at distance 0.25, 0.75, 1.25 and 1.75."""
 
-Planes = Mapping[int, NDArray[np.uint8]]
+DecodedPlanes = Mapping[int, NDArray[np.uint8]]
 """Rate → decoded plane, `uint8 [H/rate, W/rate, 3]`."""
 Level = NDArray[np.int16]
 
 
-def composite(planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid) -> NDArray[np.uint8]:
+def composite(planes: DecodedPlanes, rate_map: NDArray[np.uint8], grid: BlockGrid) -> NDArray[np.uint8]:
     """The base: the picture without the network, padded, `uint8 [padded_height, padded_width, 3]`.
 
     Args:
@@ -49,7 +49,7 @@ def composite(planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid) -> N
 
 
 def coarse_levels(
-    planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid, finest: int = 2
+    planes: DecodedPlanes, rate_map: NDArray[np.uint8], grid: BlockGrid, finest: int = 2
 ) -> dict[int, Level]:
     """The canvas at levels 16, 8, 4 and 2: level → `int16 [padded_height / level, padded_width / level, 3]`.
 
@@ -74,7 +74,7 @@ def coarse_levels(
 
 def base(
     levels: Mapping[int, Level],
-    planes: Planes,
+    planes: DecodedPlanes,
     rate_map: NDArray[np.uint8],
     grid: BlockGrid,
     block_rows: range | None = None,
@@ -102,7 +102,9 @@ def base(
     return out_of_all
 
 
-def reduced(planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid, level: int) -> NDArray[np.uint8]:
+def reduced(
+    planes: DecodedPlanes, rate_map: NDArray[np.uint8], grid: BlockGrid, level: int
+) -> NDArray[np.uint8]:
     """The canvas at a level in 8 bits, halves rounded up: `uint8 [padded_height / level, padded_width / level, 3]`.
 
     Level 1 is `composite`, whose arguments the others are; the coarser the level, the less there is to do.
@@ -113,7 +115,9 @@ def reduced(planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid, level:
     return ((samples + UNIT // 2) >> FRACTION_BITS).astype(np.uint8)
 
 
-def preview(container: Container, region: Region | None = None, planes: Planes | None = None) -> Image.Image:
+def preview(
+    container: Container, region: Region | None = None, planes: DecodedPlanes | None = None
+) -> Image.Image:
     """The composite of a container as a picture, or the `region` of it in pixels: no network.
 
     `planes` is `container.decode_planes()`, where the caller has it already.
@@ -154,7 +158,7 @@ def to_picture(canvas: NDArray[np.uint8], container: Container, region: Region |
 
 
 def _known(
-    level: int, finer: Level | None, planes: Planes, rate_map: NDArray[np.uint8], grid: BlockGrid
+    level: int, finer: Level | None, planes: DecodedPlanes, rate_map: NDArray[np.uint8], grid: BlockGrid
 ) -> Level:
     """What the planes say at a level: its own samples at its blocks, 2×2 means of the finer level elsewhere.
 

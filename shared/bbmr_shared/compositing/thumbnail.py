@@ -17,7 +17,7 @@ from bbmr_shared.container import Container
 from bbmr_shared.errors import InvalidArgumentError
 from bbmr_shared.grid import RATES
 
-from .composite import Planes, preview, reduced, to_picture
+from .composite import DecodedPlanes, preview, reduced, to_picture
 from .region import Region, check_region
 from .window import reach_of, window_around
 
@@ -28,7 +28,7 @@ LANCZOS_SUPPORT = 3
 
 
 def thumbnail(
-    container: Container, max_side: int, region: Region | None = None, planes: Planes | None = None
+    container: Container, max_side: int, region: Region | None = None, planes: DecodedPlanes | None = None
 ) -> Image.Image:
     """The composite, cut to `region` and scaled down to at most `max_side` pixels a side; never scaled up.
 
@@ -64,7 +64,7 @@ def thumbnail(
     return picture
 
 
-def at_level(container: Container, level: int, planes: Planes | None = None) -> Image.Image:
+def at_level(container: Container, level: int, planes: DecodedPlanes | None = None) -> Image.Image:
     """The composite at 1/`level`, each side rounded up, with what the photo carried.
 
     Raises:
@@ -110,7 +110,7 @@ def _seen(start: float, length: float, target: int, end: int) -> tuple[int, int]
     return max(0, math.floor(start - support)), min(end, math.ceil(start + length + support))
 
 
-def _part(container: Container, level: int, area: Region, planes: Planes | None) -> Image.Image:
+def _part(container: Container, level: int, area: Region, planes: DecodedPlanes | None) -> Image.Image:
     """`area`, in samples of the level, of the composite at 1/`level`."""
     x, y, width, height = area
     window = window_around(

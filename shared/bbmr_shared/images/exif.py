@@ -22,7 +22,7 @@ BYTES_OF_TYPE = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 
 
-class Entry(NamedTuple):
+class ExifEntry(NamedTuple):
     """One entry of a directory: where it lies, its tag, type, number of values, and its value field as a number.
 
     `value` is None where the block ends inside the entry.
@@ -52,7 +52,7 @@ def first_directory(block: bytes | bytearray, order: str) -> int:
     return int(at)
 
 
-def entries(block: bytes | bytearray, order: str, at: int) -> Iterator[Entry]:
+def entries(block: bytes | bytearray, order: str, at: int) -> Iterator[ExifEntry]:
     """Yields the entries of the directory at `at`, each read when it is asked for.
 
     Raises:
@@ -63,7 +63,7 @@ def entries(block: bytes | bytearray, order: str, at: int) -> Iterator[Entry]:
         tag, type, values = struct.unpack_from(order + "HHI", block, entry)
         whole = entry + ENTRY_BYTES <= len(block)
         value = struct.unpack_from(order + "I", block, entry + 8)[0] if whole else None
-        yield Entry(entry, tag, type, values, value)
+        yield ExifEntry(entry, tag, type, values, value)
 
 
 def entries_span(block: bytes | bytearray, order: str, at: int) -> tuple[int, int]:

@@ -33,7 +33,7 @@ NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """What ends a scan: in its data FF is followed by 00, by a restart marker, or by another FF (B.1.1.5)."""
 
 
-class Segment(NamedTuple):
+class JpegSegment(NamedTuple):
     """One segment: its marker, where it starts (without filling) and ends, and the length that it declares.
 
     `end` may lie behind the end of the file. A scan includes its data. END and NO_MARKER declare the length 0.
@@ -45,7 +45,7 @@ class Segment(NamedTuple):
     length: int
 
 
-def jpeg_segments(data: bytes) -> Iterator[Segment]:
+def jpeg_segments(data: bytes) -> Iterator[JpegSegment]:
     """Yields the segments behind SOI up to and with END, or to where no marker is; nothing of them is checked.
 
     The walk ends early where the file does; the last segment may then be cut off.
@@ -57,20 +57,20 @@ def jpeg_segments(data: bytes) -> Iterator[Segment]:
         yield segment
 
 
-def _segment(data: bytes, at: int) -> Segment:
+def _segment(data: bytes, at: int) -> JpegSegment:
     filled = FILLED_MARKER.match(data, at)
     if filled is None:
-        return Segment(NO_MARKER, at, len(data), 0)
+        return JpegSegment(NO_MARKER, at, len(data), 0)
     marker, at = data[filled.end() - 1], filled.end()
     start = at - 2
     if marker == END:
-        return Segment(marker, start, at, 0)
+        return JpegSegment(marker, start, at, 0)
     length = int.from_bytes(data[at : at + 2], "big")
     end = at + max(length, 2)
     if marker == SCAN:
         following = NEXT_MARKER.search(data, end)
         end = max(end, len(data)) if following is None else following.start()
-    return Segment(marker, start, end, length)
+    return JpegSegment(marker, start, end, length)
 
 
 def probe_jpeg(data: bytes) -> ImageInfo:
@@ -111,7 +111,7 @@ def bare_jpeg(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _whole_segments(data: bytes) -> Iterator[Segment]:
+def _whole_segments(data: bytes) -> Iterator[JpegSegment]:
     """The segments of a file that is whole, has no more than `MAX_CHUNKS`, and ends with END."""
     if not data.startswith(SOI):
         raise PlaneError("a jpeg plane does not start as JPEG does")
@@ -126,7 +126,7 @@ def _whole_segments(data: bytes) -> Iterator[Segment]:
         raise PlaneError("a jpeg plane is truncated")
 
 
-def _check_segment(segment: Segment, size: int) -> None:
+def _check_segment(segment: JpegSegment, size: int) -> None:
     marker, end = segment.marker, segment.end
     if marker == NO_MARKER:
         raise PlaneError("a jpeg plane is damaged (no marker where one is due)")

@@ -25,7 +25,7 @@ ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (
 """(left, top, step across, step down) of the passes of an interlaced PNG (8.1)."""
 
 
-class Chunk(NamedTuple):
+class PngChunk(NamedTuple):
     """One chunk: its kind, and where it starts and ends, length and checksum included.
 
     `end` is as declared, and may lie behind the end of the file.
@@ -41,7 +41,7 @@ class Chunk(NamedTuple):
         return slice(self.start + 8, self.end - 4)
 
 
-class Header(NamedTuple):
+class PngHeader(NamedTuple):
     """The fields of IHDR (11.2.1)."""
 
     width: int
@@ -64,7 +64,7 @@ class Header(NamedTuple):
         return total
 
 
-def png_chunks(data: bytes) -> Iterator[Chunk]:
+def png_chunks(data: bytes) -> Iterator[PngChunk]:
     """Yields the chunks up to and with IEND; nothing of them is checked.
 
     The walk ends early where the file does; the last chunk may then be cut off.
@@ -73,13 +73,13 @@ def png_chunks(data: bytes) -> Iterator[Chunk]:
     while at + 8 <= len(data) and kind != b"IEND":
         size, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + size
-        yield Chunk(kind, at, end)
+        yield PngChunk(kind, at, end)
         at = end
 
 
-def read_png_header(data: bytes) -> Header:
+def read_png_header(data: bytes) -> PngHeader:
     """Returns the IHDR fields from their usual place. Raises `struct.error` if the file ends before."""
-    return Header._make(struct.unpack_from(">IIBBBBB", data, len(SIGNATURE) + 8))
+    return PngHeader._make(struct.unpack_from(">IIBBBBB", data, len(SIGNATURE) + 8))
 
 
 def inflated_bytes(pieces: Iterable[memoryview], most: int) -> tuple[int, bool]:
@@ -154,7 +154,7 @@ def bare_png(data: bytes) -> bytes:
     return SIGNATURE + b"".join(needed)
 
 
-def _whole_chunks(data: bytes) -> Iterator[Chunk]:
+def _whole_chunks(data: bytes) -> Iterator[PngChunk]:
     """The chunks of a file that is whole, has no more than `MAX_CHUNKS`, and ends with IEND."""
     for count, chunk in enumerate(png_chunks(data)):
         if count == MAX_CHUNKS:
@@ -169,7 +169,7 @@ def _whole_chunks(data: bytes) -> Iterator[Chunk]:
     raise PlaneError("a png plane is truncated")
 
 
-def _plane_info(header: Header) -> ImageInfo:
+def _plane_info(header: PngHeader) -> ImageInfo:
     unusual = header.compression or header.filtering or header.interlace
     if header.depth != 8 or header.colour not in (0, 2) or unusual:
         raise PlaneError("a png plane is not 8-bit grey or RGB without interlacing")

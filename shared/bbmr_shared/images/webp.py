@@ -22,7 +22,7 @@ SIZE_BYTES = 10
 """Of the content of a chunk that names a size, so many bytes are enough to read it."""
 
 
-class Chunk(NamedTuple):
+class WebpChunk(NamedTuple):
     """One chunk: its kind, and where its content starts and ends; `end` is as declared, without the padding byte."""
 
     kind: bytes
@@ -35,7 +35,7 @@ class Chunk(NamedTuple):
         return self.end + (self.end - self.start & 1)
 
 
-def webp_chunks(data: bytes) -> Iterator[Chunk]:
+def webp_chunks(data: bytes) -> Iterator[WebpChunk]:
     """Yields the chunks behind the RIFF header; nothing of them is checked.
 
     The walk ends early where the file does; the last chunk may then be cut off.
@@ -43,7 +43,7 @@ def webp_chunks(data: bytes) -> Iterator[Chunk]:
     at = 12
     while at + 8 <= len(data):
         kind, size = struct.unpack_from("<4sI", data, at)
-        chunk = Chunk(kind, at + 8, at + 8 + size)
+        chunk = WebpChunk(kind, at + 8, at + 8 + size)
         yield chunk
         at = chunk.next
 
@@ -108,7 +108,7 @@ def probe_webp(data: bytes) -> ImageInfo:
     return ImageInfo(frame.width, frame.height, "RGBA" if alpha else frame.mode)
 
 
-def _whole_chunks(data: bytes) -> Iterator[Chunk]:
+def _whole_chunks(data: bytes) -> Iterator[WebpChunk]:
     """The chunks of a file that is whole and has no more than `MAX_CHUNKS`."""
     at = 12
     for count, chunk in enumerate(webp_chunks(data)):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bbmr_shared import RATES, Container
-from bbmr_shared.compositing.composite import Planes, coarse_levels, preview, reduced
+from bbmr_shared.compositing.composite import DecodedPlanes, coarse_levels, preview, reduced
 from bbmr_shared.compositing.region import Region
 from bbmr_shared.compositing.thumbnail import GAP, at_level, fitted, level_for, thumbnail
 from bbmr_shared.container import Plane
@@ -143,11 +143,11 @@ def test_only_the_planes_around_a_region_are_decoded_and_composited(
     composited = []
     decode = Container.decode_planes
 
-    def noted_decode(self: Container, wanted: Collection[int] = RATES) -> Planes:
+    def noted_decode(self: Container, wanted: Collection[int] = RATES) -> DecodedPlanes:
         decoded.append(sorted(wanted))
         return decode(self, wanted)
 
-    def noted_reduced(planes: Planes, rate_map: Picture, grid: BlockGrid, level: int) -> Picture:
+    def noted_reduced(planes: DecodedPlanes, rate_map: Picture, grid: BlockGrid, level: int) -> Picture:
         composited.append(grid.width * grid.height)
         return reduced(planes, rate_map, grid, level)
 
