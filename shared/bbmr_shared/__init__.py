@@ -1,6 +1,6 @@
-"""What client, models and server share: container, grid, codecs, compositing, metrics, limits, errors.
+"""The parts that client, models and server share: container, grid, codecs, compositing, metrics, limits, errors.
 
-Names are loaded when they are first used: a command's `--help` need not wait for numpy and Pillow.
+Names are loaded when they are first used, so that `--help` does not wait for numpy and Pillow.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Colour: BT.601 luma as the super-resolution field uses it, and the weighted error that allocation minimises."""
+"""BT.601 luma, as in the super-resolution literature, and the weighted error that rate allocation minimises."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LUMA_WEIGHT, CHROMA_WEIGHT = 6.0, 1.0
-"""Y : Cb : Cr = 6 : 1 : 1; luma alone would reward throwing colour away."""
+"""Y : Cb : Cr = 6 : 1 : 1; luma alone would not count lost colour."""
 
 
 def luma(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Which release this is. In: nothing. Out: the version of the installed package."""
+"""The version of the installed package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 @cache
 def release() -> str:
-    """The version as text; "(not installed)" where the sources are used without being installed."""
+    """Returns the version, or "(not installed)" if the sources are used without installing them."""
     try:
         return version("bbmr")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Reading photos: any picture file becomes upright 8-bit RGB, alpha and metadata.
+"""Reads photos: a picture file becomes upright 8-bit RGB, alpha and metadata.
 
 Names are loaded when they are first used, so that importing one light submodule does not load numpy and Pillow.
 """

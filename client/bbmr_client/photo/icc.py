@@ -1,7 +1,6 @@
-"""Colour profiles: whether one can be used, and pixels through it to sRGB.
+"""Converts pictures from the colour space of their ICC profile (ICC.1:2022) to sRGB.
 
-In: the bytes of an ICC profile (ICC.1:2022). Out: a function that converts Pillow images. Little CMS, as Pillow
-brings it, does the work: relative colorimetric with black point compensation, as browsers and Photoshop do.
+Little CMS in Pillow does it, relative colorimetric with black point compensation, as browsers and Photoshop do.
 """
 
 from __future__ import annotations
@@ -16,20 +15,20 @@ Convert: TypeAlias = Callable[[Image.Image], Image.Image]
 
 HEADER_BYTES = 128
 SPACE_OF_MODE = {"RGB": b"RGB ", "L": b"GRAY", "CMYK": b"CMYK", "LAB": b"Lab "}
-"""Pillow's mode → the colour space a profile for it names (ICC.1:2022, 7.2.8)."""
+"""Pillow's mode → the colour space in its profiles (ICC.1:2022, 7.2.8)."""
 
 
 def space(icc: bytes | None) -> bytes | None:
-    """The colour space a profile describes: b"RGB ", b"GRAY", b"CMYK"; None where it is no profile."""
+    """Returns the colour space of a profile, such as b"RGB ", b"GRAY" or b"CMYK"; None if it is no profile."""
     if icc is None or len(icc) < HEADER_BYTES or icc[36:40] != b"acsp":
         return None
     return icc[16:20]
 
 
 def to_srgb(icc: bytes, mode: str) -> Convert | None:
-    """What takes images of `mode` through the profile to sRGB; None where the profile cannot be used.
+    """Returns a function that converts images of `mode` to sRGB; None if the profile cannot be used.
 
-    The images it gives are of mode RGB, or L where `mode` is L.
+    The converted images have the mode RGB, or L if `mode` is L.
     """
     if space(icc) != SPACE_OF_MODE.get(mode):
         return None
@@ -41,14 +40,14 @@ def to_srgb(icc: bytes, mode: str) -> Convert | None:
 
 
 def lab_to_srgb() -> Convert:
-    """What takes images of mode LAB (D50) to sRGB."""
+    """Returns a function that converts images of mode LAB (D50) to sRGB."""
     return _transform(
         ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB", ImageCms.Flags.NOOPTIMIZE
     )
 
 
 def _grey_table(profile: ImageCms.ImageCmsProfile) -> Convert:
-    """All 256 greys, each computed in full: optimised, Little CMS is up to 10/255 off in shadows of linear light."""
+    """A table of all 256 greys: optimised transforms are up to 10/255 off in the shadows of linear light."""
     exact = _transform(profile, "L", ImageCms.Flags.NOOPTIMIZE)
     ramp = Image.frombytes("L", (256, 1), bytes(range(256)))
     table = list(exact(ramp).getchannel("G").tobytes())

@@ -1,7 +1,4 @@
-"""What is lost when a picture file is read, in words: bits, further pictures, gain maps.
-
-In: an opened, not yet decoded image and the bytes of its file. Out: notes of one line each.
-"""
+"""Notes on what is lost when a picture file is read: bits, further pictures, gain maps."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from .open import LEFT_OUT
 
 _GAIN_MAPS = (b"hdrgm:", b"urn:iso:std:iso:ts:21496", b":hdrgainmap", b"HDRGainMap")
 _HEAD = 1 << 18
-"""Bytes in which a file names its gain map and its depth: they are in its head."""
+"""Bytes at the start of a file that are searched for a gain map and the depth."""
 
 _MIDDLE_GAMMA = 0.45455
 _PIXI = re.compile(rb"pixi\0\0\0\0[\1-\4]([\1-\x20])", re.DOTALL)
@@ -21,7 +18,10 @@ _PIXI = re.compile(rb"pixi\0\0\0\0[\1-\4]([\1-\x20])", re.DOTALL)
 
 
 def what_is_lost(image: Image.Image, data: bytes | None) -> tuple[str, ...]:
-    """Notes on what of this file is not kept; empty for an ordinary photo. Of an image without a file: its depth."""
+    """Returns one-line notes on what is not kept of an image that was opened and not yet decoded.
+
+    `data` is its file; without a file only its depth is noted.
+    """
     if data is None:
         depth = _depth(image, b"")
         return (depth,) if depth else ()
@@ -36,7 +36,7 @@ def what_is_lost(image: Image.Image, data: bytes | None) -> tuple[str, ...]:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """How the file stores its samples, in Pillow's words ("RGB;16B"); empty once it is decoded."""
+    """Returns Pillow's name for how the file stores its samples ("RGB;16B"); empty once it is decoded."""
     tiles = getattr(image, "tile", None)
     if not tiles:
         return ""
@@ -67,7 +67,7 @@ def _depth(image: Image.Image, data: bytes) -> str | None:
 def _further_pictures(image: Image.Image) -> str | None:
     try:
         count = int(getattr(image, "n_frames", 1))
-    except Exception:  # what follows the first picture is damaged, which is not this one's trouble
+    except Exception:  # only what follows the first picture is damaged
         return "what follows its first picture is damaged and is left out"
     if (
         count < 2 or image.format == "MPO"

@@ -1,7 +1,6 @@
-"""Metadata: what a picture file says beside its pixels, and how much of it is kept.
+"""Reads EXIF, XMP and pixels per inch of a decoded image, as a container carries them.
 
-In: a Pillow image, decoded. Out: EXIF, XMP and pixels per inch as a container carries them. What cannot be read or is
-too large is left out with a note; it is never a reason to refuse the picture.
+Metadata that are damaged or too large are left out with a note; the picture is not refused.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from . import exif as exif_block
 from .pixels import TURNED
 
 METADATA = ("all", "icc", "none")
-"""What can be kept: everything; the ICC profile alone; nothing, with the colours brought to sRGB first."""
+"""The choices: keep everything; only the ICC profile; nothing, with the colours converted to sRGB."""
 
 CENTIMETRES_PER_INCH = 2.54
 _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:\s*=\s*["\']|>))\s*[2-8]')
@@ -27,7 +26,7 @@ _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:\s*=\s*["\']|>))\s*[2-8]')
 
 @dataclass(frozen=True)
 class Metadata:
-    """exif: the TIFF block without the "Exif" marker, orientation 1; dpi: pixels per inch across and down."""
+    """`exif` is the TIFF block without the "Exif" marker, orientation 1; `dpi` are pixels per inch across and down."""
 
     exif: bytes | None = None
     xmp: bytes | None = None
@@ -42,23 +41,23 @@ def check_metadata(metadata: str) -> None:
 
 
 def read_orientation(image: Image.Image) -> int:
-    """The EXIF orientation (2 … 8) still to be applied, 1 where there is none.
+    """Returns the EXIF orientation (2 … 8) that is still to be applied, or 1.
 
-    As Pillow does, XMP is asked where EXIF says nothing. In JPEG XL the codestream says how it lies and the decoder
-    has seen to it; its EXIF says nothing (ISO/IEC 18181-2, 9.6), unless the file is a JPEG in disguise, which the
+    Without an orientation in EXIF, Pillow takes the one in XMP. The decoder of JPEG XL has already turned the picture
+    as its codestream says, and EXIF does not count (ISO/IEC 18181-2, 9.6), unless the file holds a JPEG, which the
     plugin restores as it was.
     """
     if image.format == "JXL" and not getattr(image, "jpeg", False):
         return 1
     try:
         value = image.getexif().get(exif_block.ORIENTATION, 1)
-    except Exception:  # a damaged block raises what it likes
+    except Exception:  # a damaged block can raise anything
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def read_metadata(image: Image.Image, orientation: int, size: tuple[int, int], limits: Limits) -> Metadata:
-    """Everything but the ICC profile; `size` is (width, height) of the upright picture."""
+    """Returns all metadata but the ICC profile; `size` is (width, height) of the upright picture."""
     notes: list[str] = []
     exif = small("EXIF block", _exif(image, orientation, size, notes), limits.max_exif_bytes, notes)
     xmp = small("XMP packet", _xmp(image), limits.max_xmp_bytes, notes)
@@ -80,7 +79,7 @@ def _exif(image: Image.Image, orientation: int, size: tuple[int, int], notes: li
     try:
         raw = _raw_exif(image)
         block = exif_block.upright(raw, orientation != 1, size)
-    except Exception:  # Pillow raises what it likes
+    except Exception:  # damaged blocks can raise anything
         raw, block = b"?", None
     if raw and block is None:
         notes.append("its EXIF block is damaged and is left out")
@@ -109,9 +108,9 @@ def _xmp(image: Image.Image) -> bytes | None:
 
 
 def _density(image: Image.Image) -> tuple[float, float] | None:
-    """Pixels per inch, as the file stores the picture.
+    """Pixels per inch across and down, before the picture is turned.
 
-    Not always `info["dpi"]`: Pillow makes 72 of a JPEG whose EXIF names no resolution, and 1 of such a TIFF.
+    `info["dpi"]` is not enough: Pillow sets 72 for a JPEG whose EXIF has no resolution, and 1 for such a TIFF.
     """
     info = image.info
     if image.format in {"JPEG", "MPO"} or getattr(image, "jpeg", False):
@@ -132,7 +131,7 @@ def _density(image: Image.Image) -> tuple[float, float] | None:
 
 
 def _sane(density: object, factor: float = 1.0) -> tuple[float, float] | None:
-    """Two numbers that a container takes, to a hundredth: PNG counts per metre, and 300 is 299.9994 there."""
+    """Two numbers that a container takes, rounded to hundredths: PNG counts per metre, where 300 is 299.9994."""
     try:
         x, y = (round(float(value) * factor, 2) for value in density)  # type: ignore[attr-defined]
     except (TypeError, ValueError, ArithmeticError):

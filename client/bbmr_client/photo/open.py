@@ -1,8 +1,7 @@
-"""Opening a picture file: which format it is, by its first bytes, and how large it is, before anything is decoded.
+"""Opens a picture file as a Pillow image: finds the format by the first bytes, and checks the size before decoding.
 
-In: the bytes of a file. Out: an opened, not yet decoded Pillow image within the limits. Pillow's own `Image.open` is
-not used: it warns on standard error of pictures that are within our limits, and two formats allocate or decode the
-picture while they are opened, so their size is read here first.
+`Image.open` is not used: it warns on standard error about pictures that are within our limits, and two formats allocate
+or decode the picture while they are opened.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from .strip_metadata import strip_metadata
 Opener = Callable[[io.BytesIO, str], ImageFile.ImageFile]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "JPEG2000", "PPM", "QOI", "PCX", "TGA")
-"""What is opened. A list, because Pillow also knows formats that start other programs (EPS) or fetch no pixels."""
+"""The formats that are opened; Pillow also has formats that start other programs (EPS) or hold no pixels."""
 
 OPTIONAL = {
     "HEIF": ("pillow_heif", "HeifImageFile"),
     "JXL": ("pillow_jxl.JpegXLImagePlugin", "JXLImageFile"),
 }
-"""Format → module and class of the plugin that reads it; the extra `formats` installs both."""
+"""Format → module and class of its plugin; the extra `formats` installs both."""
 
 LEFT_OUT = "bbmr: metadata left out"
 """Key in `info` of an image that could only be opened without its metadata."""
@@ -54,17 +53,17 @@ OTHERS = (
     (b"PK\3\4", "is a ZIP archive: unpack it first"),
     (b"\x1f\x8b", "is compressed with gzip: unpack it first"),
 )
-"""First bytes of what people take for a picture → what to say."""
+"""First bytes of other files → the end of the error message."""
 
 _SUBFILE, _TILE_WIDTH, _TILE_HEIGHT, _DNG_VERSION = 0x00FE, 0x0142, 0x0143, 0xC612
 
 
 def open_picture(data: bytes, limits: Limits, name: str) -> ImageFile.ImageFile:
-    """The picture in `data`, opened and not decoded; its content decides, not how the file is called.
+    """Returns the picture in `data`, opened and not decoded. `name` is used only in messages.
 
     Raises:
-        PictureError: no picture, one that is damaged at its head, or one of a format that is not read.
-        LimitExceededError: its header declares more than `limits` allow.
+        PictureError: `data` are no picture, have a damaged header, or a format that is not read.
+        LimitExceededError: the header declares more than `limits` allow.
     """
     first_problem: str | None = None
     for format in FORMATS[:-1]:
@@ -97,7 +96,7 @@ class _UnreadableError(Exception):
 
 
 def _spared(opener: Opener, data: bytes, limits: Limits, name: str, format: str) -> ImageFile.ImageFile:
-    """As `_checked`; where metadata keeps the decoder from opening the file, it is opened without them."""
+    """As `_checked`; if that fails because of the metadata, the file is opened without them."""
     try:
         return _checked(opener, data, limits, name, format)
     except _UnreadableError:
@@ -126,7 +125,7 @@ def _checked(opener: Opener, data: bytes, limits: Limits, name: str, format: str
         raise PictureError(f"{name} {error}") from None
     except MemoryError:
         raise LimitExceededError(f"{name}: there is not enough memory to open it") from None
-    except Exception as error:  # decoders raise what they like, down to struct.error
+    except Exception as error:  # decoders can raise anything, such as struct.error
         raise _UnreadableError(_reason(error)) from error
     return image
 
@@ -198,7 +197,7 @@ def _shown(format: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """What a decoder says, where it says it to people."""
+    """The message of a decoder, if a user can understand it."""
     if isinstance(error, SyntaxError) and error.args and isinstance(error.args[0], Exception):
         error = error.args[0]  # Pillow wraps what its own parsing stumbled over
     if isinstance(error, struct.error | IndexError | KeyError | TypeError | AssertionError | AttributeError):

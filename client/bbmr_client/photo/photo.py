@@ -179,7 +179,7 @@ def _with_small_profile(photo: Photo, limits: Limits) -> Photo:
 
 
 def _in_srgb(photo: Photo) -> Photo:
-    """The photo with its profile applied and dropped."""
+    """The photo in sRGB, without its profile."""
     convert = None if photo.icc is None else profiles.to_srgb(photo.icc, "RGB")
     if convert is None:
         return replace(photo, icc=None)

@@ -1,7 +1,7 @@
-"""Pixels: any mode Pillow decodes → upright 8-bit RGB and alpha.
+"""Converts a decoded Pillow image of any mode to upright 8-bit RGB and alpha.
 
-In: a decoded Pillow image and its EXIF orientation. Out: `Pixels`. The picture is gone through a strip at a time and
-written where it belongs once it stands upright, so that a large photo is held once as Pillow's and once as ours.
+It works strip by strip and writes each strip where it belongs in the upright picture: so a large photo is in memory
+only twice, as Pillow's image and as the result.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _STRIP = 1 << 20
 """Pixels of a strip, about."""
 
 _LOW_BITS = {"L;2": 85, "L;4": 17}
-"""Raw modes of PNG with less than 8 bits → what Pillow multiplies the samples by."""
+"""Raw modes of PNG with fewer than 8 bits → the factor by which Pillow multiplies the samples."""
 
 
 WIDE = "pictures with 32 bits a sample are not read: save it with 8 or 16 bits a channel first"
@@ -34,10 +34,14 @@ WIDE = "pictures with 32 bits a sample are not read: save it with 8 or 16 bits a
 
 @dataclass(frozen=True)
 class Pixels:
-    """rgb: uint8 [H, W, 3], upright; alpha: uint8 [H, W], or None where every pixel is opaque.
+    """Upright pixels.
 
-    `icc` describes `rgb` (it is sRGB, or of no known space, without one). `grey`: all three channels are equal
-    throughout, and no profile says that equal is not grey.
+    Attributes:
+        rgb: uint8 [H, W, 3].
+        alpha: uint8 [H, W], or None if every pixel is opaque.
+        icc: the profile of `rgb`; None for sRGB and for an unknown colour space.
+        grey: the three channels are equal throughout, and there is no profile.
+        notes: what is lost, one line each.
     """
 
     rgb: Samples
@@ -50,12 +54,18 @@ class Pixels:
 def read_pixels(
     image: Image.Image, icc: bytes | None = None, orientation: int = 1, raw_mode: str = ""
 ) -> Pixels:
-    """Convert a decoded image; CMYK, grey and LAB go through their profile to sRGB, RGB keeps its own.
+    """Returns the upright pixels of a decoded image.
 
-    raw_mode: how the file stores its samples, in Pillow's words ("RGB;16B"), from before it was decoded.
+    CMYK, grey and LAB go through their profile to sRGB; RGB keeps its profile.
+
+    Args:
+        image: the decoded image.
+        icc: its profile.
+        orientation: its EXIF orientation, 1 … 8.
+        raw_mode: `loss_notes.raw_mode` from before it was decoded.
 
     Raises:
-        PictureError: samples of 32 bits or of floating point.
+        PictureError: the samples have 32 bits or are floating point.
     """
     if raw_mode.startswith("I;32"):
         raise PictureError(WIDE)
@@ -80,7 +90,7 @@ def read_pixels(
 
 
 def is_grey(rgb: Samples) -> bool:
-    """Whether the three channels are equal throughout."""
+    """Returns whether the three channels are equal throughout."""
     rows = max(1, _STRIP // max(1, rgb.shape[1]))
     for top in range(0, rgb.shape[0], rows):
         strip = rgb[top : top + rows]
@@ -92,7 +102,7 @@ def is_grey(rgb: Samples) -> bool:
 
 
 def through(convert: profiles.Convert, rgb: Samples) -> Samples:
-    """`rgb` through a profile, strip by strip."""
+    """Converts `rgb`, strip by strip."""
     out = np.empty_like(rgb)
     rows = max(1, _STRIP // rgb.shape[1])
     for top in range(0, rgb.shape[0], rows):
@@ -101,12 +111,12 @@ def through(convert: profiles.Convert, rgb: Samples) -> Samples:
 
 
 def rounded(samples: NDArray[np.integer]) -> Samples:
-    """16 bits → 8, to the nearest; full scale stays full scale."""
+    """Rounds 16 bits to 8; full scale stays full scale."""
     return ((samples.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
 def stored_view(upright: Samples, orientation: int) -> Samples:
-    """`upright` as the file stores it, as a view: what is written into it lands where it belongs upright."""
+    """Returns a view of `upright` in the orientation of the file: what is written into the view lands upright."""
     if orientation in TURNED:
         flipped = {5: upright, 6: upright[:, ::-1], 7: upright[::-1, ::-1], 8: upright[::-1]}[orientation]
         return flipped.swapaxes(0, 1)
@@ -132,7 +142,7 @@ def _straight(image: Image.Image) -> Image.Image:
 def _converter(
     image: Image.Image, icc: bytes | None, notes: list[str]
 ) -> tuple[Callable[[Image.Image], Samples], bytes | None]:
-    """What makes `uint8 [h, w, 3]` of a strip, and the profile of what it makes."""
+    """A function that converts a strip to `uint8 [h, w, 3]`, and the profile of its results."""
     if image.mode == "F":
         raise PictureError("pictures of 32-bit float (mode F) are not read: save it with 8 or 16 bits first")
     convert = None
@@ -159,7 +169,7 @@ def _converter(
         if convert is not None:
             strip = convert(strip)
         elif strip.mode in {"P", "PA"} and strip.has_transparency_data:
-            strip = strip.convert("RGBA")  # where Pillow looks for no free entry of the palette
+            strip = strip.convert("RGBA")  # to RGB, Pillow would look for a free entry of the palette
         return np.asarray(strip if strip.mode == "RGB" else strip.convert("RGB"))
 
     return samples, icc
@@ -174,7 +184,7 @@ def _passed_over(icc: bytes, colours: str) -> str:
 
 
 def _alpha_of(image: Image.Image, raw_mode: str) -> Callable[[Image.Image], Samples] | None:
-    """What makes the alpha `uint8 [h, w]` of a strip; None where nothing can be transparent."""
+    """A function that returns the alpha `uint8 [h, w]` of a strip; None if nothing can be transparent."""
     clear = _one_clear_value(image, raw_mode)
     if clear is not None:
         return lambda strip: np.where(_equals(np.asarray(strip), clear), np.uint8(0), np.uint8(255))
@@ -186,9 +196,9 @@ def _alpha_of(image: Image.Image, raw_mode: str) -> Callable[[Image.Image], Samp
 
 
 def _one_clear_value(image: Image.Image, raw_mode: str) -> int | tuple[int, ...] | None:
-    """The one transparent grey or colour (PNG, tRNS), in the samples as Pillow has them.
+    """The one transparent grey or colour (PNG, tRNS), scaled as Pillow scales the samples.
 
-    Pillow scales 2 and 4 bits to 8 and cuts 16-bit colour to 8, but leaves the transparent value as it was stored.
+    Pillow scales 2 and 4 bits to 8 and cuts 16-bit colour to 8, but does not change the transparent value.
     """
     clear = image.info.get("transparency")
     if isinstance(clear, int) and (image.mode == "L" or image.mode.startswith("I")):

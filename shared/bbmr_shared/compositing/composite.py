@@ -1,10 +1,7 @@
-"""Compositing: decoded planes and a rate map become one canvas. This is the normative, integer definition.
+"""Compositing: decoded planes and a rate map become one picture, the base, bit for bit the same in every decoder.
 
-In: one plane per rate in use and the rate map. Out: the pyramid of canvases (fixed point) and the base, the
-8-bit picture that every decoder agrees on bit for bit. `docs/container.md` states the same in words.
-
-Samples are integers with `FRACTION_BITS` fractional bits. Going up a level uses Catmull-Rom (Keys, 1981,
-a = −0.5) at half-pixel centres; its weights at ±0.25, ±0.75, ±1.25 and ±1.75 are exact multiples of 1/128.
+docs/container.md, section 10, specifies it. Samples of the levels are integers with `FRACTION_BITS` fractional bits.
+Going up a level uses Catmull-Rom (Keys, 1981, a = −0.5) at half-pixel centres; its weights are multiples of 1/128.
 """
 
 from __future__ import annotations
@@ -36,14 +33,14 @@ Level = NDArray[np.int16]
 
 
 def composite(planes: DecodedPlanes, rate_map: NDArray[np.uint8], grid: BlockGrid) -> NDArray[np.uint8]:
-    """The base: the picture without the network, padded, `uint8 [padded_height, padded_width, 3]`.
+    """Returns the base, the padded picture without the network, `uint8 [padded_height, padded_width, 3]`.
 
     Args:
         planes: rate → `uint8 [padded_height / rate, padded_width / rate, 3]`, for every rate in `rate_map`.
         rate_map: `uint8 [rows, cols]`, the rate of every block.
-        grid: the grid both belong to.
+        grid: the block grid of the picture.
     """
-    if (rate_map == 1).all():  # no other level is seen, and they would take most of the time and memory
+    if (rate_map == 1).all():  # the other levels are not used, and would take most of the time and memory
         return planes[1]
     return base(coarse_levels(planes, rate_map, grid), planes, rate_map, grid)
 
@@ -51,10 +48,10 @@ def composite(planes: DecodedPlanes, rate_map: NDArray[np.uint8], grid: BlockGri
 def coarse_levels(
     planes: DecodedPlanes, rate_map: NDArray[np.uint8], grid: BlockGrid, finest: int = 2
 ) -> dict[int, Level]:
-    """The canvas at levels 16, 8, 4 and 2: level → `int16 [padded_height / level, padded_width / level, 3]`.
+    """Returns the levels 16, 8, 4 and 2: level → `int16 [padded_height / level, padded_width / level, 3]`.
 
-    Values lie in 0 … 255·32, with 5 fractional bits. The arguments are those of `composite`; levels below `finest`
-    are left out, and the others are the same without them.
+    Values are in 0 … 255·32, with 5 fractional bits. Levels below `finest` are left out; the other arguments are those
+    of `composite`.
     """
     levels: dict[int, Level] = {}
     finer: Level | None = None
@@ -79,9 +76,9 @@ def base(
     grid: BlockGrid,
     block_rows: range | None = None,
 ) -> NDArray[np.uint8]:
-    """Level 1 in 8 bits, halves rounded up, from `coarse_levels`; one row of blocks at a time, to save memory.
+    """Returns level 1 in 8 bits, halves rounded up; `levels` are from `coarse_levels`.
 
-    With `block_rows` (of step 1) only those rows of blocks, from the first pixel row of the first on.
+    With `block_rows` (of step 1) it returns only these rows of blocks. It works on one row at a time to save memory.
     """
     slices = _block_rows(grid, 1)
     wanted = range(grid.rows) if block_rows is None else block_rows
@@ -105,9 +102,9 @@ def base(
 def reduced(
     planes: DecodedPlanes, rate_map: NDArray[np.uint8], grid: BlockGrid, level: int
 ) -> NDArray[np.uint8]:
-    """The canvas at a level in 8 bits, halves rounded up: `uint8 [padded_height / level, padded_width / level, 3]`.
+    """Returns a level in 8 bits, halves rounded up: `uint8 [padded_height / level, padded_width / level, 3]`.
 
-    Level 1 is `composite`, whose arguments the others are; the coarser the level, the less there is to do.
+    Level 1 is `composite`, which explains the other arguments. Coarser levels take less time.
     """
     if level == 1:
         return composite(planes, rate_map, grid)
@@ -118,9 +115,9 @@ def reduced(
 def preview(
     container: Container, region: Region | None = None, planes: DecodedPlanes | None = None
 ) -> Image.Image:
-    """The composite of a container as a picture, or the `region` of it in pixels: no network.
+    """Returns the base of a container as a picture, or a `region` of it in pixels.
 
-    `planes` is `container.decode_planes()`, where the caller has it already.
+    `planes` is `container.decode_planes()`, if the caller has it already.
 
     Raises:
         PlaneError: a plane is damaged.
@@ -136,7 +133,7 @@ def preview(
 
 
 def to_picture(canvas: NDArray[np.uint8], container: Container, region: Region | None = None) -> Image.Image:
-    """Cut the padding off and give back what the photo carried: grey, alpha, ICC profile, EXIF, XMP, pixels per inch.
+    """Returns the canvas as a picture without padding, with alpha and the photo's metadata, grey if the photo was.
 
     Args:
         canvas: `uint8 [h, w, 3]`: the whole padded picture, or, with `region`, at least that region's pixels.
@@ -160,9 +157,9 @@ def to_picture(canvas: NDArray[np.uint8], container: Container, region: Region |
 def _known(
     level: int, finer: Level | None, planes: DecodedPlanes, rate_map: NDArray[np.uint8], grid: BlockGrid
 ) -> Level:
-    """What the planes say at a level: its own samples at its blocks, 2×2 means of the finer level elsewhere.
+    """A level as far as planes define it: its own samples in its blocks, 2×2 means of the finer level elsewhere.
 
-    Samples of coarser blocks come out as anything and are replaced later.
+    Samples of coarser blocks are arbitrary; they are replaced later.
     """
     if finer is not None:
         samples = _halve(finer)

@@ -1,8 +1,7 @@
-"""Small pictures of a container, without the network and without compositing more than they need.
+"""Small pictures of a container, without the network.
 
-In: a container. Out: a picture of it at 1/2, 1/4, 1/8 or 1/16, or one that fits a given side. The pyramid of the
-composite is climbed only to the level that is still twice as large as what is asked for; the rest is a Lanczos filter.
-Of a region, only what that filter sees is composited, and only the planes in use there are decoded.
+The picture is composited up to the coarsest level that is at least twice as large as the result, and scaled down with a
+Lanczos filter. Of a region, only the samples that the filter uses are composited, and only their planes are decoded.
 """
 
 from __future__ import annotations
@@ -30,19 +29,17 @@ LANCZOS_SUPPORT = 3
 def thumbnail(
     container: Container, max_side: int, region: Region | None = None, planes: DecodedPlanes | None = None
 ) -> Image.Image:
-    """The composite, cut to `region` and scaled down to at most `max_side` pixels a side; never scaled up.
+    """Returns the base, cut to `region` and scaled down to at most `max_side` pixels a side; never scaled up.
 
-    What is filtered is, bit for bit, `at_level` of the whole picture, cut to `region` and the samples around it that
-    the filter sees.
+    The samples that are filtered are bit for bit those of `at_level`.
 
     Args:
-        container: what is shown.
         max_side: the longest side of the result, at least 1.
         region: `(x, y, width, height)` in pixels of the picture; the whole picture without it.
-        planes: `container.decode_planes()`, where that is done already.
+        planes: `container.decode_planes()`, if the caller has it already.
 
     Raises:
-        PlaneError: a plane that is needed is damaged.
+        PlaneError: a plane is damaged.
         InvalidArgumentError: the region is not inside the picture, or `max_side` is no whole number above 0.
     """
     area = (0, 0, container.width, container.height) if region is None else region
@@ -65,7 +62,7 @@ def thumbnail(
 
 
 def at_level(container: Container, level: int, planes: DecodedPlanes | None = None) -> Image.Image:
-    """The composite at 1/`level`, each side rounded up, with what the photo carried.
+    """Returns the base at 1/`level`, each side rounded up, with the photo's metadata.
 
     Raises:
         InvalidArgumentError: `level` is not one that `level_for` gives.
@@ -77,9 +74,9 @@ def at_level(container: Container, level: int, planes: DecodedPlanes | None = No
 
 
 def level_for(container: Container, size: tuple[int, int], wanted: tuple[int, int]) -> int:
-    """The coarsest level at which a part of `size` (width, height) still has `wanted` pixels; 1 if there is none.
+    """Returns the coarsest level at which a part of `size` (width, height) has at least `wanted` pixels, or 1.
 
-    A picture with alpha has level 1 only: its hidden colours would run into the visible ones at a coarser level.
+    For a picture with alpha it is 1: at a coarser level hidden colours would mix with visible ones.
     """
     if container.alpha is not None:
         return 1
@@ -89,7 +86,7 @@ def level_for(container: Container, size: tuple[int, int], wanted: tuple[int, in
 
 
 def fitted(width: int, height: int, max_side: int) -> tuple[int, int]:
-    """`width`×`height` scaled down to at most `max_side` a side, rounded so that the shape is kept best."""
+    """Returns `width`×`height` scaled down to at most `max_side` a side, rounded to the nearest aspect ratio."""
     if max(width, height) <= max_side:
         return width, height
     if width < height:

@@ -1,7 +1,7 @@
-"""Per-block maps as bytes: three base-5 symbols in seven bits, deflated where that is smaller.
+"""Per-block maps as bytes: three base-5 symbols in seven bits, deflated if that is smaller.
 
-In: `uint8 [n]` symbols below 5 (log₂ of the rate for a rate map, halves for a strength map). Out: packed
-bytes, and back. The bits are laid out in docs/container.md, "Per-block maps".
+A symbol is log₂ of the rate in a rate map, and the strength in halves in a strength map. docs/container.md, "Per-block
+maps", specifies the bits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PackedMap = dict[str, object]
 
 
 def pack_symbols(symbols: NDArray[np.uint8]) -> bytes:
-    """`uint8 [n]` symbols in 0..4 → ceil(7·ceil(n/3)/8) bytes, most significant bit first, zero padded.
+    """Packs `uint8 [n]` symbols in 0..4 into ceil(7·ceil(n/3)/8) bytes, most significant bit first, zero padded.
 
     Raises:
         InvalidArgumentError: a symbol is above 4.
@@ -39,10 +39,10 @@ def pack_symbols(symbols: NDArray[np.uint8]) -> bytes:
 
 
 def unpack_symbols(data: bytes, count: int) -> NDArray[np.uint8]:
-    """The inverse of `pack_symbols` for `count` symbols, `uint8 [count]`.
+    """Returns the `count` symbols that `pack_symbols` packed, `uint8 [count]`.
 
     Raises:
-        MalformedContainerError: another length, a group of 125 or more, or padding that is not zero.
+        MalformedContainerError: `data` has another length, a group of 125 or more, or padding that is not zero.
     """
     if len(data) != packed_size(count):
         raise MalformedContainerError(
@@ -64,12 +64,12 @@ def unpack_symbols(data: bytes, count: int) -> NDArray[np.uint8]:
 
 
 def packed_size(count: int) -> int:
-    """Bytes of `count` packed symbols."""
+    """Returns the bytes of `count` packed symbols."""
     return -(-(-(-count // GROUP) * GROUP_BITS) // 8)
 
 
 def encode_map(symbols: NDArray[np.uint8]) -> PackedMap:
-    """`uint8 [rows, cols]` symbols, row by row → the header value {"coding": …, "data": bytes}."""
+    """Returns the header value {"coding": …, "data": bytes} of `uint8 [rows, cols]` symbols."""
     raw = pack_symbols(symbols)
     deflated = zlib.compress(raw, 9)
     if len(deflated) < len(raw):
@@ -78,12 +78,11 @@ def encode_map(symbols: NDArray[np.uint8]) -> PackedMap:
 
 
 def decode_map(packed: Mapping[str, object], shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """The header value of a map → `uint8 [rows, cols]` symbols; inflates to the expected size and no
-    further.
+    """Returns the `uint8 [rows, cols]` symbols of a map's header value.
 
     Raises:
         MalformedContainerError: the data does not hold exactly this map.
-        UnsupportedContainerError: a coding that is not known here.
+        UnsupportedContainerError: this release does not know the coding.
     """
     coding, data = packed["coding"], packed["data"]
     assert isinstance(data, bytes)
@@ -96,10 +95,10 @@ def decode_map(packed: Mapping[str, object], shape: tuple[int, int]) -> NDArray[
 
 
 def inflate(data: bytes, size: int) -> bytes:
-    """Inflate a zlib stream that holds exactly `size` bytes; never allocates more.
+    """Returns the `size` bytes that a zlib stream holds; never allocates more.
 
     Raises:
-        MalformedContainerError: the stream is damaged, shorter, longer, or followed by other bytes.
+        MalformedContainerError: the stream is damaged, holds fewer or more bytes, or other bytes follow it.
     """
     stream = zlib.decompressobj()
     try:
@@ -112,10 +111,10 @@ def inflate(data: bytes, size: int) -> bytes:
 
 
 def rates_to_symbols(rate_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Rates → their symbols, log₂ of the rate.
+    """Returns the symbols of rates: log₂ of the rate.
 
     Raises:
-        InvalidArgumentError: a rate that is not in the palette.
+        InvalidArgumentError: a rate is not in the palette.
     """
     table = np.full(256, 255, dtype=np.uint8)
     table[list(RATES)] = np.arange(len(RATES), dtype=np.uint8)
@@ -126,5 +125,5 @@ def rates_to_symbols(rate_map: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def symbols_to_rates(symbols: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Symbols 0..4 → rates 1, 2, 4, 8, 16."""
+    """Returns the rates 1, 2, 4, 8, 16 of the symbols 0..4."""
     return np.asarray(np.array(RATES, dtype=np.uint8)[symbols])

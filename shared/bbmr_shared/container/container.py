@@ -82,31 +82,39 @@ class Container:
         check_types(self)
         try:
             grid = BlockGrid(self.width, self.height, self.block)
-            rate_map = _frozen_map(self.rate_map, grid, "rate map")
-            block_maps.rates_to_symbols(rate_map)
+            object.__setattr__(self, "rate_map", _frozen_map(self.rate_map, grid, "rate map"))
+            block_maps.rates_to_symbols(self.rate_map)
         except ValueError as error:
             raise MalformedContainerError(str(error)) from None
-        in_use = tuple(int(rate) for rate in np.unique(rate_map)[::-1])
-        object.__setattr__(self, "rate_map", rate_map)
         object.__setattr__(self, "planes", tuple(self.planes))
-        if tuple(plane.rate for plane in self.planes) != in_use:
+        if self.strength_map is not None:
+            object.__setattr__(self, "strength_map", _frozen_map(self.strength_map, grid, "strength map"))
+        self._check_planes()
+        self._check_numbers()
+        self._check_names_and_extra()
+        check_together(self)
+
+    def _check_planes(self) -> None:
+        rates = [plane.rate for plane in self.planes]
+        in_use = np.unique(self.rate_map)[::-1].tolist()
+        if rates != in_use:
             raise MalformedContainerError(
-                f"the planes have the rates {[plane.rate for plane in self.planes]}, "
-                f"the rate map uses {list(in_use)} (coarse to fine)"
+                f"the planes have the rates {rates}, the rate map uses {in_use} (coarse to fine)"
             )
+
+    def _check_numbers(self) -> None:
         if not all(0 <= plane.error <= 255 for plane in self.planes):
             raise MalformedContainerError("a coding error is one byte")
         if not 0 <= self.strength <= FULL_STRENGTH:
             raise MalformedContainerError(f"the strength is 0, 1 or 2 halves, not {self.strength}")
-        if self.strength_map is not None:
-            strength_map = _frozen_map(self.strength_map, grid, "strength map")
-            if int(strength_map.max()) > FULL_STRENGTH:
-                raise MalformedContainerError("a strength map holds 0, 1 and 2 halves")
-            object.__setattr__(self, "strength_map", strength_map)
+        if self.strength_map is not None and int(self.strength_map.max()) > FULL_STRENGTH:
+            raise MalformedContainerError("a strength map holds 0, 1 and 2 halves")
         if not 0 <= self.downscaler_version < 1 << 32:
             raise MalformedContainerError(
                 f"the downscaler's version has 32 bits, unlike {self.downscaler_version}"
             )
+
+    def _check_names_and_extra(self) -> None:
         alpha_codec = None if self.alpha is None else self.alpha.codec
         for name in (self.downscaler, self.model, alpha_codec, *(plane.codec for plane in self.planes)):
             if name is not None:
@@ -116,7 +124,6 @@ class Container:
             check_extra(plane.extra, PLANE_FIELDS, "a plane", 3)
         if self.alpha is not None:
             check_extra(self.alpha.extra, ALPHA_FIELDS, "the alpha channel", 2)
-        check_together(self)
 
     @cached_property
     def grid(self) -> BlockGrid:

@@ -1,8 +1,6 @@
 """The frame of a container file: signature, header, pictures as bins, trailing digest.
 
-In: the bytes of a file. Out: its checked header and the coded pictures, none of them decoded; and the way
-back; or the header alone, from the start of a file. The order of the checks is the order of what they cost:
-signature, length, limits, trailing digest, header, pictures.
+Cheap checks come first: signature, length, limits, trailing digest, header, pictures. Nothing is decoded.
 """
 
 from __future__ import annotations
@@ -33,25 +31,26 @@ from .signature import SIGNATURE as SIGNATURE
 CHANGED = "the file was changed after writing (its digest differs); fetch it again"
 
 FIRST_READ = 64 * KIB
-"""How much of a file is read at first for its header: more than headers without a large profile take."""
+"""Bytes of a file that are read first for its header: headers without a large profile are smaller."""
 
 Bytes = bytes | bytearray | memoryview
 
 
 class Readable(Protocol):
-    """A file, as far as its header needs one."""
+    """A binary file."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 def read_frame(data: Bytes, limits: Limits, verify: bool = True) -> tuple[Header, list[bytes]]:
-    """Read and check a file; the coded pictures come in the order of the file, planes first, then alpha.
+    """Returns the checked header and the coded pictures of a file: planes first, then alpha.
 
-    `verify=False` leaves out the digests and nothing else.
+    `verify=False` does not check the digests.
 
     Raises:
-        ContainerError: one of its kinds, as the errors module tells.
-        LimitExceededError: a size over `limits`.
+        ContainerError: the file is no readable container; `errors` lists the kinds.
+        LimitExceededError: a size is over `limits`.
+        InvalidArgumentError: `data` are no bytes.
     """
     view = _bytes(data)
     _check_ends(view, limits, verify)
@@ -70,10 +69,10 @@ def read_frame(data: Bytes, limits: Limits, verify: bool = True) -> tuple[Header
 
 
 def read_header(source: Bytes | Readable, limits: Limits = DEFAULT_LIMITS) -> Header:
-    """The checked header from the start of a file: bytes, or a binary file that is read no further than needed.
+    """Returns the checked header at the start of `source`; a binary file is read no further than needed.
 
-    The digests, the per-block maps and the planes are not looked at: a damaged file may pass, or be refused for what
-    the damage makes of its header. `read_frame` checks everything.
+    Digests, per-block maps and planes are not checked: so a damaged file may pass, or be refused with a misleading
+    error. `read_frame` checks everything.
 
     Raises: as `read_frame`.
     """
@@ -95,7 +94,7 @@ def read_header(source: Bytes | Readable, limits: Limits = DEFAULT_LIMITS) -> He
 
 
 def write_frame(header: Mapping[str, object], pictures: Sequence[bytes]) -> bytes:
-    """The file of a header map and the coded pictures that it lists, planes first, then alpha."""
+    """Returns the file with this header map and the coded pictures that it lists, planes first, then alpha."""
     parts = [SIGNATURE, strict_msgpack.pack(header)]
     for picture in pictures:
         parts += [strict_msgpack.bin_header(len(picture)), picture]
@@ -104,7 +103,7 @@ def write_frame(header: Mapping[str, object], pictures: Sequence[bytes]) -> byte
 
 
 def digest(data: Bytes) -> bytes:
-    """BLAKE2b of 16 bytes, without a key: it finds damage, it does not authenticate."""
+    """Returns the BLAKE2b of 16 bytes, without a key: it finds damage and does not authenticate."""
     return blake2b(data, digest_size=DIGEST_BYTES).digest()
 
 
@@ -116,7 +115,7 @@ def _bytes(data: Bytes) -> memoryview:
 
 
 def _read_fully(file: Readable, size: int) -> bytes:
-    """`size` bytes, or what there is: pipes and sockets give less at a time."""
+    """`size` bytes, or all there are: pipes and sockets return fewer at a time."""
     parts = []
     while size > 0 and (part := file.read(size)):
         parts.append(part)
@@ -146,9 +145,9 @@ def _check_signature(data: Bytes) -> None:
 
 
 def _explain_damage(view: memoryview, limits: Limits) -> None:
-    """The trailing digest differs: say whether the end is missing or something before it was changed.
+    """The trailing digest differs: raise the error that says whether the end is missing or bytes were changed.
 
-    Nothing else that the header says is believed: a version or a size may be what was changed.
+    Other errors of the header are not reported: the change may have caused them.
     """
     try:
         header, at = _read_header(view, limits)
@@ -170,7 +169,7 @@ def _read_header(body: memoryview, limits: Limits) -> tuple[Header, int]:
 
 
 def _expected(header: Header) -> list[tuple[PictureEntry, tuple[int, int], str]]:
-    """Every coded picture in the order of the file: entry, (width, height), and its name in messages."""
+    """Every coded picture in the order of the file: entry, (width, height), name in messages."""
     try:
         grid = BlockGrid(header.width, header.height, header.block)
     except ValueError as error:

@@ -1,12 +1,7 @@
 """The header map of a container: its fields, their types, and the field rule.
 
-In: the strict msgpack map of the file. Out: a frozen `Header`, unknown optional fields kept; and back, in
-one fixed order. Only types and the shape of single fields are checked here; what fields mean together is
-checked by the rules module.
-
-Field rule: a field that is not known is preserved and ignored, in the header itself and in every plane's
-entry, unless its name starts with "!": such a field is critical, and whoever does not know it must not go
-on.
+Field rule, for the header and every entry in it: an unknown field is preserved and ignored, unless its name starts with
+"!": then it is critical, and a reader that does not know it refuses the file. The rules module checks fields together.
 """
 
 from __future__ import annotations
@@ -26,10 +21,10 @@ from .strict_msgpack import check_value
 VERSION = 1
 CRITICAL = "!"
 ORIGINAL = "!original"
-"""The only plane is the source file itself: a reader that does not know that would look for a padded plane."""
+"""The only plane is the source file itself. Critical: a reader without it would look for a padded plane."""
 DIGEST_BYTES = 16
 NAME_PATTERN = f"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}"
-"""Names of codecs, codings, downscalers and weights: they reach terminals, paths and logs."""
+"""Names of codecs, codings, downscalers and weights. They are used in terminals, paths and logs: so few characters."""
 
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
@@ -42,12 +37,12 @@ class _Open(BaseModel):
 
     @property
     def extra(self) -> dict[str, object]:
-        """Unknown optional fields in the order of the file."""
+        """Returns the unknown optional fields in the order of the file."""
         return dict(self.model_extra or {})
 
 
 class PackedMap(BaseModel):
-    """A per-block map as bytes; exactly these two fields."""
+    """A per-block map as bytes. It has no other fields."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
     coding: Name
@@ -55,7 +50,7 @@ class PackedMap(BaseModel):
 
 
 class PictureEntry(_Open):
-    """A coded picture that follows the header: codec, length in bytes and BLAKE2b-128 of them."""
+    """The entry of a coded picture: codec, length in bytes and BLAKE2b-128."""
 
     codec: Name
     size: int = Field(alias="bytes", ge=1)
@@ -63,14 +58,14 @@ class PictureEntry(_Open):
 
 
 class PlaneEntry(PictureEntry):
-    """The entry of one plane: also its rate and its coding error byte (0 = lossless)."""
+    """The entry of a plane, with its rate and its coding error byte (0 = lossless)."""
 
     rate: int = Field(ge=1, le=16)
     error: int = Field(ge=0, le=255)
 
 
 class Header(_Open):
-    """Every known field of version 1; optional fields are None where the file has none."""
+    """The known fields of version 1; optional fields are None if the file has none."""
 
     version: int
     width: Count
@@ -94,12 +89,12 @@ class Header(_Open):
 
     @property
     def mode(self) -> str:
-        """Pillow's mode of the picture: L or RGB, with A where there is an alpha channel."""
+        """Returns Pillow's mode of the picture: L or RGB, with A if there is an alpha channel."""
         return ("L" if self.channels == 1 else "RGB") + ("A" if self.alpha else "")
 
     @property
     def pictures(self) -> list[PictureEntry]:
-        """The entries of all coded pictures in the order of the file: planes, then alpha."""
+        """Returns the entries of all coded pictures in the order of the file: planes, then alpha."""
         return [*self.planes, *([self.alpha] if self.alpha else [])]
 
 
@@ -109,12 +104,12 @@ ALPHA_FIELDS = frozenset(field.alias or name for name, field in PictureEntry.mod
 
 
 def parse_header(raw: Mapping[str, Any], limits: Limits) -> Header:
-    """Check the header map of a file field by field.
+    """Returns the checked header of a file.
 
     Raises:
-        UnsupportedContainerError: another version, or a critical field that is not known here.
-        MalformedContainerError: a missing field, or one of the wrong type or range.
-        LimitExceededError: dimensions, metadata or declared plane sizes over the limits, or too many
+        UnsupportedContainerError: it has another version, or an unknown critical field.
+        MalformedContainerError: a field is missing, or has a wrong type or value.
+        LimitExceededError: dimensions, metadata or declared plane sizes are over the limits, or there are too many
             unknown fields.
     """
     _check_version(raw)
@@ -135,9 +130,9 @@ def parse_header(raw: Mapping[str, Any], limits: Limits) -> Header:
 
 
 def check_extra(extra: Mapping[str, object], known: frozenset[str], where: str, depth: int = 1) -> None:
-    """Raise `MalformedContainerError` where an extra field has a known or critical name, or cannot be written.
+    """Raise `MalformedContainerError` if an extra field has a known or critical name, or cannot be written.
 
-    `depth` is that of the map which the fields are in; the header has 1.
+    `depth` is the depth of the map that the fields are in; the header has 1.
     """
     for name in extra:
         if not isinstance(name, str) or name in known or name.startswith(CRITICAL):

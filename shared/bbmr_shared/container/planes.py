@@ -1,7 +1,4 @@
-"""Planes in place: each is a picture of the whole image at its rate, and only the blocks of that rate mean anything.
-
-In: a picture, or all of it at 1/rate and the rate map. Out: the padded picture; the plane as a container holds it.
-"""
+"""Planes: each is a picture of the whole image at its rate, in which only the blocks of that rate are used."""
 
 from __future__ import annotations
 
@@ -14,15 +11,14 @@ from numpy.typing import NDArray
 from bbmr_shared.grid import BlockGrid
 
 GREY = 128
-"""What fills the blocks of other rates in a plane."""
+"""Fills the blocks of other rates in a plane."""
 
 
 @dataclass(frozen=True)
 class Plane:
-    """One plane as it lies in the file: the whole picture at 1/`rate`, grey outside the blocks of that
-    rate.
+    """One coded plane: the whole picture at 1/`rate`, grey outside the blocks of that rate.
 
-    `codec` names a row of `codecs.CODECS`, `data` is that format's file, `error` the coding error byte
+    `codec` names a row of `codecs.CODECS`, `data` is a file of that format, `error` the coding error byte
     (`codecs.coding_error_byte`; 0 = lossless), `extra` holds unknown optional fields of the plane's entry.
     """
 
@@ -35,7 +31,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class AlphaPlane:
-    """The alpha channel as it lies in the file: grey, at full resolution, not padded; fields as in `Plane`."""
+    """The coded alpha channel: grey, at full resolution, not padded; fields as in `Plane`."""
 
     codec: str
     data: bytes = field(repr=False)
@@ -43,7 +39,7 @@ class AlphaPlane:
 
 
 def pad(samples: NDArray[np.uint8], grid: BlockGrid) -> NDArray[np.uint8]:
-    """Replicate the right and bottom edge: `[height, width, …]` → `[padded_height, padded_width, …]`."""
+    """Replicates the right and bottom edge: `[height, width, …]` → `[padded_height, padded_width, …]`."""
     bottom, right = grid.padded_height - grid.height, grid.padded_width - grid.width
     if not bottom and not right:
         return samples
@@ -53,6 +49,6 @@ def pad(samples: NDArray[np.uint8], grid: BlockGrid) -> NDArray[np.uint8]:
 def keep_blocks(
     plane: NDArray[np.uint8], rate: int, rate_map: NDArray[np.uint8], grid: BlockGrid
 ) -> NDArray[np.uint8]:
-    """The plane of `rate`, `uint8 [H/rate, W/rate, 3]`, with every block of another rate set to mid-grey."""
+    """Returns the plane of `rate`, `uint8 [H/rate, W/rate, 3]`, with every block of another rate set to mid-grey."""
     own = grid.expand(rate_map == rate, rate)
     return np.where(own[:, :, None], plane, np.uint8(GREY))

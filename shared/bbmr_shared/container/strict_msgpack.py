@@ -1,7 +1,6 @@
-"""Strict msgpack: one bounded map with string keys, and bins whose length is declared elsewhere.
+"""Reads untrusted msgpack: one bounded map with string keys, and bins of a length that is declared elsewhere.
 
-In: bytes nobody has checked. Out: plain Python values, or a declared error; a length that the bytes claim
-is never allocated before the bytes are seen to be there.
+A length in the data is not allocated before its bytes are there.
 """
 
 from __future__ import annotations
@@ -18,13 +17,12 @@ BIN8, BIN16, BIN32 = 0xC4, 0xC5, 0xC6
 
 
 def unpack_map(data: memoryview, limits: Limits) -> tuple[dict[str, object], int]:
-    """The msgpack map at the start of `data` and the number of bytes it took.
+    """Returns the msgpack map at the start of `data` and its length in bytes.
 
     Raises:
-        TruncatedContainerError: the map goes on beyond the data.
+        TruncatedContainerError: the data ends inside the map.
         LimitExceededError: the map is longer than `limits.max_header_bytes`.
-        MalformedContainerError: anything else: no map, duplicate or non-string keys, extension types, too
-            deep.
+        MalformedContainerError: it is no map, has duplicate or non-string keys or extension types, or is too deep.
     """
     hooks = _Hooks(limits)
     size = limits.max_header_bytes
@@ -74,13 +72,13 @@ def check_value(value: object, depth: int) -> None:
 
 
 def pack(value: object) -> bytes:
-    """Shortest msgpack of a plain value; maps keep their order."""
+    """Returns the shortest msgpack of a plain value; maps keep their order."""
     packed: bytes = msgpack.packb(value, use_bin_type=True)
     return packed
 
 
 def bin_header(size: int) -> bytes:
-    """The msgpack head of a bin of `size` bytes, as short as it goes."""
+    """Returns the shortest msgpack head of a bin of `size` bytes."""
     if size < 1 << 8:
         return struct.pack(">BB", BIN8, size)
     if size < 1 << 16:
@@ -89,11 +87,11 @@ def bin_header(size: int) -> bytes:
 
 
 def read_bin(data: memoryview, at: int, size: int, what: str) -> tuple[bytes, int]:
-    """The bin of `size` bytes at `at`, and where it ends.
+    """Returns the bin of `size` bytes at `at`, and where it ends.
 
     Raises:
-        TruncatedContainerError: the data ends first.
-        MalformedContainerError: no bin, or one of another size, or with a longer head than needed.
+        TruncatedContainerError: the data ends inside the bin.
+        MalformedContainerError: there is no bin of this size, or its head is longer than needed.
     """
     head = bin_header(size)
     start = at + len(head)
@@ -107,7 +105,7 @@ def read_bin(data: memoryview, at: int, size: int, what: str) -> tuple[bytes, in
 
 
 class _Hooks:
-    """Counts maps and arrays, and refuses a key that comes twice in one map."""
+    """Counts maps, arrays and values, and refuses a key that comes twice in one map."""
 
     def __init__(self, limits: Limits) -> None:
         self._left = limits.max_header_items

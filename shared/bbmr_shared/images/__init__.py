@@ -1,1 +1,1 @@
-"""Picture files that containers hold: one tolerant reader per format, the table of plane codecs, and output files."""
+"""Picture formats: one tolerant walker each with strict checks for planes, the plane codecs, and output files."""

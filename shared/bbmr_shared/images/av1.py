@@ -10,7 +10,7 @@ from .info import Size
 
 SEQUENCE_HEADER, FRAME_HEADER, FRAME = 1, 3, 6
 LONGEST_SEQUENCE = 512
-"""More bytes than the part of a sequence header before its frame size can have."""
+"""The frame size of a sequence header lies within so many bytes."""
 DAMAGED = "an avif plane is damaged"
 
 

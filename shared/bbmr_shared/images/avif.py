@@ -115,14 +115,7 @@ def _meta(body: memoryview) -> _Meta:
         if kind == b"pitm":
             meta.primary = _number(box, 4, 4 if box[0] else 2)
         elif kind == b"iinf":
-            wide = 4 if box[0] else 2
-            _few(_number(box, 4, wide))
-            for _, entry in _boxes(box[4 + wide :]):
-                size = 4 if entry[0] > 2 else 2
-                item = _number(entry, 4, size)
-                if item in meta.kinds:
-                    raise PlaneError(f"{DAMAGED} (an item comes twice)")
-                meta.kinds[item] = bytes(entry[6 + size : 10 + size])
+            _items(box, meta)
         elif kind == b"iloc":
             _locations(box, meta)
         elif kind == b"iprp":
@@ -133,6 +126,17 @@ def _meta(body: memoryview) -> _Meta:
             meta.data = box
     _few(len(meta.kinds))
     return meta
+
+
+def _items(box: memoryview, meta: _Meta) -> None:
+    wide = 4 if box[0] else 2
+    _few(_number(box, 4, wide))
+    for _, entry in _boxes(box[4 + wide :]):
+        size = 4 if entry[0] > 2 else 2
+        item = _number(entry, 4, size)
+        if item in meta.kinds:
+            raise PlaneError(f"{DAMAGED} (an item comes twice)")
+        meta.kinds[item] = bytes(entry[6 + size : 10 + size])
 
 
 def _locations(box: memoryview, meta: _Meta) -> None:

@@ -1,8 +1,8 @@
-"""The table of plane codecs: ordinary picture formats through Pillow, each opened as its own format only.
+"""The table of plane codecs: picture formats through Pillow, each opened only as the format that it is declared to be.
 
-In: samples as `uint8 [h, w, 3]` (planes) or `uint8 [h, w]` (alpha). Out: the bytes of a picture file, and
-back. Nothing here reads or changes Pillow's global settings, so all of it may run in threads. Lossless
-formats decode to the same samples everywhere; AVIF may differ by 1/255 between builds of its decoder.
+Samples are `uint8 [h, w, 3]` (planes) or `uint8 [h, w]` (alpha). Pillow's global settings are not used, so that all of
+this may run in threads. Lossless formats decode to the same samples everywhere; AVIF may differ by 1/255 between builds
+of its decoder.
 """
 
 from __future__ import annotations
@@ -40,10 +40,13 @@ FALLBACK = "png"
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """What an encoder is told.
+    """Options of an encoder.
 
     `effort` 0 (fast) .. 9 (small) is for the lossless codecs; `quality` 0..100, chroma `subsampling` and `speed`
     0 (slow) .. 10 are for the lossy one.
+
+    Raises:
+        UsageError: an option is out of its range, or no whole number.
     """
 
     quality: int | None = None
@@ -64,8 +67,8 @@ class EncodeOptions:
 
 @dataclass(frozen=True)
 class PlaneCodec:
-    """One row of the table. `lossless` is what this encoder does with it; `max_side` is in samples; without
-    `write` it is only read: as an original.
+    """One row of the table. `lossless` describes this encoder; `max_side` is in samples; a codec without `write` is
+    only read, in originals.
     """
 
     name: str
@@ -76,14 +79,14 @@ class PlaneCodec:
     probe: Callable[[bytes], ImageInfo]
     open: Callable[[io.BytesIO], ImageFile.ImageFile]
     bare: Callable[[bytes], bytes] = bytes
-    """Takes off what decoding does not need, where reading it could cost more than the picture."""
+    """Removes what decoding does not need, if reading it could cost more than the picture."""
 
 
 def get_codec(name: str) -> PlaneCodec:
-    """The codec of that name.
+    """Returns the codec of that name.
 
     Raises:
-        UnsupportedContainerError: the name is not in the table, or is known and not built in.
+        UnsupportedContainerError: the name is unknown, or its codec is not built in.
     """
     codec = CODECS.get(name)
     if codec is None:
@@ -101,13 +104,13 @@ def encode_plane(
     speed: int = 8,
     effort: int = 4,
 ) -> tuple[str, bytes]:
-    """Encode `uint8 [h, w, 3]` or `uint8 [h, w]` samples; returns the codec really used and the bytes.
+    """Encodes `uint8 [h, w, 3]` or `uint8 [h, w]` samples; returns the name of the codec that was used, and the bytes.
 
-    A picture with a side over the codec's limit is written as PNG instead. `quality` is needed by the lossy
-    codec (avif) and refused by the lossless ones.
+    A picture with a side over the codec's limit is written as PNG instead. The lossy codec (avif) needs `quality`; the
+    lossless ones refuse it.
 
     Raises:
-        UsageError: an unknown codec, or a quality that does not fit it.
+        UsageError: the codec is unknown, or an option does not fit it.
     """
     row = CODECS.get(codec)
     if row is None or row.write is None:
@@ -126,17 +129,17 @@ def encode_plane(
 
 
 def probe(data: bytes, codec: str) -> ImageInfo:
-    """Size, mode and frames of a coded plane from its headers; nothing is decoded.
+    """Returns size, mode and frames from the headers of a coded plane; nothing is decoded.
 
     Raises:
-        PlaneError: not a whole file of that format.
-        UnsupportedContainerError: an unknown codec.
+        PlaneError: it is no whole file of that format.
+        UnsupportedContainerError: the codec is unknown.
     """
     return get_codec(codec).probe(data)
 
 
 def check_plane(data: bytes, codec: str, size: Size) -> ImageInfo:
-    """Raise `PlaneError` unless `data` says it is one RGB or grey picture of `size` (width, height)."""
+    """Raise `PlaneError` unless the headers in `data` declare one RGB or grey picture of `size` (width, height)."""
     if max(size) > get_codec(codec).max_side:
         raise PlaneError(
             f"the {codec} plane of {size[0]}×{size[1]} is declared; {codec} has at most "
@@ -155,19 +158,17 @@ def check_plane(data: bytes, codec: str, size: Size) -> ImageInfo:
 
 
 def decode(data: bytes, codec: str, size: Size) -> Samples:
-    """Decode a plane of `size` (width, height) to `uint8 [height, width, 3]`; grey is spread over three
-    channels.
+    """Decodes a plane of `size` (width, height) to `uint8 [height, width, 3]`; grey is repeated in three channels.
 
     Raises:
-        PlaneError: not that picture, or it does not decode to its end.
+        PlaneError: it is another picture, or does not decode to its end.
         LimitExceededError: Pillow refuses it as too large.
     """
     return np.array(_load(data, codec, size).convert("RGB"), dtype=np.uint8)
 
 
 def decode_grey(data: bytes, codec: str, size: Size) -> Samples:
-    """Decode an alpha channel of `size` (width, height) to `uint8 [height, width]`: grey, or green where
-    RGB is stored.
+    """Decodes an alpha channel of `size` (width, height) to `uint8 [height, width]`: grey, or the green of RGB.
 
     Raises: as `decode`.
     """
@@ -176,11 +177,10 @@ def decode_grey(data: bytes, codec: str, size: Size) -> Samples:
 
 
 def coding_error_byte(mse: float) -> int:
-    """A plane's mean squared error (8-bit samples, all three channels) in one byte: 0 = lossless, else
-    tenths of log₂.
+    """Returns a mean squared error (8-bit samples, three channels) as one byte: 0 = lossless, else tenths of log₂.
 
     Raises:
-        InvalidArgumentError: negative or not a number.
+        InvalidArgumentError: `mse` is negative or not a number.
     """
     if not mse >= 0:
         raise InvalidArgumentError(f"a mean squared error is not negative, as {mse} is")
@@ -191,7 +191,7 @@ def coding_error_byte(mse: float) -> int:
 
 def _load(data: bytes, codec: str, size: Size) -> Image.Image:
     row = get_codec(codec)
-    # First: what is left out of it, which may be most, is then not looked through again.
+    # First, so that the checks do not go through the removed part, which may be most of the file.
     bare = row.bare(data)
     info = check_plane(bare, codec, size)
     if row.name == "png":

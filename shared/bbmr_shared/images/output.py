@@ -1,8 +1,7 @@
-"""Reconstructed pictures as files: the table of output formats and how each is written.
+"""Writes reconstructed pictures as PNG, WebP, AVIF or JPEG with their metadata.
 
-In: a Pillow picture whose `info` carries "icc_profile", "exif" and "xmp" as bytes. Out: the bytes of a
-file. Metadata that a format cannot hold (EXIF or XMP over JPEG's 64 KB, EXIF that cannot be parsed) is left
-out; the picture itself is never made smaller or cropped to fit.
+Metadata that a format cannot hold (EXIF or XMP over JPEG's 64 KB, EXIF that cannot be parsed) is left out; a picture
+that is too large for a format is refused.
 """
 
 from __future__ import annotations
@@ -48,13 +47,12 @@ class OutputFormat:
 
 
 def encode_picture(image: Image.Image, format: str = "png") -> bytes:
-    """Write `image` (RGB, RGBA, L or anything that converts) with its ICC profile, EXIF and XMP.
+    """Returns a file of `image` (any mode that converts to RGB) with the ICC profile, EXIF and XMP in its `info`.
 
-    PNG is lossless and compressed fast; the others are near-transparent. JPEG has no alpha: it is laid on
-    white.
+    PNG is lossless; the others are near-transparent. JPEG has no alpha: the picture is laid on white.
 
     Raises:
-        UsageError: an unknown format.
+        UsageError: the format is unknown.
         LimitExceededError: a side is longer than the format can hold.
     """
     row = get_format(format)
@@ -74,10 +72,10 @@ def encode_picture(image: Image.Image, format: str = "png") -> bytes:
 
 
 def get_format(name: str) -> OutputFormat:
-    """The output format of that name ("jpg" is "jpeg"), in any case.
+    """Returns the output format of that name in upper or lower case; "jpg" is "jpeg".
 
     Raises:
-        UsageError: it is not in the table.
+        UsageError: the format is unknown.
     """
     key = str(name).lower().lstrip(".")
     row = OUTPUT_FORMATS.get("jpeg" if key == "jpg" else key)
@@ -87,7 +85,7 @@ def get_format(name: str) -> OutputFormat:
 
 
 def format_of_name(name: str) -> OutputFormat | None:
-    """The output format that the ending of a file's name says, or None."""
+    """Returns the output format of a file's extension, or None."""
     _, dot, ending = os.path.basename(name).rpartition(".")
     try:
         return get_format(ending) if dot else None
