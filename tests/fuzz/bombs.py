@@ -1,7 +1,6 @@
-"""Pictures that cost more than they show: each is a way to make a decoder work for hours on a small file.
+"""Small picture files that make a decoder work for a long time; the reader must refuse them, or read them at low cost.
 
-In: a good picture file. Out: the same with something in it that must be refused, or must cost nothing. The times are
-those of Pillow 12 before the reader walked these files itself.
+The times were measured with Pillow 12, before the reader walked these files itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Damage to containers, from flipped bits to wrong fields under right digests.
+"""Damages containers, from flipped bits to wrong fields under right digests.
 
-In: a random generator (or a seed and a number) and containers, good or bad. Out: damaged containers; the same
-generator always makes the same bytes.
+A random generator with the same seed always makes the same damage.
 """
 
 from __future__ import annotations
@@ -57,12 +56,12 @@ Fields = dict[str, Any]
 
 
 def seeds() -> list[bytes]:
-    """The golden containers, good ones and bad ones, and the corpus."""
+    """Returns the golden containers, valid and invalid, and the corpus."""
     return [path.read_bytes() for path in sorted([*FOLDER.glob("*/*.bbmr"), *CORPUS.glob("*.bbmr")])]
 
 
 def good_ones() -> list[bytes]:
-    """Small containers with everything that version 1 can hold, made anew."""
+    """Returns small new containers with everything that version 1 can hold."""
     small = partial(parts.container, 40, 24, block=16)
     grey = encode_plane(parts.picture(40, 24)[..., 0], "avif", quality=50)
     made = [
@@ -86,7 +85,7 @@ def good_ones() -> list[bytes]:
 
 
 def case(seed: int, number: int, corpus: list[bytes]) -> bytes:
-    """The damaged container `number` of `seed`."""
+    """Returns the damaged container `number` of `seed`."""
     rng = random.Random(f"{seed}/{number}")
     data = rng.choice(corpus)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
@@ -95,7 +94,7 @@ def case(seed: int, number: int, corpus: list[bytes]) -> bytes:
 
 
 def taken_apart(data: bytes) -> tuple[Fields, list[bytes]] | None:
-    """Header and pictures of a container; None where it is too damaged for that."""
+    """Returns header and pictures of a container, or None if it is too damaged."""
     try:
         fields, pictures = parts.fields_of(data)
     except Exception:
@@ -104,7 +103,7 @@ def taken_apart(data: bytes) -> tuple[Fields, list[bytes]] | None:
 
 
 def _original(format: str, mode: str = "RGB", channels: int = 3, **options: object) -> Container:
-    """A container of a source file as it is, 40×24."""
+    """A container with a source file of 40×24 pixels."""
     out = io.BytesIO()
     Image.fromarray(parts.picture(40, 24)).convert(mode).save(out, format, **options)
     only = Plane(1, format.lower(), out.getvalue())
@@ -140,14 +139,14 @@ def _splice(rng: random.Random, data: bytes, corpus: list[bytes]) -> bytes:
 
 
 def _seal(rng: random.Random, data: bytes, corpus: list[bytes]) -> bytes:
-    """Damage under a right digest: it gets past the first gate."""
+    """Damage under a right digest, which passes the first check."""
     inner = rng.choice((_flip, _cut, _remove, _insert, _splice))
     body = inner(rng, data[len(SIGNATURE) : -16], corpus)
     return parts.sealed(body)
 
 
 def _field(rng: random.Random, data: bytes, corpus: list[bytes]) -> bytes:
-    """Fields of the header, or of an entry in it, changed, added or dropped; every digest right."""
+    """Change, add or drop fields of the header or its entries; every digest is right."""
     taken = taken_apart(data)
     if taken is None:
         return _seal(rng, data, corpus)
@@ -164,7 +163,7 @@ def _field(rng: random.Random, data: bytes, corpus: list[bytes]) -> bytes:
 
 
 def _picture(rng: random.Random, data: bytes, corpus: list[bytes]) -> bytes:
-    """A coded picture damaged or taken from elsewhere; its entry and every digest right."""
+    """Damage or exchange a coded picture; its entry and every digest are right."""
     taken = taken_apart(data)
     if taken is None or not taken[1]:
         return _seal(rng, data, corpus)
@@ -194,7 +193,7 @@ MUTATIONS: tuple[Callable[[random.Random, bytes, list[bytes]], bytes], ...] = (
 
 
 def _all_values(value: object) -> list[object]:
-    """Every value inside a map or an array, the value itself left out."""
+    """Every value inside a map or an array."""
     inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
     return [*inner, *(deeper for item in inner for deeper in _all_values(item))]
 
@@ -219,5 +218,5 @@ def _value(rng: random.Random, old: object) -> object:
 
 
 def _place(rng: random.Random, size: int) -> int:
-    """A place in the file, the header and the heads of planes more often than the rest."""
+    """A place in the file; half of them in the first 400 bytes, where the headers are."""
     return rng.randrange(min(size, 400)) if rng.random() < 0.5 else rng.randrange(size)

@@ -1,9 +1,9 @@
-"""Damages three real containers at every place: `python -m tests.fuzz.exhaust [--result docs/benchmarks]`.
+"""Damages three containers of the sample photo everywhere: `python -m tests.fuzz.exhaust [--result docs/benchmarks]`.
 
-In: containers of the sample photo. Every truncation, random byte changes, and the same changes under right digests are
-read and decoded in a child process under the default limits. Out: what became of them, the slowest step, and the
-most memory that one step took, as the kernel counted it (codecs allocate outside Python); exit status 1 where
-damage came through as another picture, or a step took more than `SECONDS` or `MEGABYTES`.
+Every truncation, random byte changes, and the same changes under right digests are read and decoded in a child process
+under the default limits. It prints the outcomes, the slowest step and the most memory of one step, as the kernel counts
+it (codecs allocate outside Python). The exit status is 1 if damage gave another picture, or a step took more than
+`SECONDS` or `MEGABYTES`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ KINDS = {
 
 @dataclass
 class Tally:
-    """What became of one kind of damage to one container."""
+    """The outcomes of one kind of damage to one container."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     slowest_ms: float = 0.0
@@ -67,7 +67,7 @@ class Tally:
 
 
 def containers() -> dict[str, bytes]:
-    """Name → container: a crop of the sample photo in several rates; one with alpha and metadata; a source file."""
+    """Returns by name: a crop of the sample photo in several rates, one with alpha and metadata, and a source file."""
     with Image.open(PHOTO) as photo:
         crop = photo.convert("RGB").crop((600, 400, 984, 656))
     several = encode(crop, rate=2, block=32)
@@ -95,7 +95,7 @@ def containers() -> dict[str, bytes]:
 
 
 def damaged(kind: str, data: bytes, count: int, seed: int = 1) -> Iterator[tuple[str, bytes]]:
-    """Every damage of a kind: what was done, and the file; `count` of the random ones, every truncation."""
+    """Yields every truncation, or `count` random changes: a description and the damaged file."""
     if kind == "truncated":
         yield from ((f"cut at {length}", data[:length]) for length in range(len(data)))
         return
@@ -116,7 +116,7 @@ def damaged(kind: str, data: bytes, count: int, seed: int = 1) -> Iterator[tuple
 
 
 def run(name: str, data: bytes, kind: str, count: int, every: int = 1) -> tuple[str, str, int, Tally]:
-    """Read and decode every `every`-th damage of a kind; other pictures are allowed only under right digests."""
+    """Reads and decodes every `every`-th damage of a kind; another picture is allowed only under right digests."""
     start = _status("VmRSS")
     whole = _picture_of(data)
     tally = Tally()
@@ -130,7 +130,7 @@ def run(name: str, data: bytes, kind: str, count: int, every: int = 1) -> tuple[
 
 
 def measured(file: bytes, decode: bool = True) -> tuple[str, float, float]:
-    """Outcome ("decoded" or an error), seconds of processor time, and megabytes above what was held before."""
+    """Returns outcome ("decoded" or an error), seconds of processor time, and megabytes above those held before."""
     before = _forget_peak()
     began = time.process_time()
     try:
@@ -179,7 +179,7 @@ def _step(file: bytes, whole: bytes) -> tuple[str, float, int]:
 
 
 def _forget_peak() -> int:
-    """Let the kernel count the peak of resident memory anew (Linux; elsewhere it is that of all steps); kB held now."""
+    """Reset the kernel's peak of resident memory (only on Linux); returns the kB held now."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     return _status("VmRSS")

@@ -1,6 +1,6 @@
-"""Fuzzes decoding: from bytes to the preview: `python -m tests.fuzz.fuzz_preview FOLDER [libFuzzer arguments]`.
+"""Fuzzes decoding to the preview: `python -m tests.fuzz.fuzz_preview FOLDER [libFuzzer arguments]`.
 
-In: a folder for findings and statistics. Out: what `target` says. Needs the extra `fuzz`.
+`FOLDER` is for findings and statistics. It needs the extra `fuzz`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Fuzzes the container reader: read, and write again: `python -m tests.fuzz.fuzz_reader FOLDER [libFuzzer arguments]`.
+"""Fuzzes reading a container and writing it again: `python -m tests.fuzz.fuzz_reader FOLDER [libFuzzer arguments]`.
 
-In: a folder for findings and statistics. Out: what `target` says. Needs the extra `fuzz`.
+`FOLDER` is for findings and statistics. It needs the extra `fuzz`.
 """
 
 from __future__ import annotations

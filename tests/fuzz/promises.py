@@ -1,7 +1,7 @@
-"""What must hold for any bytes whatever: the promises that fuzzing tries to break.
+"""The promises that hold for any bytes, and that fuzzing tries to break.
 
-In: bytes. Out: the name of the outcome ("read", "decoded", or the declared error); anything else comes out as the
-exception that it is. Limits are small, so that a damaged width costs milliseconds where it is accepted.
+Each returns the name of the outcome ("read", "decoded", or the declared error) and raises anything else. Limits are
+small, so that an accepted damaged width costs only milliseconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LONGEST_MESSAGE = 500
 
 
 def check_read(data: bytes) -> str:
-    """Read `data`, also without its digests where they differ; what was read must be written as it was."""
+    """Read `data`, also without its digests if they differ; a container that was read must be written unchanged."""
     outcome = _read(data, verify=True)
     if outcome == DigestMismatchError.__name__:
         return f"{outcome}, {_read(data, verify=False)}"
@@ -28,7 +28,7 @@ def check_read(data: bytes) -> str:
 
 
 def check_preview(data: bytes, limits: Limits = LIMITS, verify: bool = False) -> str:
-    """Read `data`, normally without its digests, and make the preview of it: the picture that its header declares."""
+    """Read `data`, normally without its digests, and make its preview, which must be as its header declares."""
     try:
         container = Container.from_bytes(data, limits, verify)
     except BbmrError as error:
@@ -66,7 +66,7 @@ def _read(data: bytes, verify: bool) -> str:
 
 
 def _content(data: bytes) -> dict[str, object]:
-    """All that a container says, but for digests, the coding of its maps, and ways to say nothing."""
+    """The content of a container without digests, the coding of its maps, and fields that have no effect."""
     fields, pictures = parts.fields_of(data)
     said = {name: value for name, value in fields.items() if not (name in KNOWN_FIELDS and value is None)}
     if said.get("channels") == 3:

@@ -1,7 +1,7 @@
-"""Recipes of the corpus: containers that break one rule each, as small as can be.
+"""Recipes of the corpus: small containers that break one rule each.
 
-In: nothing. Out: name → (why it is kept, bytes); run as a program, `corpus/*.bbmr` and their lines in the manifest,
-where they are not there yet (`python -m tests.fuzz.recipes`). A file that fuzzing found has no recipe, only its line.
+`python -m tests.fuzz.recipes` writes the files that are missing in `corpus/`, and their lines in the manifest. Files
+that fuzzing found have a line and no recipe.
 """
 
 from __future__ import annotations

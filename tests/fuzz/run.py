@@ -1,8 +1,7 @@
-"""Fuzzes both targets for a while, side by side: `python -m tests.fuzz.run --minutes 5 [--result docs/benchmarks]`.
+"""Fuzzes both targets at the same time: `python -m tests.fuzz.run --minutes 5 [--result docs/benchmarks]`.
 
-In: minutes; needs the extra `fuzz` (`make fuzz` installs it). Out: executions, coverage and findings on standard
-output; exit status 1, and the inputs in `fuzz-findings/`, where anything but a declared error came out or a step
-took too long or too much memory. With `--result` also `fuzz.json` and `fuzz.md` in that folder.
+It needs the extra `fuzz` (`make fuzz` installs it) and prints executions, coverage and findings. With a finding the exit
+status is 1, and the inputs are in `fuzz-findings/`. `--result` also writes `fuzz.json` and `fuzz.md` to that folder.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ PROGRESS = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)")
 
 
 def fuzz(seconds: float, folder: Path = FINDINGS) -> list[dict[str, Any]]:
-    """Run both targets for `seconds`; returns a row for each: executions, outcomes, coverage, findings."""
+    """Runs both targets for `seconds`; returns a row for each: executions, outcomes, coverage, findings."""
     started = {}
     for name in TARGETS:
         place = folder / name

@@ -1,8 +1,7 @@
-"""What both fuzzing targets share: the mutator, the watch over time and memory, and the count of outcomes.
+"""The parts that both fuzzing targets share: the mutator, the limits of time and memory, and the count of outcomes.
 
-In: a promise (bytes → name of the outcome) and the arguments of libFuzzer. Out: `STATISTICS` as JSON while it runs,
-and every finding as a file beside it: bytes that broke the promise, or took more than `SECONDS` of processor time or
-`GROWTH_KIB` of memory. A finding does not end the run; each kind is kept once.
+A finding is an input that broke the promise, or took more than `SECONDS` of processor time or `GROWTH_KIB` of memory.
+It is written as a file, one of each kind, and does not end the run.
 """
 
 from __future__ import annotations
@@ -28,13 +27,17 @@ SECONDS = 0.2
 GROWTH_KIB = 200 << 10
 STATISTICS = "statistics.json"
 LONGEST = 1 << 13
-"""Seeds above this many bytes are left to the seeded tests: they only slow the fuzzer down."""
+"""Larger seeds slow the fuzzer down; only the seeded tests use them."""
 
 
 def fuzz(promise: Callable[[bytes], str], folder: Path, arguments: list[str], pictures: float = 0.25) -> None:
-    """Fuzz until libFuzzer's `arguments` end it; `folder` takes the statistics and the findings. Never returns.
+    """Fuzz until libFuzzer's `arguments` end the run; never returns.
 
-    `pictures` is the share of steps that damage what is inside a coded picture and nothing else.
+    Args:
+        promise: takes bytes and returns the name of the outcome.
+        folder: for `STATISTICS` and the findings.
+        arguments: of libFuzzer.
+        pictures: the share of steps that damage only the inside of a coded picture.
     """
     corpus = [*good_ones(), *(data for data in seeds() if len(data) <= LONGEST)]
     watch = _Watch(promise, folder)
@@ -57,9 +60,9 @@ def fuzz(promise: Callable[[bytes], str], folder: Path, arguments: list[str], pi
 
 
 def _mutate(data: bytes, max_size: int, rng: random.Random, corpus: list[bytes], share: float) -> bytes:
-    """Half by libFuzzer, which is led by the comparisons it sees, under right digests; half our own damage.
+    """Half of the damage is libFuzzer's, which follows the comparisons in the code, under right digests; half is ours.
 
-    Two of five start at a good container again: what libFuzzer collects is mostly refused early.
+    Two of five steps start from a good container: most of what libFuzzer collects is refused early.
     """
     if rng.random() < 0.4:
         data = rng.choice(corpus)
@@ -83,7 +86,7 @@ def _mutate(data: bytes, max_size: int, rng: random.Random, corpus: list[bytes],
 
 
 class _Watch:
-    """Runs the promise on one input after another and keeps count."""
+    """Runs the promise on each input, measures it and counts outcomes."""
 
     def __init__(self, promise: Callable[[bytes], str], folder: Path) -> None:
         self._promise = promise

@@ -1,4 +1,4 @@
-"""Pictures and headers that cost more than they show: refused, or read without paying, by the kernel's count."""
+"""Pictures and headers that are made to cost much are refused or read at low cost; the kernel counts the memory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the largest pictures cost that the limits let through: `python -m tests.fuzz.worst [--result docs/benchmarks]`.
+"""Measures the largest pictures within the limits: `python -m tests.fuzz.worst [--result docs/benchmarks]`.
 
-In: nothing. Out: for each codec the size of a small file of 2²⁷ pixels, time and memory of reading it, and of decoding
-it to the preview, in a process of its own; as a table, and as `worst.json` and `worst.md`.
+For each codec it makes a small file of 2²⁷ pixels, and measures reading it and decoding it to the preview, each in a
+process of its own. `--result` writes `worst.json` and `worst.md`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.fuzz import bombs
 from tests.fuzz.exhaust import measured
 
 SIZE = (16_368, 8192)
-"""Within every format's sides, and all but 0.1 % of the pixels that are allowed."""
+"""Every format allows these sides; their product is 99.9 % of the allowed pixels."""
 
 ROWS = {
     "webp": "one plane of rate 1, one colour",

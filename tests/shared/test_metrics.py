@@ -1,4 +1,4 @@
-"""Metrics against their definitions, written out the slow way or known by heart."""
+"""Metrics equal their definitions, written out in plain Python, and known values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Recipes of the containers that must be refused. In: nothing. Out: for each the error, why, and the bytes.
+"""Recipes of containers that must be refused: for each the error, the reason, and the bytes.
 
-Every rule of docs/container.md has one here at least. Nothing is ever changed: what was made lies in `invalid/`.
+Every rule of docs/container.md has at least one. Recipes are added and never changed: the files lie in `invalid/`.
 """
 
 from __future__ import annotations

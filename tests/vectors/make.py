@@ -1,9 +1,9 @@
-"""Makes the golden containers: `python -m tests.vectors.make`. A vector that exists is never written again.
+"""Makes the golden containers: `python -m tests.vectors.make`. A file that exists is never written again.
 
-In: the recipes of `valid.py` and `invalid.py`. Out: `v1/*.bbmr` and `invalid/*.bbmr`; in `v1.json` what each must
-decode to, or with which error it must be refused, and why; in `digests.txt` the digest of every file, which
-`b2sum -l 128 -c digests.txt` checks. Later releases add recipes and must still read the files that lie here; a file
-is never replaced: a recipe that went wrong before it was released is deleted by hand, with its entries.
+It writes `v1/*.bbmr` and `invalid/*.bbmr` by the recipes of `valid.py` and `invalid.py`. `v1.json` says what each file
+decodes to, or the error with which it is refused, and why. `digests.txt` has the digests; `b2sum -l 128 -c digests.txt`
+checks them. Later releases add recipes and must still read all files. To repair a recipe that was not yet released,
+delete its file and entries by hand.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
-"""Recipes of the containers that every release must read. In: nothing. Out: a container, or its bytes where no writer
-of this project would write them so. Nothing here is ever changed: what was made lies in `v1/`; recipes are added.
+"""Recipes of containers that every release must read: containers, or bytes that our writer would not write.
+
+Recipes are added and never changed: the files lie in `v1/`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""EXIF blocks that name more than they hold are not handed on to Pillow's parser."""
+"""EXIF blocks whose entries claim more bytes than the block has are not given to Pillow's parser."""
 
 from __future__ import annotations
 

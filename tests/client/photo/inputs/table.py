@@ -1,7 +1,6 @@
-"""One row of the table of input files: how the file is made, what it is, and what becomes of it.
+"""Rows of the table of input files: how a file is made, what it is, and what encoding does with it.
 
-`docs/inputs.md` is written from the rows and `tests/client/photo/test_inputs.py` checks each of them, so that what the
-page says is what is tested.
+`docs/inputs.md` is written from the rows, and `tests/client/photo/test_inputs.py` checks each of them.
 """
 
 from __future__ import annotations
@@ -16,10 +15,12 @@ ANY = b"any profile"
 
 @dataclass(frozen=True)
 class Refused:
-    """The file is not read.
+    """The file is refused.
 
-    says: the message without the name of the file; `partial`: only its start, the rest is a decoder's.
-    limit: it is one of the limits that refuses it.
+    Attributes:
+        says: the message without the name of the file.
+        limit: a limit is the reason.
+        partial: `says` is only the start of the message; the rest comes from a decoder.
     """
 
     says: str
@@ -29,12 +30,19 @@ class Refused:
 
 @dataclass(frozen=True)
 class Kept:
-    """The file is read. What the preview of its container, all blocks at rate 1, then is.
+    """The file is read. The fields describe the preview of its container.
 
-    rgb: gives the picture that is expected; None: what Pillow reads, set upright. tolerance: of its samples.
-    alpha: likewise, where `mode` has one. exif: bytes that the block must contain. icc: ANY, where the file's writer
-    makes one of its own. size: (width, height), where it says something about the row. rate: of all blocks.
-    options: of `encode`.
+    Attributes:
+        mode: Pillow's mode.
+        rgb: returns the expected picture; None: what Pillow reads, set upright.
+        tolerance: of the samples.
+        alpha: returns the expected alpha channel.
+        icc: the profile; ANY if the file's writer makes its own.
+        exif: bytes that the EXIF block must contain.
+        xmp, dpi, notes: as in `Photo`.
+        size: (width, height), if it matters.
+        rate: of all blocks.
+        options: of `encode`.
     """
 
     mode: str = "RGB"
@@ -53,7 +61,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Row:
-    """`file`: its name, by which no decision is made. `what`: what it is. `happens`: what becomes of it."""
+    """One file: its name, what it is, what happens to it, how to make it, and the expected result."""
 
     file: str
     what: str

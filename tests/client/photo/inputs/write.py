@@ -26,7 +26,7 @@ HEAD = """\
 Which picture files `bbmr-client encode` takes, and what it keeps of them. In short:
 
 - The content of a file decides, not its name. JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF, JPEG 2000, PPM, QOI, PCX and TGA
-  are read; HEIF and JPEG XL with the extra `formats`.
+  are read; HEIF and JPEG XL with `pip install '.[formats]'` in a checkout.
 - Sizes are checked before anything is decoded: at most 65,535 pixels a side and 134 megapixels.
 - A picture is set upright once. The orientation in EXIF and XMP then says 1, the sizes in EXIF are the new ones, and a
   thumbnail on its side is unlinked; maker notes stay byte for byte.
