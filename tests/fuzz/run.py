@@ -1,7 +1,7 @@
 """Fuzzes both targets at the same time: `python -m tests.fuzz.run --minutes 5 [--result docs/benchmarks]`.
 
-It needs the extra `fuzz` (`make fuzz` installs it) and prints executions, coverage and findings. With a finding the exit
-status is 1, and the inputs are in `fuzz-findings/`. `--result` also writes `fuzz.json` and `fuzz.md` to that folder.
+It needs the extra `fuzz` (`make fuzz` installs it) and prints executions, coverage and findings. With a finding the
+exit status is 1, and the inputs are in `fuzz-findings/`. `--result` writes `fuzz.json` and `fuzz.md` to its folder.
 """
 
 from __future__ import annotations

@@ -122,36 +122,34 @@ def _from_image(image: Image.Image, limits: Limits, name: str, data: bytes | Non
         limits.check_dimensions(*image.size)
         if data is not None:
             check_whole(data, image)
-        notes = list(what_is_lost(image, data))
-        raw, format = raw_mode(image), image.format
-        turned_by_decoder = read_orientation(image) if format == "TIFF" else 1
-        image.load()
-        orientation = 1 if format == "TIFF" else read_orientation(image)
-        pixels = read_pixels(image, image.info.get("icc_profile") or None, orientation, raw)
-        height, width = pixels.rgb.shape[:2]
-        turn = max(turned_by_decoder, orientation)
-        rest = read_metadata(image, turn, (width, height), limits)
-        notes += [*pixels.notes, *rest.notes]
+        return _decode(image, limits, data)
     except BbmrError as error:
         raise type(error)(f"{name}: {error}") from error
     except MemoryError:
         raise LimitExceededError(f"{name}: not enough memory for {image.width}×{image.height} px") from None
     except Exception as error:
         raise PictureError(f"{name} is damaged or cut short: {_reason(error)}") from error
-    photo = Photo(
-        pixels.rgb, pixels.alpha, pixels.icc, rest.exif, rest.xmp, rest.dpi, pixels.grey, tuple(notes)
-    )
+
+
+def _decode(image: Image.Image, limits: Limits, data: bytes | None) -> Photo:
+    """The photo in an opened image; `data` is its file, if it has one. Decoders raise anything for damaged files."""
+    lost = what_is_lost(image, data)
+    raw, is_tiff = raw_mode(image), image.format == "TIFF"
+    turned_by_decoder = read_orientation(image) if is_tiff else 1
+    image.load()
+    orientation = 1 if is_tiff else read_orientation(image)
+    pixels = read_pixels(image, image.info.get("icc_profile") or None, orientation, raw)
+    height, width = pixels.rgb.shape[:2]
+    turn = max(turned_by_decoder, orientation)
+    rest = read_metadata(image, turn, (width, height), limits)
+    notes = (*lost, *pixels.notes, *rest.notes)
+    photo = Photo(pixels.rgb, pixels.alpha, pixels.icc, rest.exif, rest.xmp, rest.dpi, pixels.grey, notes)
     photo = _with_small_profile(photo, limits)
-    if data is not None:
-        source = source_file(
-            image,
-            data,
-            turned=turn != 1,
-            has_alpha=photo.alpha is not None,
-            keeps_profile=photo.icc is not None,
-        )
-        photo = replace(photo, source=source)
-    return photo
+    if data is None:
+        return photo
+    has_alpha, keeps_profile = photo.alpha is not None, photo.icc is not None
+    source = source_file(image, data, turned=turn != 1, has_alpha=has_alpha, keeps_profile=keeps_profile)
+    return replace(photo, source=source)
 
 
 def _within(photo: Photo, limits: Limits) -> Photo:

@@ -24,21 +24,8 @@ def unpack_map(data: memoryview, limits: Limits) -> tuple[dict[str, object], int
         LimitExceededError: the map is longer than `limits.max_header_bytes`.
         MalformedContainerError: it is no map, has duplicate or non-string keys or extension types, or is too deep.
     """
-    hooks = _Hooks(limits)
     size = limits.max_header_bytes
-    unpacker = msgpack.Unpacker(
-        raw=False,
-        strict_map_key=False,
-        object_pairs_hook=hooks.pairs,
-        list_hook=hooks.array,
-        ext_hook=_refuse_extension,
-        max_buffer_size=size + 1,
-        max_str_len=size,
-        max_bin_len=size,
-        max_array_len=limits.max_header_items,
-        max_map_len=limits.max_header_items,
-        max_ext_len=16,
-    )
+    unpacker = _unpacker(limits)
     try:
         unpacker.feed(data[:size])
         value = unpacker.unpack()
@@ -102,6 +89,24 @@ def read_bin(data: memoryview, at: int, size: int, what: str) -> tuple[bytes, in
             f"{what} is not a msgpack bin of the {size} bytes that the header declares"
         )
     return bytes(data[start : start + size]), start + size
+
+
+def _unpacker(limits: Limits) -> msgpack.Unpacker:
+    hooks = _Hooks(limits)
+    size = limits.max_header_bytes
+    return msgpack.Unpacker(
+        raw=False,
+        strict_map_key=False,
+        object_pairs_hook=hooks.pairs,
+        list_hook=hooks.array,
+        ext_hook=_refuse_extension,
+        max_buffer_size=size + 1,
+        max_str_len=size,
+        max_bin_len=size,
+        max_array_len=limits.max_header_items,
+        max_map_len=limits.max_header_items,
+        max_ext_len=16,
+    )
 
 
 class _Hooks:
