@@ -1,4 +1,4 @@
-"""The HTTP client: sends containers to servers and gets pictures back.
+"""The HTTP client: sends containers to servers and receives pictures.
 
 Names are loaded when they are first used, so that importing one light submodule does not load numpy and Pillow.
 """
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncClient", "Client"]
 
-_HOMES = {"Client": ".client", "AsyncClient": ".async_client"}
+_MODULE_OF = {"Client": ".client", "AsyncClient": ".async_client"}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name], __name__), name)
+    value = getattr(import_module(_MODULE_OF[name], __name__), name)
     globals()[name] = value
     return value
 

@@ -1,8 +1,7 @@
-"""The client for asyncio, and the code of both: a container goes out, a picture comes back.
+"""The client for asyncio, and the code behind both clients: sends a container, receives a picture.
 
-In: a container, its bytes or its file. Out: a `PIL.Image.Image`, or the answer's bytes, in memory or in a file; every
-failure is a `BbmrError`. `upload` knows what is sent, `download` where the answer lands, `failover` which server is
-asked, `exchange` and `answer` what one request and its answer are.
+`upload` prepares the request's body, `failover` chooses the server, `exchange` carries out one request with
+`transport`, `response` checks what comes back, and `download` puts it in its place.
 """
 
 from __future__ import annotations
@@ -16,39 +15,53 @@ import anyio
 from anyio import to_thread
 from PIL import Image
 
-from bbmr_client.http.download import Sink, Target, format_of, landing, memory
-from bbmr_client.http.exchange import Course, Progress, Reply, exchange
+from bbmr_client.http.download import OutputFile, Sink, format_for, memory_sink, open_sink
+from bbmr_client.http.exchange import ExchangeState, Progress, ResponseHead, exchange
 from bbmr_client.http.failover import Failover
-from bbmr_client.http.request import Request, Server, caution, json_request, make_servers, picture_request
-from bbmr_client.http.response import Answer, Saved, load_picture, open_picture, parse_json
+from bbmr_client.http.models import ModelInfo, parse_models
+from bbmr_client.http.request import (
+    Request,
+    Server,
+    json_request,
+    parse_servers,
+    picture_request,
+    plaintext_warning,
+)
+from bbmr_client.http.response import Response, SavedResponse, load_picture, open_picture, parse_json
 from bbmr_client.http.retries import Retries
 from bbmr_client.http.timeouts import Timeouts
 from bbmr_client.http.tls import Tls
-from bbmr_client.http.transport import Connectors, Transport
-from bbmr_client.http.upload import Source, Upload, open_upload
+from bbmr_client.http.transport import ConnectionPool, Transport
+from bbmr_client.http.upload import ContainerSource, RequestBody, open_body
+from bbmr_client.region import checked_region
 from bbmr_shared.compositing.region import Region
 from bbmr_shared.errors import ServerRefusedError
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
 
 class AsyncClient:
-    """Servers, asked and awaited, with asyncio.
+    """A client of one or several servers, for asyncio.
 
-    base_url: "http://host:port", also with a path; several: one that cannot be reached or has no time makes the next
-    one be asked, and the one that worked stays the first. timeout: seconds for a whole exchange, or `Timeouts`.
-    api_key: sent as a bearer token, to every one of these servers and nowhere else. retries: how many further tries,
-    or `Retries`. tls: certificates. transport: a `Transport` of httpx in place of the network, for tests.
+    base_url: "http://host:port", also with a path; "host:port" means http. Several: if one cannot be reached or is
+        busy, the next is tried, and the one that succeeded stays the first.
+    timeout: seconds for a whole exchange, or `Timeouts`.
+    api_key: sent as a bearer token, only to these servers.
+    retries: the number of retries, or `Retries`.
+    tls: certificates.
+    limits: what is too large to be sent or received.
+    transport: an httpx transport in place of the network, for tests.
 
-    A `Source` is a container, its bytes, the name of its file, or an open binary file, which a further try rewinds.
-    progress: called with "up" or "down", the bytes so far, and those in all where they are known; it must be quick, and
-    what it raises ends the exchange.
+    In every method, `container` is a container, its bytes, the name of its file, or an open binary file, and `progress`
+    is called with "up" or "down", the bytes so far, and all bytes if they are known. It must be quick, and an exception
+    that it raises ends the exchange.
 
     Raises (every method):
-        ServerUnreachableError, ServerTimeoutError: no connection, or no answer in time.
-        ServerRefusedError: the server says why, in `.problem`.
-        BadAnswerError: the answer is no picture of the right kind and size, or too large.
+        UsageError: an argument has a wrong value or type.
+        ServerUnreachableError, ServerTimeoutError: no connection, or no response in time.
+        ServerRefusedError: the server refused; its problem document is in `.problem`.
+        BadAnswerError: the response is too large, or not a picture of the right type and size.
         FileAccessError: a file cannot be read or written.
-        LimitExceededError: what is to be sent is larger than a container may be.
+        LimitExceededError: the input is larger than a container may be.
     """
 
     def __init__(
@@ -62,123 +75,130 @@ class AsyncClient:
         limits: Limits = DEFAULT_LIMITS,
         transport: Transport | None = None,
     ) -> None:
-        servers = make_servers(base_url, api_key)
-        self._times, self._limits = Timeouts.of(timeout), limits
+        servers = parse_servers(base_url, api_key)
+        self._timeouts, self._limits = Timeouts.of(timeout), limits
         self._failover = Failover(servers, Retries.of(retries))
-        self._connectors = Connectors(servers, self._times, tls, transport)
-        careless = caution(servers)
-        if careless:
-            warn(careless, UserWarning, stacklevel=2)
+        self._pool = ConnectionPool(servers, self._timeouts, tls, transport)
+        warning = plaintext_warning(servers)
+        if warning:
+            warn(warning, UserWarning, stacklevel=2)
 
     async def reconstruct(
         self,
-        container: Source,
+        container: ContainerSource,
         *,
         region: Region | None = None,
         model: str | None = None,
         progress: Progress | None = None,
     ) -> Image.Image:
-        """The reconstructed picture, decoded. model: weights to use; None: those that the container names."""
-        sink, _ = memory()
-        reply, picture = await self._picture(container, sink, "png", region, model, progress)
-        return await to_thread.run_sync(load_picture, reply.server.shown, picture)
+        """Returns the reconstructed picture, decoded.
+
+        region: x, y, width, height in pixels; None: the whole picture.
+        model: the weights to use; None: those that the container names.
+        """
+        sink, _ = memory_sink()
+        head, picture = await self._receive_picture(container, sink, "png", region, model, progress)
+        return await to_thread.run_sync(load_picture, head.server.url, picture)
 
     async def reconstruct_bytes(
         self,
-        container: Source,
+        container: ContainerSource,
         format: str = "png",
         *,
         region: Region | None = None,
         model: str | None = None,
         progress: Progress | None = None,
-    ) -> Answer:
-        """The reconstructed picture as a file in `format` (png, webp, avif, jpeg), not decoded."""
-        sink, data = memory()
-        reply, _ = await self._picture(container, sink, format, region, model, progress)
-        return Answer(data.getvalue(), reply.mime, reply.headers, reply.server.shown)
+    ) -> Response:
+        """Returns the reconstructed picture as a file in `format` (png, webp, avif, jpeg), not decoded."""
+        sink, data = memory_sink()
+        head, _ = await self._receive_picture(container, sink, format, region, model, progress)
+        return Response(data.getvalue(), head.mime, head.headers, head.server.url)
 
     async def reconstruct_to(
         self,
-        container: Source,
-        target: Target,
+        container: ContainerSource,
+        target: OutputFile,
         format: str | None = None,
         *,
         region: Region | None = None,
         model: str | None = None,
         progress: Progress | None = None,
-    ) -> Saved:
-        """Write the reconstructed picture to `target`, a name or a file opened for writing; never all of it in memory.
+    ) -> SavedResponse:
+        """Write the reconstructed picture to `target`, a file name or an open file; it is never in memory as a whole.
 
-        format: None: what the ending of the name says. The answer goes to a temporary file beside `target`, which takes
-        its place once it is whole and its header says the right format and size; until then `target` stays as it was.
+        The response is written to a temporary file beside `target`, which replaces `target` when it is complete and its
+        header has the right format and size. Until then `target` stays as it was.
+
+        format: None: the one that the ending of the name means.
 
         Raises:
-            UsageError: the ending says no format.
+            UsageError: the ending means no format.
         """
-        form = format_of(target) if format is None else format
-        async with landing(target) as sink:
-            reply, picture = await self._picture(container, sink, form, region, model, progress)
-            return Saved(sink.total, reply.mime, *picture.size, reply.headers, reply.server.shown)
+        chosen = format_for(target) if format is None else format
+        async with open_sink(target) as sink:
+            head, picture = await self._receive_picture(container, sink, chosen, region, model, progress)
+            return SavedResponse(sink.total, head.mime, *picture.size, head.headers, head.server.url)
 
-    async def models(self) -> object:
-        """What the server has loaded: the JSON of `GET /models`."""
-        sink, data = memory()
-        reply = await self._send(json_request("/models"), None, sink)
-        return parse_json(reply.server.shown, data.getvalue())
+    async def models(self) -> list[ModelInfo]:
+        """Returns the models that the server has loaded."""
+        sink, data = memory_sink()
+        head = await self._send(json_request("/models"), None, sink)
+        return parse_models(head.server.url, parse_json(head.server.url, data.getvalue()))
 
     async def ready(self) -> bool:
-        """Whether a server can work; False where they say that they cannot. Each is asked once."""
+        """Returns whether a server can work; False if all say that they cannot. Each is asked once."""
         try:
-            await self._send(json_request("/readyz"), None, memory()[0], most=0)
+            await self._send(json_request("/readyz"), None, memory_sink()[0], retries=0)
         except ServerRefusedError:
             return False
         return True
 
     async def close(self) -> None:
-        """Give the connections back. Leaving an `async with` block does it too."""
-        await self._connectors.close()
+        """Close the connections. Leaving an `async with` block does it too."""
+        await self._pool.close()
 
-    async def _picture(
+    async def _receive_picture(
         self,
-        source: Source,
+        source: ContainerSource,
         sink: Sink,
         format: str,
         region: Region | None,
         model: str | None,
         progress: Progress | None,
-    ) -> tuple[Reply, Image.Image]:
-        """(the answer, its picture with only the header read)."""
-        async with open_upload(source, self._limits) as upload:
-            size = upload.size if region is None else region[2:]
-            request = picture_request(size, format, region, model, self._limits)
-            reply = await self._send(request, upload, sink, progress)
+    ) -> tuple[ResponseHead, Image.Image]:
+        """Fills `sink`. Returns the head of the response and its picture, of which only the header has been read."""
+        part = None if region is None else checked_region(region)
+        async with open_body(source, self._limits) as body:
+            size = body.size if part is None else part[2:]
+            request = picture_request(size, format, part, model, self._limits)
+            head = await self._send(request, body, sink, progress)
         picture = await to_thread.run_sync(
-            open_picture, reply.server.shown, sink.file, reply.mime, size, self._limits
+            open_picture, head.server.url, sink.file, head.mime, size, self._limits
         )
-        if not reply.is_framed:  # only what is in it can tell whether it is whole
-            await to_thread.run_sync(load_picture, reply.server.shown, picture)
-        return reply, picture
+        if not head.is_framed:  # only decoding can tell whether it is complete
+            await to_thread.run_sync(load_picture, head.server.url, picture)
+        return head, picture
 
     async def _send(
         self,
         request: Request,
-        upload: Upload | None,
+        body: RequestBody | None,
         sink: Sink,
         progress: Progress | None = None,
-        most: int | None = None,
-    ) -> Reply:
-        total = self._times.total
-        course = Course(self._times, progress)
+        retries: int | None = None,
+    ) -> ResponseHead:
+        total = self._timeouts.total
+        state = ExchangeState(self._timeouts, progress)
 
-        async def attempt(server: Server) -> Reply:
-            return await exchange(self._connectors, server, request, upload, sink, course)
+        async def attempt(server: Server) -> ResponseHead:
+            return await exchange(self._pool, server, request, body, sink, state)
 
         with anyio.move_on_after(total):
-            return await self._failover.ask(attempt, total, most)
-        raise course.too_late()
+            return await self._failover.run(attempt, total, retries)
+        raise state.total_timeout()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(server.shown for server in self._failover.servers)})"
+        return f"{type(self).__name__}({', '.join(server.url for server in self._failover.servers)})"
 
     async def __aenter__(self) -> Self:
         return self

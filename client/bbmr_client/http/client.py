@@ -1,10 +1,9 @@
-"""The HTTP client: a container goes out, a picture comes back.
+"""The HTTP client for callers that wait: sends a container, receives a picture.
 
     with Client("http://127.0.0.1:8000") as client:
         picture = client.reconstruct(container)
 
-In: a container, its bytes or its file. Out: a `PIL.Image.Image`, or the answer's bytes, in memory or in a file; every
-failure is a `BbmrError`. `AsyncClient` is the code; `Client` runs it in an event loop of its own and waits.
+`AsyncClient` has the code; `Client` runs it in an event loop of its own and waits.
 """
 
 from __future__ import annotations
@@ -18,38 +17,24 @@ from typing import Self
 from PIL import Image
 
 from bbmr_client.http.async_client import AsyncClient
-from bbmr_client.http.download import Target
+from bbmr_client.http.download import OutputFile
 from bbmr_client.http.exchange import Progress
-from bbmr_client.http.loop_thread import Loop
-from bbmr_client.http.response import Answer, Saved
+from bbmr_client.http.loop_thread import LoopThread
+from bbmr_client.http.models import ModelInfo
+from bbmr_client.http.response import Response, SavedResponse
 from bbmr_client.http.retries import Retries
 from bbmr_client.http.timeouts import Timeouts
 from bbmr_client.http.tls import Tls
 from bbmr_client.http.transport import Transport
-from bbmr_client.http.upload import Packed, Source
+from bbmr_client.http.upload import ContainerSource
 from bbmr_shared.compositing.region import Region
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
-__all__ = [
-    "Answer",
-    "AsyncClient",
-    "Client",
-    "Packed",
-    "Progress",
-    "Region",
-    "Retries",
-    "Saved",
-    "Source",
-    "Target",
-    "Timeouts",
-    "Tls",
-]
-
 
 class Client:
-    """`AsyncClient` for callers that wait: the same arguments, answers and errors. Threads may share one.
+    """`AsyncClient` for callers that wait, with the same arguments, results and errors. Threads may share one.
 
-    `progress` is called in a thread of the client.
+    `progress` is called in the client's own thread.
     """
 
     def __init__(
@@ -66,12 +51,12 @@ class Client:
         self._client = AsyncClient(
             base_url, timeout, api_key=api_key, retries=retries, tls=tls, limits=limits, transport=transport
         )
-        self._loop = Loop(self._client.close)
+        self._loop = LoopThread(self._client.close)
         weakref.finalize(self, self._loop.abandon)  # also at the end of the process
 
     def reconstruct(
         self,
-        container: Source,
+        container: ContainerSource,
         *,
         region: Region | None = None,
         model: str | None = None,
@@ -83,32 +68,32 @@ class Client:
 
     def reconstruct_bytes(
         self,
-        container: Source,
+        container: ContainerSource,
         format: str = "png",
         *,
         region: Region | None = None,
         model: str | None = None,
         progress: Progress | None = None,
-    ) -> Answer:
+    ) -> Response:
         """See `AsyncClient.reconstruct_bytes`."""
         work = partial(self._client.reconstruct_bytes, region=region, model=model, progress=progress)
         return self._loop.run(partial(work, container, format))
 
     def reconstruct_to(
         self,
-        container: Source,
-        target: Target,
+        container: ContainerSource,
+        target: OutputFile,
         format: str | None = None,
         *,
         region: Region | None = None,
         model: str | None = None,
         progress: Progress | None = None,
-    ) -> Saved:
+    ) -> SavedResponse:
         """See `AsyncClient.reconstruct_to`."""
         work = partial(self._client.reconstruct_to, region=region, model=model, progress=progress)
         return self._loop.run(partial(work, container, target, format))
 
-    def models(self) -> object:
+    def models(self) -> list[ModelInfo]:
         """See `AsyncClient.models`."""
         return self._loop.run(self._client.models)
 
@@ -117,7 +102,7 @@ class Client:
         return self._loop.run(self._client.ready)
 
     def close(self) -> None:
-        """Give the connections back. Leaving a `with` block does it too."""
+        """Close the connections. Leaving a `with` block does it too."""
         self._loop.close()
 
     def __repr__(self) -> str:

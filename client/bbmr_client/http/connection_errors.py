@@ -1,4 +1,4 @@
-"""Why a connection failed: the system's own word, which libraries hide behind theirs. In: an exception. Out: words."""
+"""Why a connection failed: finds the operating system's or OpenSSL's reason behind the exceptions of libraries."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from collections.abc import Iterator
 from bbmr_client.text import printable
 
 
-def refused_by_tls(error: Exception) -> str | None:
-    """The message, with {shown} for the server and {why}, where it was TLS that failed and not the connection below it:
-    it would fail again the next time."""
+def tls_message(error: Exception) -> str | None:
+    """A message with the fields {server} and {why} if TLS itself failed, so that a retry would too; otherwise None."""
     for one in _chain(error):
         if isinstance(one, ssl.SSLCertVerificationError):
-            return "the certificate of {shown} is not trusted ({why}): name who signed it with --ca-file"
+            return "the certificate of {server} is not trusted ({why}): name who signed it with --ca-file"
         if isinstance(one, ssl.SSLError) and not isinstance(one, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             if "CERTIFICATE" in (one.reason or ""):
-                return "{shown} does not accept who this client is ({why}): see --client-cert"
-            return "no secured connection to {shown} ({why}): does it speak https?"
+                return "{server} does not accept this client's certificate ({why}): see --client-cert"
+            return "no secured connection to {server} ({why}): does it speak https?"
     return None
 
 
-def cause(error: Exception) -> str:
-    """The shortest true reason: of a failed connection the system's word, which httpx hides behind its own."""
+def root_cause(error: Exception) -> str:
+    """The most specific reason in the chain of `error`, in a few words."""
     text = printable(str(error)) or type(error).__name__
     for one in _chain(error):
         if isinstance(one, ssl.SSLCertVerificationError):
@@ -34,14 +33,14 @@ def cause(error: Exception) -> str:
             return printable(one.reason.lower().replace("_", " "))
         if isinstance(one, socket.gaierror):
             return printable(one.strerror or text)
-        # Not its strerror, into which asyncio writes words of its own.
+        # By the number and not by its strerror, to which asyncio adds words of its own.
         if isinstance(one, OSError) and one.errno is not None and one.errno in errno.errorcode:
             text = os.strerror(one.errno).lower()
     return text
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and, one after the other, what it came from."""
+    """An exception and, one after the other, its causes."""
     seen: set[int] = set()
     now: BaseException | None = error
     while now is not None and id(now) not in seen:

@@ -1,7 +1,4 @@
-"""Where an answer goes: into memory, or to its place on disk once it is whole and right.
-
-In: a target, and pieces of a body. Out: a `Sink`. On disk a temporary file beside the target takes the pieces.
-"""
+"""Where the body of a response goes: into memory, or into a file once it is complete and checked."""
 
 from __future__ import annotations
 
@@ -21,73 +18,77 @@ from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.images.output import format_of_name
 from bbmr_shared.limits import SPOOLED_BYTES
 
-Target = str | Path | BinaryIO
-"""The name of a file, which is replaced in one step, or a file that was opened for writing bytes."""
+OutputFile = str | Path | BinaryIO
+"""The name of a file, which is replaced in one step, or a file that is open for writing bytes."""
 
-GATHERED_BYTES = 1 << 20
+BUFFER_BYTES = 1 << 20
 
 
 class Sink:
-    """Takes the body of an answer, once for every try. `file` holds it afterwards; `total` is its length."""
+    """Receives the body of a response, from the start again for every retry.
 
-    def __init__(self, file: BinaryIO, *, in_memory: bool = False) -> None:
+    file: holds the body. total: its length in bytes. buffer_bytes: how much is collected before it is written to `file`
+    in another thread; 0 writes at once.
+    """
+
+    def __init__(self, file: BinaryIO, buffer_bytes: int = BUFFER_BYTES) -> None:
         self.file, self.total = file, 0
-        self._gathered: list[bytes] = []
-        self._waiting = 0
-        self._most_waiting = 0 if in_memory else GATHERED_BYTES
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+        self._buffer_bytes = buffer_bytes
 
     def restart(self) -> None:
-        """Forget what a try before this one brought."""
-        self._gathered, self._waiting, self.total = [], 0, 0
+        """Discard what an earlier try wrote."""
+        self._buffer, self._buffered, self.total = [], 0, 0
         self.file.seek(0)
         self.file.truncate()
 
     async def write(self, piece: bytes) -> None:
         self.total += len(piece)
-        if not self._most_waiting:
+        if not self._buffer_bytes:
             self.file.write(piece)
             return
-        self._gathered.append(piece)
-        self._waiting += len(piece)
-        if self._waiting >= self._most_waiting:
+        self._buffer.append(piece)
+        self._buffered += len(piece)
+        if self._buffered >= self._buffer_bytes:
             await self.flush()
 
     async def flush(self) -> None:
-        """Hand on what has gathered, in another thread: a disk may be slow, and other requests are on their way."""
-        data = b"".join(self._gathered)
-        self._gathered, self._waiting = [], 0
+        """Write the buffer in another thread, because a slow disk must not delay other requests."""
+        data = b"".join(self._buffer)
+        self._buffer, self._buffered = [], 0
         if data:
             await to_thread.run_sync(self.file.write, data)
 
 
-def memory() -> tuple[Sink, io.BytesIO]:
-    """(a sink, the memory that it fills)."""
+def memory_sink() -> tuple[Sink, io.BytesIO]:
+    """Returns a sink and the memory that it writes to."""
     data = io.BytesIO()
-    return Sink(data, in_memory=True), data
+    return Sink(data, buffer_bytes=0), data
 
 
-def format_of(target: Target) -> str:
-    """The format that the ending of a file's name says; PNG for a file that is open already.
+def format_for(target: OutputFile) -> str:
+    """The format that the ending of a file's name means; PNG for an open file.
 
     Raises:
-        UsageError: it says none.
+        UsageError: the ending is not that of a format.
     """
     if hasattr(target, "write"):
         return "png"
     row = format_of_name(os.fspath(cast(str, target)))
     if row is None:
-        raise UsageError(f"{target}: its ending names no picture format: say which is meant")
+        raise UsageError(f"{target}: its ending names no picture format: pass the format too")
     return row.name
 
 
 @asynccontextmanager
-async def landing(target: Target) -> AsyncIterator[Sink]:
-    """A sink whose content is at `target` after the block; after an error there, `target` stays as it was.
+async def open_sink(target: OutputFile) -> AsyncIterator[Sink]:
+    """A sink whose content is in `target` after the block. If the block fails, `target` stays as it was.
 
     Raises:
-        FileAccessError: it cannot be written.
+        FileAccessError: `target` cannot be written.
     """
-    shown = getattr(target, "name", "the given file") if hasattr(target, "write") else target
+    shown = getattr(target, "name", "the file") if hasattr(target, "write") else target
     try:
         if not hasattr(target, "write") and not is_special(Path(cast(str, target))):
             with replacement(Path(os.path.realpath(cast(str, target)))) as file:
@@ -103,11 +104,11 @@ async def landing(target: Target) -> AsyncIterator[Sink]:
         raise FileAccessError(f"{shown} cannot be written: {reason(error)}") from error
 
 
-def _copy(file: BinaryIO, target: Target) -> None:
+def _copy(file: BinaryIO, target: OutputFile) -> None:
     file.seek(0)
     if isinstance(target, str | os.PathLike):
         with open(target, "wb") as opened:
-            shutil.copyfileobj(file, opened, GATHERED_BYTES)
+            shutil.copyfileobj(file, opened, BUFFER_BYTES)
         return
-    shutil.copyfileobj(file, target, GATHERED_BYTES)
+    shutil.copyfileobj(file, target, BUFFER_BYTES)
     target.flush()

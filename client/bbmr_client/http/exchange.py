@@ -1,7 +1,4 @@
-"""One request to one server: a container out, an answer in, judged while it comes.
-
-In: a `Server`, a `Request`, what is sent, and a `Sink` for the answer. Out: a `Reply`, or a `ServiceError`.
-"""
+"""One request to one server: sends the body, receives the response, and checks it while it arrives."""
 
 from __future__ import annotations
 
@@ -11,22 +8,21 @@ from typing import Literal
 
 from bbmr_client.http.download import Sink
 from bbmr_client.http.request import Request, Server
-from bbmr_client.http.response import Collector
-from bbmr_client.http.retries import BUSY_STATUS, PassingError, parse_retry_after
+from bbmr_client.http.response import ResponseChecker
+from bbmr_client.http.retries import RETRYABLE_STATUS, RetryableError, parse_retry_after
 from bbmr_client.http.timeouts import Timeouts
-from bbmr_client.http.transport import Connectors, Incoming
-from bbmr_client.http.upload import Upload
+from bbmr_client.http.transport import ConnectionPool, StreamedResponse
+from bbmr_client.http.upload import RequestBody
 from bbmr_shared.errors import BadAnswerError, ServerRefusedError, ServerTimeoutError
 
 Progress = Callable[[Literal["up", "down"], int, int | None], None]
-"""Told how far an exchange is: the direction, bytes so far, and bytes in all where they are known. The bytes never
-become fewer: what a further try repeats is not told again."""
+"""Called with the direction, the bytes so far, and all bytes if they are known. The bytes never become fewer: what a
+retry sends again is not reported again."""
 
 
 @dataclass(frozen=True)
-class Reply:
-    """An answer of the right type, whose body is in the sink. `is_framed`: the server said how long it is, or where it
-    ends; otherwise it may have been cut off."""
+class ResponseHead:
+    """A response of the right type whose body is in a sink."""
 
     server: Server
     mime: str
@@ -34,80 +30,85 @@ class Reply:
 
     @property
     def is_framed(self) -> bool:
+        """Whether the headers say where the body ends. Otherwise it may have been cut off."""
         return bool({"content-length", "transfer-encoding"} & set(self.headers))
 
 
 @dataclass
-class Course:
+class ExchangeState:
     """How far a request is, over all its tries."""
 
     timeouts: Timeouts
     progress: Progress | None = None
     server: Server | None = None
-    answering: bool = False
-    _told: dict[str, int] = field(default_factory=dict)
+    is_receiving: bool = False
+    _reported: dict[str, int] = field(default_factory=dict)
 
-    def tell(self, direction: Literal["up", "down"], done: int, total: int | None) -> None:
-        if self.progress is not None and done > self._told.get(direction, -1):
-            self._told[direction] = done
+    def report(self, direction: Literal["up", "down"], done: int, total: int | None) -> None:
+        if self.progress is not None and done > self._reported.get(direction, -1):
+            self._reported[direction] = done
             self.progress(direction, done, total)
 
-    def too_late(self) -> ServerTimeoutError:
-        """The whole took longer than it may."""
-        failed = "did not finish its answer" if self.answering else "did not answer"
-        shown = self.server.shown if self.server else "the server"
+    def total_timeout(self) -> ServerTimeoutError:
+        """The error for an exchange that takes longer than `timeouts.total`."""
+        failed = "did not finish its answer" if self.is_receiving else "did not answer"
+        server = self.server.url if self.server else "the server"
         return ServerTimeoutError(
-            f"{shown} {failed} within {self.timeouts.total:g} s: wait longer with --timeout"
+            f"{server} {failed} within {self.timeouts.total:g} s: wait longer with --timeout"
         )
 
 
 async def exchange(
-    connectors: Connectors,
+    pool: ConnectionPool,
     server: Server,
     request: Request,
-    upload: Upload | None,
+    body: RequestBody | None,
     sink: Sink,
-    course: Course,
-) -> Reply:
-    """Send `request` with `upload` to `server`, and fill `sink` from its start with the answer.
+    state: ExchangeState,
+) -> ResponseHead:
+    """Send `request` with `body` to `server`, and fill `sink` from its start with the body of the response.
 
     Raises:
-        PassingError: it may be tried again, there or elsewhere.
-        ServiceError: it is of no use to try again. UsageError: the address cannot be one.
+        RetryableError: another try may succeed, with this or another server.
+        ServiceError: a retry would not help. UsageError: the address cannot be one.
     """
-    course.server, course.answering = server, False
+    state.server, state.is_receiving = server, False
     sink.restart()
     headers = server.headers_for(request)
-    if upload is not None:
-        headers["Content-Length"] = str(upload.total)
-    content = None if upload is None else _sent(upload, course)
-    async with connectors.send(server, request, headers, content) as answer:
-        course.answering = True
-        return await _take(answer, server, request, sink, course)
+    if body is not None:
+        headers["Content-Length"] = str(body.total)
+    content = None if body is None else _reported_pieces(body, state)
+    async with pool.send(server, request, headers, content) as response:
+        state.is_receiving = True
+        return await _receive(response, server, request, sink, state)
 
 
-async def _sent(upload: Upload, course: Course) -> AsyncIterator[bytes]:
+async def _reported_pieces(body: RequestBody, state: ExchangeState) -> AsyncIterator[bytes]:
     done = 0
-    course.tell("up", done, upload.total)
-    async for piece in upload.pieces():
+    state.report("up", done, body.total)
+    async for piece in body.pieces():
         yield piece
         done += len(piece)
-        course.tell("up", done, upload.total)
+        state.report("up", done, body.total)
 
 
-async def _take(incoming: Incoming, server: Server, request: Request, sink: Sink, course: Course) -> Reply:
-    answer = Collector(server.shown, incoming.status, incoming.headers, request.accept, request.most)
+async def _receive(
+    response: StreamedResponse, server: Server, request: Request, sink: Sink, state: ExchangeState
+) -> ResponseHead:
+    checker = ResponseChecker(
+        server.url, response.status, response.headers, request.accept, request.max_bytes
+    )
     try:
-        answer.check_headers()
-        async for piece in incoming.pieces:
-            answer.take(piece)
-            if answer.good:
+        checker.check_headers()
+        async for piece in response.pieces:
+            checker.feed(piece)
+            if checker.ok:
                 await sink.write(piece)
-                course.tell("down", answer.taken, answer.announced)
-        answer.finish()
+                state.report("down", checker.received, checker.content_length)
+        checker.finish()
     except (BadAnswerError, ServerRefusedError) as error:
-        if answer.status in BUSY_STATUS:
-            raise PassingError(error, parse_retry_after(answer.headers.get("retry-after", ""))) from error
+        if checker.status in RETRYABLE_STATUS:
+            raise RetryableError(error, parse_retry_after(checker.headers.get("retry-after", ""))) from error
         raise
     await sink.flush()
-    return Reply(server, answer.mime, answer.headers)
+    return ResponseHead(server, checker.mime, checker.headers)

@@ -1,7 +1,7 @@
-"""Several servers, tried in turn and again. In: what to do with one server. Out: its result from the first that could.
+"""Several servers, tried in turn and again, until one of them succeeds.
 
-A server that cannot be reached, or has no time, makes the next one be tried at once; only when none of them could, is
-there a wait. Waits grow, are random, and are never shorter than a server asked for (see `bbmr_client.http.retries`).
+If a server cannot be reached or is busy, the next one is tried at once. If none succeeds, the client waits. Waits grow,
+are random, and are never shorter than a server asked for (see `bbmr_client.http.retries`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tenacity import (
 )
 
 from bbmr_client.http.request import Server
-from bbmr_client.http.retries import PassingError, Retries
+from bbmr_client.http.retries import Retries, RetryableError
 from bbmr_shared.errors import (
     BadAnswerError,
     ServerRefusedError,
@@ -35,94 +35,102 @@ T = TypeVar("T")
 
 
 class Failover:
-    """Some servers. The one that worked last is asked first the next time."""
+    """Some servers. The one that succeeded last is tried first the next time."""
 
     def __init__(self, servers: Sequence[Server], retries: Retries) -> None:
         self.servers, self._retries = list(servers), retries
 
-    async def ask(
+    async def run(
         self, attempt: Callable[[Server], Awaitable[T]], total: float, most: int | None = None
     ) -> T:
-        """What `attempt` gives for the first server that can.
+        """Returns what `attempt` returns for the first server that succeeds.
 
-        attempt: raises `PassingError` where another try may help. total: seconds that all tries with their waits may
-        take; no wait begins that would end later. most: further tries; None: as the policy says.
+        attempt: raises `RetryableError` if another try may help.
+        total: seconds for all tries and waits; no wait begins that would end later.
+        most: retries; None means as many as the policy says.
 
         Raises:
-            ServiceError: nothing helped; it says what each server said.
+            ServiceError: no server succeeded; the message has what each of them answered.
         """
-        policy = self._retries
-        said: dict[Server, PassingError] = {}
-        back_at: dict[Server, float] = {}
-        resting: set[Server] = set()
-
-        async def ask_each() -> T:
-            for server in list(self.servers):
-                if server in resting:
-                    continue
-                try:
-                    result = await attempt(server)
-                except PassingError as passing:
-                    said[server] = passing
-                    back_at[server] = time.monotonic() + (passing.retry_after or 0.0)
-                else:
-                    self.servers.remove(server)
-                    self.servers.insert(0, server)
-                    return result
-            raise _NobodyError
-
-        def asked_to_wait() -> list[float]:
-            """Seconds until each server wants to be asked again that said so, and may be waited for."""
-            now = time.monotonic()
-            return [
-                max(0.0, back_at[server] - now)
-                for server, passing in said.items()
-                if passing.retry_after is not None and passing.retry_after <= policy.longest_retry_after
-            ]
-
-        backoff = wait_random_exponential(policy.first_wait, policy.longest_wait)
-
-        def wait(state: RetryCallState) -> float:
-            # Random on top of what was asked for, or all clients that a server sent away would come back at once.
-            seconds = min(asked_to_wait(), default=0.0) + backoff(state)
-            awake = time.monotonic() + seconds
-            resting.clear()
-            resting.update(server for server in said if back_at[server] > awake)
-            return seconds
-
-        enough = stop_any(
-            stop_after_attempt(1 + (policy.most if most is None else most)), stop_before_delay(total)
-        )
+        rounds = _Rounds(self.servers, self._retries)
+        retries = self._retries.most if most is None else most
+        enough = stop_any(stop_after_attempt(1 + retries), stop_before_delay(total))
 
         def stop(state: RetryCallState) -> bool:
-            """Also where every server asked for more time than it can have."""
-            wanted = all(passing.retry_after is not None for passing in said.values())
-            return enough(state) or (wanted and not asked_to_wait())
+            return enough(state) or rounds.is_hopeless()
 
         tries = AsyncRetrying(
-            retry=retry_if_exception_type(_NobodyError),
-            wait=wait,
+            retry=retry_if_exception_type(_AllServersFailedError),
+            wait=rounds.wait,
             stop=stop,
-            sleep=anyio.sleep if policy.sleep is None else policy.sleep,
+            sleep=anyio.sleep if self._retries.sleep is None else self._retries.sleep,
             reraise=True,
         )
         try:
-            return await tries(ask_each)
-        except _NobodyError:
-            raise _all_said(list(said.values()), tries.statistics["attempt_number"]) from None
+            return await tries(rounds.try_each, attempt)
+        except _AllServersFailedError:
+            raise _combined(list(rounds.errors.values()), tries.statistics["attempt_number"]) from None
 
 
-class _NobodyError(Exception):
-    """No server could do it in this round."""
+class _AllServersFailedError(Exception):
+    """No server succeeded in this round."""
 
 
-def _all_said(said: Sequence[PassingError], tries: int) -> ServiceError:
-    """One error for what every server said last, of the kind that tells most."""
-    errors = [passing.error for passing in said]
+class _Rounds:
+    """The state of one request over its rounds; each round tries every server that is not resting."""
+
+    def __init__(self, servers: list[Server], policy: Retries) -> None:
+        self._servers, self._policy = servers, policy
+        self._backoff = wait_random_exponential(policy.first_wait, policy.longest_wait)
+        self.errors: dict[Server, RetryableError] = {}
+        self._ready_at: dict[Server, float] = {}
+        self._resting: set[Server] = set()
+
+    async def try_each(self, attempt: Callable[[Server], Awaitable[T]]) -> T:
+        for server in list(self._servers):
+            if server in self._resting:
+                continue
+            try:
+                result = await attempt(server)
+            except RetryableError as error:
+                self.errors[server] = error
+                self._ready_at[server] = time.monotonic() + (error.retry_after or 0.0)
+            else:
+                self._servers.remove(server)
+                self._servers.insert(0, server)
+                return result
+        raise _AllServersFailedError
+
+    def wait(self, state: RetryCallState) -> float:
+        """Seconds until the next round. Servers that asked for more than that rest during it."""
+        # The random part comes on top of what servers asked for, or all their clients would come back at once.
+        seconds = min(self._requested_waits(), default=0.0) + self._backoff(state)
+        next_round = time.monotonic() + seconds
+        self._resting = {server for server in self.errors if self._ready_at[server] > next_round}
+        return seconds
+
+    def is_hopeless(self) -> bool:
+        """Whether every server asked for a wait that is longer than the policy allows."""
+        asked = all(error.retry_after is not None for error in self.errors.values())
+        return asked and not self._requested_waits()
+
+    def _requested_waits(self) -> list[float]:
+        """Seconds that are left of each `Retry-After` that the policy allows."""
+        now = time.monotonic()
+        return [
+            max(0.0, self._ready_at[server] - now)
+            for server, error in self.errors.items()
+            if error.retry_after is not None and error.retry_after <= self._policy.longest_retry_after
+        ]
+
+
+def _combined(failures: Sequence[RetryableError], tries: int) -> ServiceError:
+    """One error for the last failure of every server; its type is that of the most informative one."""
+    errors = [failure.error for failure in failures]
     again = f" (tried {tries} times)" if tries > 1 else ""
     kinds = (ServerRefusedError, BadAnswerError, ServerTimeoutError, ServerUnreachableError)
-    telling = next(error for kind in kinds for error in errors if isinstance(error, kind))
-    text = str(telling) if len(errors) == 1 else "no server could do it: " + "; ".join(map(str, errors))
-    if isinstance(telling, ServerRefusedError):
-        return ServerRefusedError(text + again, problem=telling.problem, status_code=telling.status_code)
-    return type(telling)(text + again)
+    main = next(error for kind in kinds for error in errors if isinstance(error, kind))
+    text = str(main) if len(errors) == 1 else "no server could do it: " + "; ".join(map(str, errors))
+    if isinstance(main, ServerRefusedError):
+        return ServerRefusedError(text + again, problem=main.problem, status_code=main.status_code)
+    return type(main)(text + again)

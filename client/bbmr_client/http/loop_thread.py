@@ -1,7 +1,6 @@
-"""Asynchronous work for callers that wait. In: a coroutine function. Out: its result, in the thread that asked.
+"""Runs coroutines for callers that wait, in an event loop in a thread of its own.
 
-The event loop runs in a thread of its own, so it can be asked by several threads at once, and by one in which another
-event loop runs.
+Several threads can use one loop at once, also threads that run another event loop.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from anyio.from_thread import BlockingPortal
 T = TypeVar("T")
 
 CLEANUP_S = 5.0
-"""Work that was given up may take so long to remove its temporary files."""
+"""Time for cancelled work to remove its temporary files."""
 
-# A lock is not woken by Ctrl-C on Windows; there the wait is cut into pieces.
+# On Windows Ctrl-C does not interrupt a wait for a lock, so the wait is cut into pieces there.
 _POLL_S = 0.2 if sys.platform == "win32" else None
 
 
@@ -32,17 +31,17 @@ _POLL_S = 0.2 if sys.platform == "win32" else None
 class _Running:
     portal: BlockingPortal
     stopped: anyio.Event
-    events: asyncio.AbstractEventLoop
+    loop: asyncio.AbstractEventLoop
     thread: threading.Thread
 
     def stop(self) -> None:
-        """Have it stop, without waiting for it."""
+        """Ask the loop to stop, and do not wait for it."""
         with suppress(RuntimeError):  # it has stopped
-            self.events.call_soon_threadsafe(self.stopped.set)
+            self.loop.call_soon_threadsafe(self.stopped.set)
 
 
-class Loop:
-    """An event loop in a daemon thread, started when it is first needed and stopped by `close`.
+class LoopThread:
+    """An event loop in a daemon thread. It starts when it is first needed, and `close` stops it.
 
     cleanup: awaited in the loop when it stops.
     """
@@ -55,7 +54,11 @@ class Loop:
         self._closed = False
 
     def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What `work` gives, or raises. Ctrl-C cancels it, and is raised once it has cleaned up."""
+        """Returns or raises what `work` does. Ctrl-C cancels it, and is raised after its cleanup.
+
+        Raises:
+            RuntimeError: the loop is closed, or is closed meanwhile.
+        """
         ended = threading.Event()
 
         async def whole() -> T:
@@ -69,7 +72,7 @@ class Loop:
             while True:
                 with suppress(TimeoutError):
                     return future.result(_POLL_S)
-                if future.done():  # the work's own
+                if future.done():  # the TimeoutError was the work's own
                     return future.result()
         except CancelledError:
             raise RuntimeError("the client was closed while it was at work") from None
@@ -91,9 +94,9 @@ class Loop:
             running.thread.join()
 
     def abandon(self) -> None:
-        """`close` for a finalizer: nothing is waited for, and no lock is taken.
+        """`close` for a finalizer: waits for nothing and takes no lock.
 
-        The garbage collector calls finalizers in any thread at any place, also in one that this loop waits for.
+        The garbage collector calls finalizers in any thread, also in one that this loop waits for.
         """
         running = self._running
         if running is not None and self._process == os.getpid():
@@ -103,26 +106,26 @@ class Loop:
         with self._lock:
             if self._closed:
                 raise RuntimeError("this client is closed")
-            if self._process != os.getpid():  # a fork has the memory of the thread, and no thread
+            if self._process != os.getpid():  # after a fork the thread does not exist in the child
                 self._running, self._process = None, os.getpid()
             if self._running is None:
                 started: Future[_Running] = Future()
                 thread = threading.Thread(
-                    target=_live, args=(started, self._cleanup), daemon=True, name="bbmr-client"
+                    target=_run_loop, args=(started, self._cleanup), daemon=True, name="bbmr-client"
                 )
                 thread.start()
                 self._running = started.result()
             return self._running.portal
 
 
-def _live(started: Future[_Running], cleanup: Callable[[], Awaitable[None]]) -> None:
-    """What `anyio.from_thread.start_blocking_portal` does; that one would hang where a fork throws it away."""
+def _run_loop(started: Future[_Running], cleanup: Callable[[], Awaitable[None]]) -> None:
+    """What `anyio.from_thread.start_blocking_portal` does. That one would hang if a fork discards its thread."""
 
     async def until_stopped() -> None:
         stopped = anyio.Event()
         async with BlockingPortal() as portal:
-            events = asyncio.get_running_loop()
-            started.set_result(_Running(portal, stopped, events, threading.current_thread()))
+            loop = asyncio.get_running_loop()
+            started.set_result(_Running(portal, stopped, loop, threading.current_thread()))
             await stopped.wait()
             await portal.stop(cancel_remaining=True)
         await cleanup()

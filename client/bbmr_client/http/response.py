@@ -1,7 +1,6 @@
-"""Judging what a server answered: status, type and size first, the body only after that.
+"""What a server answers, and whether it may be used. Status, type and size are checked before the body.
 
-In: a status, headers and pieces of a body. Out: a picture, or the `ServiceError` that says what was wrong with it.
-Knows nothing of how the bytes travelled.
+Knows nothing of how the bytes travel.
 """
 
 from __future__ import annotations
@@ -29,9 +28,12 @@ _PILLOW_FORMATS = {row.mime: row.name.upper() for row in OUTPUT_FORMATS.values()
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A whole answer: its body, its media type without parameters, its headers (names in lower case), and the address
-    of the server that gave it."""
+class Response:
+    """A complete response.
+
+    data: its body. mime: its media type without parameters. headers: their names are in lower case. server: the address
+    of the server that sent it.
+    """
 
     data: bytes
     mime: str
@@ -40,9 +42,11 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Saved:
-    """A whole answer that went to a file: its length in bytes, its media type, the size of its picture, its headers,
-    and the address of the server that gave it."""
+class SavedResponse:
+    """A complete response whose body was written to a file.
+
+    total: its length in bytes. mime, headers, server: as in `Response`. width, height: of the picture, in pixels.
+    """
 
     total: int
     mime: str
@@ -52,72 +56,87 @@ class Saved:
     server: str
 
 
-class Collector:
-    """Judges one answer. Refuses it from its headers where they suffice, and at the first byte too many.
+class ResponseChecker:
+    """Checks one response while it arrives: the headers first, then the number of bytes.
 
-    server: how messages call it. accept: the media type that was asked for. most: bytes the body may have.
-    `good`: it is the answer that was asked for, and its body goes where the caller wants it; the body of any other is
-    kept here. `announced`: its length in bytes by its headers; None: they do not say.
+    server: its address, for messages. accept: the media type that was requested. max_bytes: of the body.
 
-    Raises:
-        BadAnswerError: in every method but the first.
+    ok: the status is 200, so the body belongs to the caller; the body of any other response is collected here.
+    content_length: bytes of the body by its headers; None if they do not say.
+    received: bytes of the body so far.
     """
 
-    def __init__(self, server: str, status: int, headers: Mapping[str, str], accept: str, most: int) -> None:
-        self.server, self.status, self.good = server, status, status == 200
+    def __init__(
+        self, server: str, status: int, headers: Mapping[str, str], accept: str, max_bytes: int
+    ) -> None:
+        self.server, self.status, self.ok = server, status, status == 200
         self.headers = {name.lower(): value for name, value in headers.items()}
         self.mime = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         length = self.headers.get("content-length", "")
-        self.announced = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else None
-        self.taken = 0
-        self._accept, self._most = accept, most if self.good else MAX_PROBLEM_BYTES
+        is_number = length.isascii() and length.isdigit() and len(length) < 19
+        self.content_length = int(length) if is_number else None
+        self.received = 0
+        self._accept, self._max_bytes = accept, max_bytes if self.ok else MAX_PROBLEM_BYTES
         self._problem: list[bytes] = []
 
     def check_headers(self) -> None:
-        """To be called first."""
-        shown = printable(self.mime) or "no content type"
-        if self.good:
-            if self.mime != self._accept:
-                raise BadAnswerError(
-                    f"{self.server} answered {shown} instead of {self._accept}: is this the address of a bbmr server?"
-                )
-        elif 300 <= self.status < 400 and "location" in self.headers:
+        """To be called first.
+
+        Raises:
+            BadAnswerError: they are not those of the requested picture or document, nor of a problem document.
+        """
+        self._check_type()
+        if self.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise BadAnswerError(f"{self.server} answered with a content encoding that was not requested")
+        if self.content_length is not None and self.content_length > self._max_bytes:
             raise BadAnswerError(
-                f"{self.server} answered {_status(self.status)} and points to {_place(self.headers['location'])}: "
-                "where that is meant, give its address"
+                f"{self.server} announced {self.content_length} bytes; "
+                f"this answer can have at most {self._max_bytes}"
             )
-        elif self.mime != PROBLEM:
+
+    def feed(self, piece: bytes) -> None:
+        """Count a piece of the body.
+
+        Raises:
+            BadAnswerError: it has become too long.
+        """
+        self.received += len(piece)
+        if self.received > self._max_bytes:
+            raise BadAnswerError(
+                f"{self.server} answered more than the {self._max_bytes} bytes this answer can have"
+            )
+        if not self.ok:
+            self._problem.append(piece)
+
+    def finish(self) -> None:
+        """To be called after the whole body.
+
+        Raises:
+            ServerRefusedError: the server sent a problem document.
+            BadAnswerError: the body is empty, or is a broken problem document.
+        """
+        if not self.ok:
+            raise self._refusal(b"".join(self._problem))
+        if not self.received:
+            raise BadAnswerError(f"{self.server} answered nothing: 0 bytes")
+
+    def _check_type(self) -> None:
+        shown = printable(self.mime) or "no content type"
+        is_redirect = 300 <= self.status < 400 and "location" in self.headers
+        if self.ok and self.mime != self._accept:
+            raise BadAnswerError(
+                f"{self.server} answered {shown} instead of {self._accept}: is this the address of a bbmr server?"
+            )
+        if is_redirect:
+            raise BadAnswerError(
+                f"{self.server} answered {_status(self.status)} and redirects to "
+                f"{_shown_location(self.headers['location'])}: use that address if you trust it"
+            )
+        if not self.ok and self.mime != PROBLEM:
             raise BadAnswerError(
                 f"{self.server} answered {_status(self.status)} with {shown}: "
                 "is this the address of a bbmr server?"
             )
-        if self.headers.get("content-encoding", "identity").strip().lower() != "identity":
-            raise BadAnswerError(f"{self.server} answered with a content encoding that was not asked for")
-        if self.announced is not None and self.announced > self._most:
-            raise BadAnswerError(
-                f"{self.server} announced {self.announced} bytes; this answer can have at most {self._most}"
-            )
-
-    def take(self, piece: bytes) -> None:
-        """Count a piece of the body, and keep it where it is no good answer."""
-        self.taken += len(piece)
-        if self.taken > self._most:
-            raise BadAnswerError(
-                f"{self.server} answered more than the {self._most} bytes this answer can have"
-            )
-        if not self.good:
-            self._problem.append(piece)
-
-    def finish(self) -> None:
-        """The body has ended.
-
-        Raises:
-            ServerRefusedError: the server sent a problem document.
-        """
-        if not self.good:
-            raise self._refusal(b"".join(self._problem))
-        if not self.taken:
-            raise BadAnswerError(f"{self.server} answered nothing: 0 bytes")
 
     def _refusal(self, body: bytes) -> ServerRefusedError | BadAnswerError:
         try:
@@ -140,16 +159,18 @@ class Collector:
 def open_picture(
     server: str, file: BinaryIO, mime: str, size: tuple[int, int] | None, limits: Limits
 ) -> Image.Image:
-    """The picture in the body of an answer, its header read and nothing decoded.
+    """Returns the picture in `file`, the body of a response. Reads its header and decodes nothing.
+
+    size: the width and height that it must have; None allows any within `limits`.
 
     Raises:
-        BadAnswerError: it is no picture, or not of `size` (width, height; None: any within `limits`).
+        BadAnswerError: it is not a picture, or has another size.
     """
     try:
         file.seek(0)
         picture = Image.open(file, formats=[_PILLOW_FORMATS[mime]])
         limits.check_dimensions(*picture.size)
-    except Exception as error:  # decoders raise what they like
+    except Exception as error:  # decoders raise exceptions of many types
         raise BadAnswerError(f"{server} answered {mime} that is not a readable picture") from error
     if size is not None and picture.size != size:
         raise BadAnswerError(
@@ -159,7 +180,7 @@ def open_picture(
 
 
 def load_picture(server: str, picture: Image.Image) -> Image.Image:
-    """Decode what `open_picture` opened.
+    """Decodes what `open_picture` opened, and returns it.
 
     Raises:
         BadAnswerError: it is cut short or damaged.
@@ -172,10 +193,10 @@ def load_picture(server: str, picture: Image.Image) -> Image.Image:
 
 
 def parse_json(server: str, data: bytes) -> object:
-    """The JSON value in the body of an answer.
+    """Returns the JSON value in the body of a response.
 
     Raises:
-        BadAnswerError: it is none.
+        BadAnswerError: the body is not JSON.
     """
     try:
         return json.loads(data)
@@ -183,15 +204,15 @@ def parse_json(server: str, data: bytes) -> object:
         raise BadAnswerError(f"{server} answered JSON that cannot be read") from error
 
 
-def _place(location: str) -> str:
-    """What a redirect names, without user, password and query."""
+def _shown_location(location: str) -> str:
+    """The target of a redirect, without user, password and query."""
     try:
         parts = urlsplit(location)
         return printable(
             f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".removeprefix("://"), 200
         )
     except ValueError:
-        return "nowhere"
+        return "an address that cannot be read"
 
 
 def _status(status: int) -> str:

@@ -1,4 +1,4 @@
-"""When a request is tried again. In: a number or a policy, and what a server said. Out: `Retries`; seconds to wait.
+"""When a request is sent again: the retry policy, and the meaning of `Retry-After`.
 
 A request for a picture changes nothing on the server, so it may always be sent again.
 """
@@ -13,19 +13,24 @@ from email.utils import parsedate_to_datetime
 from bbmr_shared.errors import ServiceError, UsageError
 from bbmr_shared.limits import MAX_RETRIES
 
-BUSY_STATUS = frozenset({429, 502, 503})
-"""Come back later: the queue is full; a proxy found no server behind it; not ready. 504 is none of them: a picture that
-took too long would take as long again."""
+RETRYABLE_STATUS = frozenset({429, 502, 503})
+"""The queue is full; a proxy reached no server behind it; the server is not ready. 504 is not among them: a picture
+that took too long would take as long again."""
 
 
 @dataclass(frozen=True)
 class Retries:
-    """How often, and after how long, a request is tried again that found no server or a busy one.
+    """How often, and after how long, a request is sent again if no server was reached or all were busy.
 
-    most: further tries after the first; with several servers a try asks each of them. first_wait: the wait before the
-    second try is random between 0 and this many seconds; the span doubles from try to try (exponential backoff with
-    full jitter) up to longest_wait. A server's `Retry-After` is waited for before that; one above
-    longest_retry_after, or beyond the total timeout, ends the tries at once. sleep: what waits, for tests.
+    most: retries after the first try; with several servers a try asks each of them.
+    first_wait: the wait before the first retry is random between 0 and this many seconds. The upper bound doubles with
+        each retry (exponential backoff with full jitter) until it reaches `longest_wait`.
+    longest_retry_after: the longest `Retry-After` of a server, in seconds, that is waited for before the random wait.
+        A longer one, or one beyond the total timeout, ends the tries at once.
+    sleep: an awaitable replacement for sleeping, for tests.
+
+    Raises:
+        UsageError: a value is out of its range.
     """
 
     most: int = 3
@@ -36,23 +41,23 @@ class Retries:
 
     def __post_init__(self) -> None:
         if not isinstance(self.most, int) or not 0 <= self.most <= MAX_RETRIES:
-            raise UsageError(f"retries are a whole number from 0 to {MAX_RETRIES}, not {self.most}")
+            raise UsageError(f"retries are a whole number from 0 to {MAX_RETRIES}, not {self.most!r}")
         for seconds in (self.first_wait, self.longest_wait, self.longest_retry_after):
-            if not 0 <= seconds < 1e9:
-                raise UsageError(f"a wait between tries is a number of seconds from 0 on, not {seconds}")
+            if not isinstance(seconds, int | float) or not 0 <= seconds < 1e9:
+                raise UsageError(f"a wait between tries is a number of seconds, 0 or more, not {seconds!r}")
 
     @classmethod
     def of(cls, retries: int | Retries | None) -> Retries:
-        """A number of further tries; None means the defaults."""
+        """The policy with this number of retries; None means the defaults."""
         if retries is None:
             return cls()
         return retries if isinstance(retries, Retries) else cls(retries)
 
 
-class PassingError(Exception):
-    """A failure that may be over soon, or that another server may not have: nobody there, or no time.
+class RetryableError(Exception):
+    """A failure that may be over soon, or that another server may not have: unreachable, or busy.
 
-    `error` is what to tell when nothing helped; `retry_after` the seconds that the server asked for.
+    error: what the caller gets if no retry helps. retry_after: the seconds that the server asked for.
     """
 
     def __init__(self, error: ServiceError, retry_after: float | None = None) -> None:
@@ -61,9 +66,9 @@ class PassingError(Exception):
 
 
 def parse_retry_after(value: str, now: datetime | None = None) -> float | None:
-    """Seconds from now that a `Retry-After` header asks for, as whole seconds or as a date of HTTP (RFC 9110, 10.2.3).
+    """Seconds from `now` that a `Retry-After` header asks for: whole seconds or an HTTP date (RFC 9110, 10.2.3).
 
-    None where it asks for nothing that can be understood; 0 for a date that is over.
+    Returns None if the header cannot be read, and 0 for a date in the past.
     """
     text = value.strip()
     if text.isascii() and text.isdigit() and len(text) < 10:

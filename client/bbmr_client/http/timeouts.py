@@ -1,4 +1,4 @@
-"""How long each step of an exchange with a server may take. In: seconds. Out: `Timeouts`, checked."""
+"""How long each step of an exchange with a server may take."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from bbmr_shared.limits import MAX_TIMEOUT_S
 class Timeouts:
     """Seconds that each step may take.
 
-    connect: until a connection stands, TLS included. read: the longest silence while an answer is awaited. write: the
-    longest time in which not one piece of the upload is taken. pool: waiting for a free connection where this client
-    has more requests in flight than connections. total: the whole of it, with every further try and the
-    waits between them.
+    connect: opening a connection, TLS included.
+    read: the longest silence while the client waits for the response.
+    write: the longest time in which no piece of the upload is accepted.
+    pool: waiting for a free connection if this client has more requests in flight than connections.
+    total: the whole exchange, with all retries and the waits between them.
 
-    httpx's own default is 5 s for each, which a large picture on a CPU exceeds.
+    httpx's own default is 5 s for each step. A large picture on a CPU takes longer.
+
+    Raises:
+        UsageError: a value is not a positive number of seconds.
     """
 
     connect: float = 10.0
@@ -28,9 +32,9 @@ class Timeouts:
 
     def __post_init__(self) -> None:
         for seconds in (self.connect, self.read, self.write, self.pool, self.total):
-            if not 0 < seconds <= MAX_TIMEOUT_S:
+            if not isinstance(seconds, int | float) or not 0 < seconds <= MAX_TIMEOUT_S:
                 raise UsageError(
-                    f"a timeout is a positive number of seconds up to {MAX_TIMEOUT_S:.0f} (a week), not {seconds}"
+                    f"a timeout is a positive number of seconds up to {MAX_TIMEOUT_S:.0f} (a week), not {seconds!r}"
                 )
 
     @classmethod
@@ -40,4 +44,6 @@ class Timeouts:
             return cls()
         if isinstance(timeout, Timeouts):
             return timeout
+        if not isinstance(timeout, int | float):
+            raise UsageError(f"a timeout is a number of seconds or Timeouts, not {timeout!r}")
         return cls(min(10.0, timeout), timeout, min(60.0, timeout), timeout, timeout)

@@ -1,4 +1,4 @@
-"""How a connection is secured. In: names of PEM files. Out: an `ssl.SSLContext`."""
+"""How a connection is secured: certificates in PEM files become an `ssl.SSLContext`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tls:
-    """ca_file: the authorities that may have signed a server's certificate, in place of the usual ones. client_cert and
-    client_key: who this client is; the key may be in the certificate's file. insecure: any certificate is taken, so
-    anybody on the way can read and change everything.
+    """Certificates of a connection.
+
+    ca_file: PEM file of the authorities that may sign a server's certificate, in place of the usual ones.
+    client_cert, client_key: PEM files with this client's certificate and key; the key may be in the first file.
+    insecure: accept any certificate; then anybody on the way can read and change everything.
 
     Raises:
         UsageError: two of them exclude each other.
@@ -33,31 +35,20 @@ class Tls:
         if self.client_key and not self.client_cert:
             raise UsageError("a client key needs its certificate: add --client-cert")
         if self.insecure and self.ca_file:
-            raise UsageError("--insecure takes any certificate, so it excludes --ca-file")
+            raise UsageError("--insecure accepts any certificate, so it excludes --ca-file")
 
-    def context(self, usual: Callable[..., ssl.SSLContext]) -> ssl.SSLContext:
-        """The settings for `ssl`. usual: makes those without a CA file, from the authorities that are known anyway;
-        called with `verify=False` where nothing is to be checked.
+    def context(self, default: Callable[..., ssl.SSLContext]) -> ssl.SSLContext:
+        """Returns the settings for `ssl`.
+
+        default: makes the context if there is no CA file; it is called with `verify=False` if `insecure`.
 
         Raises:
-            UsageError: a file does not exist, or is not what it should be.
+            UsageError: a file does not exist, or cannot be used.
         """
-        import ssl
-
-        if self.ca_file:
-            try:
-                context = ssl.create_default_context(cafile=self.ca_file)
-            except (OSError, ssl.SSLError) as error:
-                raise UsageError(f"the CA file {self.ca_file} cannot be used: {_reason(error)}") from error
-        else:
-            try:
-                context = usual(verify=not self.insecure)
-            except (OSError, ssl.SSLError) as error:
-                raise UsageError(
-                    "the environment names certificates that cannot be used "
-                    f"({_reason(error)}): see SSL_CERT_FILE and SSL_CERT_DIR"
-                ) from error
+        context = self._trusting(default)
         if self.client_cert:
+            import ssl
+
             try:
                 context.load_cert_chain(self.client_cert, self.client_key, password=_no_password)
             except (OSError, ssl.SSLError, ValueError) as error:
@@ -67,10 +58,26 @@ class Tls:
                 ) from error
         return context
 
+    def _trusting(self, default: Callable[..., ssl.SSLContext]) -> ssl.SSLContext:
+        """A context that trusts the right authorities and has no client certificate yet."""
+        import ssl
+
+        try:
+            if self.ca_file:
+                return ssl.create_default_context(cafile=self.ca_file)
+            return default(verify=not self.insecure)
+        except (OSError, ssl.SSLError) as error:
+            if self.ca_file:
+                raise UsageError(f"the CA file {self.ca_file} cannot be used: {_reason(error)}") from error
+            raise UsageError(
+                "the environment names certificates that cannot be used "
+                f"({_reason(error)}): see SSL_CERT_FILE and SSL_CERT_DIR"
+            ) from error
+
 
 def _no_password() -> str:
-    """OpenSSL would ask the terminal."""
-    raise ValueError("its key has a password: take it off (openssl pkey -in KEY -out PLAIN)")
+    """Fails, where OpenSSL would ask for the password on the terminal."""
+    raise ValueError("its key has a password: remove it (openssl pkey -in KEY -out PLAIN)")
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
-"""What is sent: a container from memory or from disk, in pieces, as often as a request is tried.
+"""The body of a request: a container from memory or from disk, in pieces, again for every retry.
 
-In: a container, its bytes, the name of its file, or an open file. Out: an `Upload`. A file is never held in memory as a
-whole; what cannot be rewound (a pipe) is first copied to a temporary file.
+A file is never held in memory as a whole. An input that cannot be rewound, such as a pipe, is first copied to a
+temporary file.
 """
 
 from __future__ import annotations
@@ -22,29 +22,35 @@ from bbmr_shared.container.frame import read_header
 from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.limits import SPOOLED_BYTES, Limits
 
-Packed = bytes | bytearray | memoryview
-"""A container as the bytes of its file."""
+BytesLike = bytes | bytearray | memoryview
+"""The bytes of a container file."""
 
-Source = Container | Packed | str | Path | BinaryIO
-"""A container, its bytes, the name of its file, or a binary file that is read from where it stands."""
+ContainerSource = Container | BytesLike | str | Path | BinaryIO
+"""A container, its bytes, the name of its file, or an open binary file, which is read from its current position."""
 
 PIECE_BYTES = 256 << 10
 
 
 @dataclass(frozen=True)
-class Upload:
-    """`total`: bytes. `size`: width and height of the picture by the container's header; None where that cannot be
-    read, which is the server's to say."""
+class RequestBody:
+    """A container that is ready to be sent.
+
+    total: its length in bytes.
+    size: width and height of the picture by the container's header; None if that cannot be read. Then the server says
+        what is wrong with it.
+    name: what messages call it.
+    data, file, start: the bytes, or the file and the position in it where they start.
+    """
 
     total: int
     size: tuple[int, int] | None
-    shown: str
+    name: str
     data: memoryview | None = None
     file: BinaryIO | None = None
     start: int = 0
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Everything, from the start.
+        """Yields all of it, from the start.
 
         Raises:
             FileAccessError: the file cannot be read any more, or has become shorter.
@@ -58,42 +64,42 @@ class Upload:
         try:
             self.file.seek(self.start)
             while left:
-                # A file may lie on a disk that hangs: then the deadline leaves this thread behind.
+                # The file may be on a disk that hangs. At the deadline this thread is then left behind.
                 piece = await to_thread.run_sync(
                     self.file.read, min(PIECE_BYTES, left), abandon_on_cancel=True
                 )
                 if not piece:
-                    raise FileAccessError(f"{self.shown} became shorter while it was sent")
+                    raise FileAccessError(f"{self.name} became shorter while it was sent")
                 left -= len(piece)
                 yield piece
-        except (OSError, ValueError) as error:  # ValueError: closed
-            raise FileAccessError(f"{self.shown} cannot be read: {reason(error)}") from error
+        except (OSError, ValueError) as error:  # ValueError: the file is closed
+            raise FileAccessError(f"{self.name} cannot be read: {reason(error)}") from error
 
 
 @asynccontextmanager
-async def open_upload(source: Source, limits: Limits) -> AsyncIterator[Upload]:
-    """Make `source` ready to be sent; what is opened here is closed here.
+async def open_body(source: ContainerSource, limits: Limits) -> AsyncIterator[RequestBody]:
+    """The request body for `source`. A file that is opened here is closed after the block.
 
     Raises:
         FileAccessError: the file cannot be read.
         LimitExceededError: it is larger than a container may be.
-        UsageError: it is none of the things that a source can be.
+        UsageError: `source` has another type.
     """
     with ExitStack() as opened:
         yield await to_thread.run_sync(_open, source, limits, opened, abandon_on_cancel=True)
 
 
-def _open(source: Source, limits: Limits, opened: ExitStack) -> Upload:
+def _open(source: ContainerSource, limits: Limits, opened: ExitStack) -> RequestBody:
     if isinstance(source, Container):
         return _from_memory(source.to_bytes(), limits, (source.width, source.height))
-    if isinstance(source, Packed):
+    if isinstance(source, BytesLike):
         return _from_memory(source, limits)
     try:
         if isinstance(source, str | os.PathLike):
             return _from_file(opened.enter_context(open(source, "rb")), str(source), limits, opened)
         if not hasattr(source, "read"):
             raise UsageError(f"a container, its bytes, or its file can be sent, not {type(source).__name__}")
-        return _from_file(source, str(getattr(source, "name", "the given file")), limits, opened)
+        return _from_file(source, str(getattr(source, "name", "the file")), limits, opened)
     except FileNotFoundError:
         raise FileAccessError(f"{source} does not exist") from None
     except IsADirectoryError:
@@ -102,40 +108,45 @@ def _open(source: Source, limits: Limits, opened: ExitStack) -> Upload:
         raise FileAccessError(f"{source} cannot be read: {reason(error)}") from error
 
 
-def _from_memory(data: Packed, limits: Limits, size: tuple[int, int] | None = None) -> Upload:
+def _from_memory(data: BytesLike, limits: Limits, size: tuple[int, int] | None = None) -> RequestBody:
     view = memoryview(data)
     view = view.cast("B") if view.contiguous else memoryview(bytes(view))
     limits.check_bytes("the container", len(view), limits.max_container_bytes)
-    return Upload(len(view), size or _size(view, limits), "the container", data=view)
+    return RequestBody(len(view), size or _picture_size(view, limits), "the container", data=view)
 
 
-def _from_file(file: BinaryIO, shown: str, limits: Limits, opened: ExitStack) -> Upload:
+def _from_file(file: BinaryIO, name: str, limits: Limits, opened: ExitStack) -> RequestBody:
     if not file.seekable():
-        spooled = opened.enter_context(tempfile.SpooledTemporaryFile(SPOOLED_BYTES))  # noqa: SIM115
-        most = limits.max_container_bytes + 1
-        while most > 0 and (piece := file.read(min(PIECE_BYTES, most))):
-            most -= len(_as_bytes(piece, shown))
-            spooled.write(piece)
-        spooled.seek(0)
-        file = spooled  # type: ignore[assignment] # it has all that is used of a BinaryIO
+        file = _spooled(file, name, limits, opened)
     start = file.tell()
     total = file.seek(0, os.SEEK_END) - start
-    limits.check_bytes(shown, total, limits.max_container_bytes)
+    limits.check_bytes(name, total, limits.max_container_bytes)
     if total < 1:
-        raise FileAccessError(f"{shown} is empty: 0 bytes")
-    _as_bytes(file.read(0), shown)
+        raise FileAccessError(f"{name} is empty: 0 bytes")
+    _check_binary(file.read(0), name)
     file.seek(start)
-    size = _size(file, limits)
-    return Upload(total, size, shown, file=file, start=start)
+    size = _picture_size(file, limits)
+    return RequestBody(total, size, name, file=file, start=start)
 
 
-def _as_bytes(piece: bytes, shown: str) -> bytes:
+def _spooled(file: BinaryIO, name: str, limits: Limits, opened: ExitStack) -> BinaryIO:
+    """A copy of `file` that can be rewound; at most one byte more than a container may have."""
+    spooled = opened.enter_context(tempfile.SpooledTemporaryFile(SPOOLED_BYTES))  # noqa: SIM115
+    most = limits.max_container_bytes + 1
+    while most > 0 and (piece := file.read(min(PIECE_BYTES, most))):
+        _check_binary(piece, name)
+        most -= len(piece)
+        spooled.write(piece)
+    spooled.seek(0)
+    return spooled  # type: ignore[return-value] # it has all methods of a BinaryIO that are used
+
+
+def _check_binary(piece: bytes, name: str) -> None:
     if not isinstance(piece, bytes):
-        raise UsageError(f"{shown} was opened as text: open it with 'rb'")
-    return piece
+        raise UsageError(f"{name} was opened as text: open it with 'rb'")
 
 
-def _size(source: memoryview | BinaryIO, limits: Limits) -> tuple[int, int] | None:
+def _picture_size(source: memoryview | BinaryIO, limits: Limits) -> tuple[int, int] | None:
     try:
         header = read_header(source, limits)
     except BbmrError:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbmr_client import AsyncClient, Client, Timeouts
+from bbmr_client import AsyncClient, Client, ModelInfo, Timeouts
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import Container
 from bbmr_shared.errors import (
@@ -30,6 +30,7 @@ from bbmr_shared.errors import (
     ServerUnreachableError,
     UsageError,
 )
+from tests.client.http.scripted import png
 
 Serve = Callable[[Callable[[BaseHTTPRequestHandler, bytes], None]], str]
 
@@ -53,12 +54,6 @@ def call(
             return await getattr(client, method)(*arguments, **options)
 
     return asyncio.run(run())
-
-
-def png(width: int, height: int) -> bytes:
-    data = io.BytesIO()
-    Image.new("RGB", (width, height)).save(data, "PNG")
-    return data.getvalue()
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -119,15 +114,47 @@ class TestSent:
             Client("http://host", transport=httpx.HTTPTransport())  # type: ignore[arg-type]
 
     def test_models_and_readiness(self, kind: str, serve: Serve, reply: Callable[..., None]) -> None:
+        light = {"name": "light", "architecture": "JointSR/light", "parameters": 1, "bytes": 2, "sha256": "a"}
+        document = {"default": "light", "models": [light, {"name": "omnisr", "card": {"of": "tomorrow"}}]}
+
         def handler(request: BaseHTTPRequestHandler, body: bytes) -> None:
             if request.path == "/models":
-                reply(request, 200, "application/json", b'{"light": {"parameters": 1}}')
+                reply(request, 200, "application/json", json.dumps(document).encode())
             else:
                 reply(request, 503, "application/problem+json", b'{"title": "not ready"}')
 
         url = serve(handler)
-        assert call(kind, url, "models") == {"light": {"parameters": 1}}
+        first, second = call(kind, url, "models")
+        assert first == ModelInfo("light", True, "JointSR/light", 1, 2, "a", light)
+        assert second == ModelInfo("omnisr", details={"name": "omnisr", "card": {"of": "tomorrow"}})
         assert call(kind, url, "ready") is False
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            [],
+            {},
+            {"models": {}},
+            {"models": [1]},
+            {"models": [{}]},
+            {"models": [{"name": "a", "bytes": "b"}]},
+        ],
+    )
+    def test_models_of_another_structure(
+        self, serve: Serve, reply: Callable[..., None], document: object
+    ) -> None:
+        url = serve(
+            lambda request, body: reply(request, 200, "application/json", json.dumps(document).encode())
+        )
+        with pytest.raises(BadAnswerError, match=url):
+            call("sync", url, "models")
+
+    @pytest.mark.parametrize(
+        "region", [(1, 2, 3), (0, 0, 1.5, 2), (0, 0, 0, 5), (-1, 0, 5, 5), "0,0,5,5", 5, (0, 0, None, 1)]
+    )
+    def test_a_region_that_is_none(self, kind: str, container: Container, region: Any) -> None:
+        with pytest.raises(UsageError, match="region"):
+            call(kind, "http://127.0.0.1:9", "reconstruct", container, region=region)
 
     def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
         self, kind: str, composite_server: str, container: Container, monkeypatch: pytest.MonkeyPatch
@@ -157,11 +184,33 @@ class TestSent:
             call(kind, "https://bbmr.invalid", "models")
 
     @pytest.mark.parametrize(
-        "address", ["", "localhost:8000", "ftp://host", "http://", "http://host/?a=b", "http://[", "//host"]
+        "address",
+        [
+            "",
+            "localhost",
+            "http:8000",
+            "host:port",
+            "ftp://host",
+            "http://",
+            "http://h/?a=b",
+            "http://[",
+            "//h",
+        ],
     )
     def test_an_address_that_is_none(self, address: str) -> None:
         with pytest.raises(UsageError, match="http://host:port"):
             Client(address)
+
+    @pytest.mark.parametrize(
+        ("address", "url"),
+        [
+            ("127.0.0.1:8000", "http://127.0.0.1:8000"),
+            ("localhost:8000/base/", "http://localhost:8000/base"),
+            ("[::1]:8000", "http://[::1]:8000"),
+        ],
+    )
+    def test_host_and_port_alone_mean_http(self, address: str, url: str) -> None:
+        assert repr(Client(address)) == f"Client({url})"
 
     @pytest.mark.parametrize("address", ["user:secret@host:8000", "ftp://user:secret@host", "//u:secret@h"])
     def test_nor_where_it_is_no_address(self, address: str) -> None:
@@ -231,7 +280,7 @@ class TestAnswers:
         url = serve(lambda request, body: reply(request, 301, "text/html", b"", Location=location))
         with pytest.raises(BadAnswerError) as caught:
             call(kind, url, "reconstruct", container)
-        assert "301 Moved Permanently and points to https://other.example:1/base:" in str(caught.value)
+        assert "301 Moved Permanently and redirects to https://other.example:1/base:" in str(caught.value)
         assert "hidden" not in str(caught.value)
 
     def test_an_encoding_nobody_asked_for(

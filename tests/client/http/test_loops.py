@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from bbmr_client import AsyncClient, Client
-from bbmr_client.http.loop_thread import Loop
+from bbmr_client.http.loop_thread import LoopThread
 from bbmr_shared.container import Container
 from bbmr_shared.errors import BbmrError
 from tests.client.http.scripted import picture, scripted
@@ -65,7 +65,7 @@ def test_loops_that_have_ended_are_let_go(container: Container) -> None:
         client = AsyncClient(url)
         for _ in range(3):
             asyncio.run(client.reconstruct(container))
-        assert len(client._connectors._made) == 1
+        assert len(client._pool._clients) == 1
 
 
 def test_cancelling_ends_the_exchange_at_once(container: Container) -> None:
@@ -227,7 +227,7 @@ def test_a_finalizer_waits_for_nobody() -> None:
         at_work.set()
         assert go_on.wait(10)  # the whole loop waits, as it does for a lock
 
-    loop = Loop(cleanup)
+    loop = LoopThread(cleanup)
     with ThreadPoolExecutor(1) as threads:
         asked = threads.submit(loop.run, work)
         assert at_work.wait(10)

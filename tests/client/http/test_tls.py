@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from bbmr_client import AsyncClient, Client, Tls
-from bbmr_client.http.request import make_servers
+from bbmr_client.http.request import parse_servers
 from bbmr_shared.container import Container
 from bbmr_shared.errors import BbmrError, ServerUnreachableError, UsageError
 from tests.client.http.scripted import answer, picture, refusal, scripted
@@ -149,7 +149,7 @@ class TestKeys:
                 with pytest.raises(BbmrError) as caught:
                     client.reconstruct(container)
                 shown += [str(caught.value), repr(caught.value), repr(client), repr(vars(client._client))]
-        shown += [repr(make_servers(address, KEY)), repr(AsyncClient(address, api_key=KEY)), caplog.text]
+        shown += [repr(parse_servers(address, KEY)), repr(AsyncClient(address, api_key=KEY)), caplog.text]
         assert seen.headers[0]["Authorization"] == f"Bearer {KEY}"
         assert seen.headers[1]["Authorization"].startswith("Basic ")
         for text in shown:

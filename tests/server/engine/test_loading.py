@@ -116,13 +116,11 @@ def test_over_http_it_is_the_same_picture(
         wait_for(client.ready, 60)
         picture = client.reconstruct(larger)
         assert largest_difference(picture, offline) <= 1
-        models = client.models()
-        assert isinstance(models, dict)
-        card = models["models"][0]
-    assert card["name"] == "light"
-    assert card["architecture"] == "JointSR/light"
-    assert card["parameters"] > 1000
-    assert re.fullmatch("[0-9a-f]{64}", card["sha256"])
+        light = client.models()[0]
+    assert (light.name, light.architecture, light.is_default) == ("light", "JointSR/light", True)
+    assert light.parameters is not None
+    assert light.parameters > 1000
+    assert re.fullmatch("[0-9a-f]{64}", light.sha256 or "")
 
 
 def test_health_answers_while_the_real_network_works(
