@@ -1,4 +1,4 @@
-"""The client: photo → container (Downscaling Module), container → photo (over HTTP). It never needs torch.
+"""The client: encodes photos into containers, and has servers reconstruct pictures from them. Does not need torch.
 
     import bbmr_client
 
@@ -6,7 +6,7 @@
     with bbmr_client.Client("http://127.0.0.1:8000") as client:
         picture = client.reconstruct(container)
 
-Names are loaded when they are first used, so `import bbmr_client` costs next to nothing.
+Names are loaded when they are first used, so `import bbmr_client` loads nothing else. docs/python.md describes them.
 """
 
 from __future__ import annotations
@@ -16,30 +16,109 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bbmr_client.encoding.encoder import encode
-    from bbmr_client.http import AsyncClient, Client
+    from bbmr_client.files import FileAccessError
+    from bbmr_client.http.async_client import AsyncClient
+    from bbmr_client.http.client import Client
+    from bbmr_client.http.models import ModelInfo
+    from bbmr_client.http.response import Response, SavedResponse
     from bbmr_client.http.retries import Retries
     from bbmr_client.http.timeouts import Timeouts
     from bbmr_client.http.tls import Tls
-    from bbmr_client.photo import Photo, load_photo
+    from bbmr_client.photo.photo import Photo, load_photo
+    from bbmr_shared.container import Container
+    from bbmr_shared.errors import (
+        BadAnswerError,
+        BbmrError,
+        ContainerError,
+        DigestMismatchError,
+        IncompatibleModelError,
+        LimitExceededError,
+        MalformedContainerError,
+        ModelError,
+        NotAContainerError,
+        PictureError,
+        PlaneError,
+        ServerRefusedError,
+        ServerTimeoutError,
+        ServerUnreachableError,
+        ServiceError,
+        TruncatedContainerError,
+        UnknownModelError,
+        UnsupportedContainerError,
+        UsageError,
+        WeightsError,
+    )
+    from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["AsyncClient", "Client", "Photo", "Retries", "Timeouts", "Tls", "encode", "load_photo"]
+    __version__: str
 
-_HOMES = {
-    "AsyncClient": "bbmr_client.http.client",
+__all__ = [
+    "DEFAULT_LIMITS",
+    "AsyncClient",
+    "BadAnswerError",
+    "BbmrError",
+    "Client",
+    "Container",
+    "ContainerError",
+    "DigestMismatchError",
+    "FileAccessError",
+    "IncompatibleModelError",
+    "LimitExceededError",
+    "Limits",
+    "MalformedContainerError",
+    "ModelError",
+    "ModelInfo",
+    "NotAContainerError",
+    "Photo",
+    "PictureError",
+    "PlaneError",
+    "Response",
+    "Retries",
+    "SavedResponse",
+    "ServerRefusedError",
+    "ServerTimeoutError",
+    "ServerUnreachableError",
+    "ServiceError",
+    "Timeouts",
+    "Tls",
+    "TruncatedContainerError",
+    "UnknownModelError",
+    "UnsupportedContainerError",
+    "UsageError",
+    "WeightsError",
+    "__version__",
+    "encode",
+    "load_photo",
+]
+
+_MODULE_OF = {
+    "AsyncClient": "bbmr_client.http.async_client",
     "Client": "bbmr_client.http.client",
+    "Container": "bbmr_shared.container",
+    "DEFAULT_LIMITS": "bbmr_shared.limits",
+    "FileAccessError": "bbmr_client.files",
+    "Limits": "bbmr_shared.limits",
+    "ModelInfo": "bbmr_client.http.models",
     "Photo": "bbmr_client.photo.photo",
+    "Response": "bbmr_client.http.response",
     "Retries": "bbmr_client.http.retries",
+    "SavedResponse": "bbmr_client.http.response",
     "Timeouts": "bbmr_client.http.timeouts",
     "Tls": "bbmr_client.http.tls",
     "encode": "bbmr_client.encoding.encoder",
     "load_photo": "bbmr_client.photo.photo",
 }
+"""Names in `__all__` that are not here are errors of `bbmr_shared.errors`."""
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module 'bbmr_client' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    if name == "__version__":
+        from bbmr_shared.release import release
+
+        return release()
+    return getattr(import_module(_MODULE_OF.get(name, "bbmr_shared.errors")), name)
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,6 @@
-"""Allocation: which rate for which block. One Lagrangian choice over a table of cost and distortion.
+"""Allocation: chooses a rate for each block so that the distortion is small and the cost stays within a budget.
 
-In: `cost` and `distortion` of every rate for every block, and a budget. Out: the choice of least distortion found
-within the budget. Where the distortion comes from and what the cost counts (samples, bytes) is the caller's.
+The caller decides what causes the distortion and what the cost counts (samples or bytes).
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ _BISECTIONS = 64
 def allocate(cost: Table, distortion: Table, budget: float, baseline: int | None = None) -> Choice:
     """Choose one rate for every block so that Σ cost ≤ `budget` and Σ distortion is small.
 
-    The Lagrangian minimum for the smallest λ that meets the budget (Shoham & Gersho, 1988), the rest of the
-    budget then spent on single blocks, best gain per cost first, until no improving step fits.
+    Takes the Lagrangian minimum for the smallest λ that meets the budget (Shoham & Gersho, 1988). Then spends the rest
+    of the budget on single blocks, best gain per cost first, until no improving step fits.
 
     Args:
         cost: `[rates, rows, cols]`, ≥ 0, any unit.
         distortion: `[rates, rows, cols]`, ≥ 0.
         budget: in the unit of `cost`.
-        baseline: index of a rate; "every block at this rate" is also a candidate if it meets the budget, so that
-            the choice is never worse than it.
+        baseline: index of a rate; "every block at this rate" is also a candidate if it meets the budget, so the
+            choice is never worse than that.
 
     Returns:
         `[rows, cols]`, index into the first axis.
@@ -51,7 +50,7 @@ def _lagrangian(cost: Table, distortion: Table, budget: float, cheapest: Choice)
     best = _choose(cost, distortion, 0.0)
     if _total(cost, best) <= budget:
         return best
-    # Between two rates of a block the choice turns at (difference of distortion) / (difference of cost).
+    # The choice between two rates of a block changes at λ = (difference of distortion) / (difference of cost).
     low, high = 0.0, float(distortion.max() / max(_smallest_step(cost), 1e-12)) + 1.0
     best = cheapest
     for _ in range(_BISECTIONS):
@@ -65,7 +64,7 @@ def _lagrangian(cost: Table, distortion: Table, budget: float, cheapest: Choice)
 
 
 def _spend(cost: Table, distortion: Table, budget: float, choice: Choice) -> Choice:
-    """Spend what is left: repeatedly the improving single-block steps of best ratio that fit together."""
+    """Spend the rest of the budget: repeatedly the improving steps of single blocks that fit, best ratio first."""
     choice = choice.copy()
     while True:
         slack = budget - _total(cost, choice)
@@ -87,7 +86,7 @@ def _spend(cost: Table, distortion: Table, budget: float, choice: Choice) -> Cho
 
 
 def _choose(cost: Table, distortion: Table, multiplier: float) -> Choice:
-    """The minimum of distortion + λ·cost for every block; of equals the cheaper, and λ = ∞ means cost first."""
+    """The minimum of distortion + λ·cost for every block; the cheaper of equal ones. λ = ∞ compares the cost first."""
     if np.isinf(multiplier):
         first, second = cost, distortion
     else:

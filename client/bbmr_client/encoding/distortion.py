@@ -1,7 +1,7 @@
-"""Distortion: what each block would lose at each rate, by the bicubic round trip.
+"""Distortion: the squared error of each block at each rate after bicubic downscaling and upscaling.
 
-In: the padded picture and its planes. Out: a table `[rates, rows, cols]` of squared error sums. Another source
-of distortion (a predictor, the real network) takes the place of `bicubic_distortion` with the same table.
+Another estimate of the distortion (a predictor, the network itself) can replace `bicubic_distortion` if its table has
+the same form.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def bicubic_distortion(
     rates: Sequence[int],
     grid: BlockGrid,
 ) -> NDArray[np.float64]:
-    """Squared error of every block at every rate, summed over its pixels, `float64 [len(rates), rows, cols]`.
+    """Returns the squared error of every block at every rate, summed over its pixels: `float64 [rates, rows, cols]`.
 
-    The error is that of bicubic down and up again, in YCbCr weighted 6:1:1 (8-bit units). It is computed for one row
-    of blocks at a time: of a whole large photo, the errors of all pixels would take ten times its bytes.
+    The error is in YCbCr, weighted 6:1:1 (8-bit units). It is computed for one row of blocks at a time, because the
+    errors of all pixels of a large photo would take ten times its bytes.
     """
     table = np.zeros((len(rates), *grid.shape))
     lefts = np.arange(grid.cols) * grid.block
@@ -46,8 +46,8 @@ def bicubic_distortion(
 def _enlarged(plane: NDArray[np.uint8], rate: int, top: int, bottom: int) -> NDArray[np.uint8]:
     """Rows `top` to `bottom` of the picture that `resample.bicubic` makes of a plane.
 
-    It is given no more of the plane than the kernel reaches: of how many rows go in and out, Pillow makes which of
-    its two passes comes first, and they are rounded in between.
+    Passes only the rows that the kernel reaches. The number of rows decides which of Pillow's two passes comes first,
+    and the samples are rounded in between.
     """
     first, last = max(0, top // rate - REACH), min(plane.shape[0], bottom // rate + REACH)
     box = (0, top // rate - first, plane.shape[1], bottom // rate - first)

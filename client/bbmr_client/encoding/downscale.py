@@ -1,7 +1,6 @@
-"""Downscaling: a photo becomes one low-resolution picture of the whole image per rate.
+"""Downscaling: makes one low-resolution picture of the whole photo for each rate.
 
-In: `uint8 [H, W, 3]`, padded. Out: its antialiased bicubic planes. Blocks are cut out of these planes afterwards, so
-no block edge is ever in the samples.
+Blocks are cut out of these planes afterwards, so block edges have no effect on the samples.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from PIL import Image
 Picture = NDArray[np.uint8]
 
 _STRIP = 1 << 22
-"""Pixels that are given to Pillow at once, about: it takes a copy of them, with a fourth byte each."""
+"""Pixels that are passed to Pillow at once, roughly. Pillow copies them, with four bytes each."""
 
 REACH = 3
-"""Rows of a plane that its kernel can reach beyond a strip, and one to spare (Keys: two)."""
+"""Rows of a plane beyond a strip that the kernel can reach (Keys: two), and one to spare."""
 
 
 def bicubic_planes(padded: Picture, rates: Sequence[int]) -> dict[int, Picture]:
-    """The whole picture at 1/rate for every rate: `[H, W, 3]` → rate → `[H/rate, W/rate, 3]`, uint8.
+    """Returns the whole picture, `uint8 [H, W, 3]`, at 1/rate for every rate: rate → `uint8 [H/rate, W/rate, 3]`.
 
     Antialiased bicubic (Keys, a = −0.5, support stretched by the rate), as Pillow computes it.
     """

@@ -1,46 +1,42 @@
-"""Encoding: a photo and a budget become a container. The Downscaling Module from end to end.
+"""Encodes a photo into a container: the Downscaling Module from end to end.
 
-In: a photo and the overall rate. Out: `Container`. Steps: pad, downscale the whole picture to every rate,
-measure each block's distortion at every rate, allocate, cut the blocks, code one plane per rate in use.
+Pads the picture, downscales all of it to every rate, chooses a rate for each block, and codes one plane for each rate
+in use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bbmr_client.files import STDIO
 from bbmr_client.photo import Photo, load_photo
-from bbmr_client.photo.metadata import check_metadata
 from bbmr_shared.container import FULL_STRENGTH, AlphaPlane, Container, Plane
-from bbmr_shared.container.header import check_name
 from bbmr_shared.container.planes import keep_blocks, pad
-from bbmr_shared.errors import MalformedContainerError, UsageError
+from bbmr_shared.errors import UsageError
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
-from bbmr_shared.images.codecs import CODECS, encode_plane
+from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
-from .allocate import allocate
-from .distortion import bicubic_distortion
 from .downscale import bicubic_planes
-from .original import smaller
-from .predict import coefficients, predict
-
-LOSSLESS_CODECS = tuple(name for name, codec in CODECS.items() if codec.lossless)
-DISTORTIONS = ("network", "bicubic")
-DEFAULT_RATE = 4.0
-DEFAULT_MODEL = "light"
+from .options import DEFAULT_MODEL, EncodeOptions
+from .original import original_if_smaller
+from .predict import coefficients_of
+from .rate_map import choose_rates
 
 
 def encode(
     image: Photo | Image.Image | NDArray[np.uint8] | str | Path | bytes,
     *,
-    rate: float = DEFAULT_RATE,
+    rate: float | None = None,
     rates: Sequence[int] = RATES,
     uniform: bool = False,
+    lossless: bool = False,
     codec: str = "webp",
     downscaler: str = "bicubic",
     distortion: str = "network",
@@ -57,166 +53,131 @@ def encode(
 
     Args:
         image: a photo, or what `load_photo` takes: a path, the bytes of a file, a PIL image, `uint8 [H, W, 3]`.
-        rate: overall rate S in 1 … 16: the blocks keep at most 1/S² of the padded picture's pixels.
+        rate: overall rate S in 1 … 16: the blocks keep at most 1/S² of the padded picture's pixels. None: 4.
         rates: the palette; a subset of 1, 2, 4, 8, 16.
         uniform: every block at `rate`, which must be in the palette.
+        lossless: every block at rate 1, so that every pixel is kept. Excludes `rate` and `alpha_quality`.
         codec: of the planes: "webp" (lossless) or "png".
         downscaler: "bicubic".
         distortion: what the rates are chosen by: "network", the error expected after `model`, or "bicubic".
         model: name of the weights that the container asks for.
         effort: 0 (fast) … 9 (small), of the plane codec.
         block: side of a block in pixels.
-        metadata: "all": EXIF, XMP, ICC profile and pixels per inch are kept; "icc": only the profile; "none":
-            nothing, and the colours are brought to sRGB first.
-        alpha_quality: 0 … 100 codes the alpha channel as lossy AVIF; without it, it is lossless.
-        keep_smaller: where the file the photo comes from has fewer bytes than the container would have, the
-            container carries that file as it is. What it says about that is in `original.notes`.
-        step: called before each step that takes long; what it raises ends the encoding.
+        metadata: "all": EXIF, XMP, ICC profile and pixels per inch are kept; "icc": only the profile; "none": nothing,
+            and the colours are converted to sRGB first.
+        alpha_quality: 0 … 100 codes the alpha channel as lossy AVIF; None keeps it lossless.
+        keep_smaller: if the file that the photo comes from has fewer bytes than the container would have, the container
+            carries that file as it is.
+        limits: how large the photo may be.
+        step: called before each step that takes long; an exception that it raises ends the encoding.
 
     Raises:
-        UsageError: an option is out of its range, or the palette cannot meet the rate.
+        UsageError: an option has a wrong type or is out of its range, or the palette cannot meet the rate.
         PictureError, LimitExceededError: as `load_photo`.
     """
-    palette = _check(rate, rates, uniform, codec, downscaler, effort)
-    if distortion not in DISTORTIONS:
-        raise UsageError(f"the distortion is {' or '.join(DISTORTIONS)}, not {distortion}")
-    if alpha_quality is not None and not 0 <= alpha_quality <= 100:
-        raise UsageError(f"the quality of the alpha channel is 0 to 100, not {alpha_quality}")
-    check_metadata(metadata)
-    if model is not None:
-        try:
-            check_name(model)
-        except MalformedContainerError as error:
-            raise UsageError(f"the model: {error}") from None
-    pause = step or _go_on
-    source = image if isinstance(image, Photo) else load_photo(image, limits)
-    pause()
-    photo = source.keeping(metadata)
-    grid = _grid(photo, block)
-    padded = pad(photo.rgb, grid)
-    strength = None
-    if uniform:
-        rate_map = np.full(grid.shape, int(rate), np.uint8)
-        planes = bicubic_planes(padded, [int(rate)])
-    else:
-        planes = bicubic_planes(padded, RATES)
-        pause()
-        fit = coefficients(model) if model and distortion == "network" else None
-        rate_map, strength = choose_rates(padded, planes, palette, rate, grid, fit)
-    used = {int(each): planes[int(each)] for each in np.unique(rate_map)}
-    del padded, planes  # of a large photo, as many bytes as coding takes
-    container = Container(
-        width=grid.width,
-        height=grid.height,
-        block=grid.block,
-        rate_map=rate_map,
-        planes=_code(used, rate_map, grid, codec, effort, photo.grey, pause),
-        alpha=None if photo.alpha is None else _code_alpha(photo.alpha, codec, effort, alpha_quality),
+    options = EncodeOptions(
+        rate,
+        rates,
+        uniform,
+        lossless,
+        codec,
+        downscaler,
+        distortion,
+        model,
+        effort,
+        block,
+        metadata,
+        alpha_quality,
+    )
+    _check_input(image, limits, step)
+    before_step = step or _do_nothing
+    source = load_photo(image, limits)
+    limits.check_dimensions(source.width, source.height)  # TEMPORARY
+    before_step()
+    container = _encode(source.keeping(metadata), options, before_step)
+    return original_if_smaller(source, container, metadata) if keep_smaller else container
+
+
+@dataclass(frozen=True)
+class _Downscaled:
+    """A photo's planes at the rates in use, its rate map `uint8 [rows, cols]`, and its strength map of that form."""
+
+    grid: BlockGrid
+    rate_map: NDArray[np.uint8]
+    strength_map: NDArray[np.uint8] | None
+    planes: Mapping[int, NDArray[np.uint8]]
+
+
+def _encode(photo: Photo, options: EncodeOptions, before_step: Callable[[], object]) -> Container:
+    picture = _downscale(photo, options, before_step)
+    return Container(
+        width=photo.width,
+        height=photo.height,
+        block=picture.grid.block,
+        rate_map=picture.rate_map,
+        planes=_code_planes(picture, options, photo.grey, before_step),
+        alpha=None if photo.alpha is None else _code_alpha(photo.alpha, options),
         icc=photo.icc,
         exif=photo.exif,
         xmp=photo.xmp,
         dpi=photo.dpi,
         channels=1 if photo.grey else 3,
-        downscaler=downscaler,
-        model=model,
-        strength_map=None if strength is None or (strength == FULL_STRENGTH).all() else strength,
+        downscaler=options.downscaler,
+        model=options.model,
+        strength_map=picture.strength_map,
     )
-    return smaller(source, container, metadata) if keep_smaller else container
 
 
-def choose_rates(
-    padded: NDArray[np.uint8],
-    planes: dict[int, NDArray[np.uint8]],
-    palette: Sequence[int],
-    rate: float,
-    grid: BlockGrid,
-    fit: NDArray[np.float64] | None = None,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """The rate map of least distortion with at most 1/rate² of the samples, and the strength of the network.
-
-    Args:
-        padded: `uint8 [H, W, 3]`.
-        planes: of every rate, from `bicubic_planes`.
-        palette: the rates that blocks may have.
-        rate: the overall rate.
-        grid: of the picture.
-        fit: from `predict.coefficients`; without it the distortion is bicubic's.
-
-    Returns:
-        `uint8 [rows, cols]` twice; the strength is None without `fit`.
-    """
-    areas = grid.areas()
-    allowed = [RATES.index(r) for r in palette]
-    cost = np.stack([areas / r**2 for r in palette])
-    baseline = palette.index(int(rate)) if rate in palette else None
-    distortion, strength = bicubic_distortion(padded, planes, RATES, grid), None
-    if fit is not None:
-        distortion, strength = predict(distortion, areas, fit)
-    choice = allocate(cost, distortion[allowed], areas.sum() / rate**2, baseline)
-    rate_map = np.asarray(palette, np.uint8)[choice]
-    if strength is not None:
-        strength = np.take_along_axis(strength[allowed], choice[None], 0)[0]
-    return rate_map, strength
-
-
-def _check(
-    rate: float, rates: Sequence[int], uniform: bool, codec: str, downscaler: str, effort: int
-) -> tuple[int, ...]:
-    palette = tuple(sorted(set(rates)))
-    if not palette or not set(palette) <= set(RATES):
-        raise UsageError(
-            f"the rates are among {', '.join(map(str, RATES))}, not {', '.join(map(str, rates))}"
+def _downscale(photo: Photo, options: EncodeOptions, before_step: Callable[[], object]) -> _Downscaled:
+    grid = BlockGrid(photo.width, photo.height, int(options.block))
+    padded = pad(photo.rgb, grid)
+    strength = None
+    if options.uniform_rate is not None:
+        rate_map = np.full(grid.shape, options.uniform_rate, np.uint8)
+        planes = bicubic_planes(padded, [options.uniform_rate])
+    else:
+        planes = bicubic_planes(padded, RATES)
+        before_step()
+        by_network = options.model if options.distortion == "network" else None
+        coefficients = coefficients_of(by_network) if by_network else None
+        rate_map, strength = choose_rates(
+            padded, planes, options.palette, options.overall_rate, grid, coefficients
         )
-    if not 1 <= rate <= 16:
-        raise UsageError(f"the overall rate is a number from 1 to 16, not {rate:g}")
-    if rate > palette[-1]:
-        raise UsageError(f"an overall rate of {rate:g} needs a rate of at least {rate:g} in the palette")
-    if uniform and rate not in palette:
-        raise UsageError(
-            f"a uniform rate of {rate:g} must be one of the palette {', '.join(map(str, palette))}"
-        )
-    if codec not in LOSSLESS_CODECS:
-        raise UsageError(
-            f"with an overall rate the planes are lossless: codec {' or '.join(LOSSLESS_CODECS)}, not {codec}"
-        )
-    if downscaler != "bicubic":
-        raise UsageError(f"the downscaler '{downscaler}' is not available; use bicubic")
-    if not 0 <= effort <= 9:
-        raise UsageError(f"the effort is 0 to 9, not {effort}")
-    return palette
+    if strength is not None and (strength == FULL_STRENGTH).all():
+        strength = None
+    # Only the planes in use are kept: of a large photo, the others take as many bytes as coding does.
+    used = {int(rate): planes[int(rate)] for rate in np.unique(rate_map)}
+    return _Downscaled(grid, rate_map, strength, used)
 
 
-def _go_on() -> None:
-    """What is done between two steps where nothing is asked for."""
-
-
-def _grid(photo: Photo, block: int) -> BlockGrid:
-    height, width = photo.rgb.shape[:2]
-    try:
-        return BlockGrid(width, height, block)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _code(
-    planes: dict[int, NDArray[np.uint8]],
-    rate_map: NDArray[np.uint8],
-    grid: BlockGrid,
-    codec: str,
-    effort: int,
-    grey: bool,
-    pause: Callable[[], object],
+def _code_planes(
+    picture: _Downscaled, options: EncodeOptions, grey: bool, before_step: Callable[[], object]
 ) -> tuple[Plane, ...]:
     coded = []
-    for rate in sorted(planes, reverse=True):
-        pause()
-        samples = keep_blocks(planes[rate], rate, rate_map, grid)
-        name, data = encode_plane(samples[..., 0] if grey else samples, codec, effort=effort)
+    for rate in sorted(picture.planes, reverse=True):
+        before_step()
+        samples = keep_blocks(picture.planes[rate], rate, picture.rate_map, picture.grid)
+        name, data = encode_plane(samples[..., 0] if grey else samples, options.codec, effort=options.effort)
         coded.append(Plane(rate, name, data))
     return tuple(coded)
 
 
-def _code_alpha(alpha: NDArray[np.uint8], codec: str, effort: int, quality: int | None) -> AlphaPlane:
-    if quality is None:
-        return AlphaPlane(*encode_plane(alpha, codec, effort=effort))
-    return AlphaPlane(*encode_plane(alpha, "avif", quality=quality))
+def _code_alpha(alpha: NDArray[np.uint8], options: EncodeOptions) -> AlphaPlane:
+    if options.alpha_quality is None:
+        return AlphaPlane(*encode_plane(alpha, options.codec, effort=options.effort))
+    return AlphaPlane(*encode_plane(alpha, "avif", quality=options.alpha_quality))
+
+
+def _check_input(image: object, limits: object, step: object) -> None:
+    if isinstance(image, str) and image == STDIO:
+        raise UsageError(
+            "only the command line reads standard input for '-': pass the bytes, sys.stdin.buffer.read()"
+        )
+    if not isinstance(limits, Limits):
+        raise UsageError(f"limits is a bbmr_client.Limits, not {limits!r}")
+    if step is not None and not callable(step):
+        raise UsageError(f"step is a function or None, not {step!r}")
+
+
+def _do_nothing() -> None:
+    """The default of `step`."""

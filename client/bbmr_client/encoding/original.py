@@ -1,8 +1,4 @@
-"""The source file as a plane: a photo that is already smaller than its container would be stays as it is.
-
-In: a photo and what of its metadata is kept. Out: the plane that is the file itself, byte for byte, or the reason
-why there is none.
-"""
+"""Keeps the photo's own file in the container, byte for byte, if that is smaller than the coded planes."""
 
 from __future__ import annotations
 
@@ -18,8 +14,8 @@ from bbmr_shared.images.codecs import check_plane, decode
 from bbmr_shared.limits import DEFAULT_LIMITS
 
 
-def smaller(photo: Photo, container: Container, metadata: str = "all") -> Container:
-    """`container`, or one that carries the file of `photo` as it is where that has fewer bytes."""
+def original_if_smaller(photo: Photo, container: Container, metadata: str = "all") -> Container:
+    """Returns `container`, or one that carries the file of `photo` as it is if that has fewer bytes."""
     plane = original_plane(photo, metadata)
     if isinstance(plane, str):
         return container
@@ -32,7 +28,7 @@ def smaller(photo: Photo, container: Container, metadata: str = "all") -> Contai
         model=None,
         original=True,
     )
-    if len(kept.to_bytes()) >= len(container.to_bytes()) or not _shows(plane, photo.rgb):
+    if len(kept.to_bytes()) >= len(container.to_bytes()) or not _decodes_to(plane, photo.rgb):
         return container
     return kept
 
@@ -40,10 +36,9 @@ def smaller(photo: Photo, container: Container, metadata: str = "all") -> Contai
 def notes(
     photo: Photo, container: Container, size: int, metadata: str = "all", asked: bool = True
 ) -> tuple[str, ...]:
-    """That the file of `photo` has fewer than the `size` bytes of its container, and why it was not kept.
+    """Returns a note if the file of `photo` is smaller than its container of `size` bytes but was not kept.
 
-    Empty where it was kept, or is larger. asked: encoded with `keep_smaller`; the other arguments are those of
-    `smaller`.
+    asked: it was encoded with `keep_smaller`; the other arguments are those of `original_if_smaller`.
     """
     source = photo.source
     if (
@@ -62,9 +57,9 @@ def notes(
 
 
 def original_plane(photo: Photo, metadata: str) -> Plane | str:
-    """The plane that is the source file of `photo`, or in words why it cannot be kept.
+    """Returns the source file of `photo` as a plane, or the reason why it cannot be one.
 
-    metadata: "all", or less, and then there is none: what a file holds beside its picture cannot be told for certain.
+    metadata: if it is not "all", there is no plane, because the file may have metadata that cannot be detected.
     """
     source = photo.source
     if source is None:
@@ -84,8 +79,8 @@ def original_plane(photo: Photo, metadata: str) -> Plane | str:
     return Plane(1, source.codec, source.data)
 
 
-def _shows(plane: Plane, rgb: NDArray[np.uint8]) -> bool:
-    """Whether readers of the container will see the photo: they open less than `load_photo` does."""
+def _decodes_to(plane: Plane, rgb: NDArray[np.uint8]) -> bool:
+    """Whether a reader of the container gets the photo: its decoders accept fewer files than `load_photo` does."""
     try:
         return np.array_equal(decode(plane.data, plane.codec, (rgb.shape[1], rgb.shape[0])), rgb)
     except BbmrError:

@@ -1,8 +1,7 @@
-"""Prediction: what the network will leave of each block's bicubic error, without running the network.
+"""Prediction: estimates each block's error after the network from its bicubic errors, without running the network.
 
-In: bicubic squared errors per rate and block. Out: the errors to expect after reconstruction, and the network
-strength where no gain is to be expected. The coefficients (`predictors/NAME.json`) were distilled from the weights
-NAME by `bbmr_models.training.predictor`; weights without a file of that name are planned for as if they were bicubic.
+`bbmr_models.training.predictor` fits the coefficients in `predictors/NAME.json` to the weights NAME. Weights without
+such a file are treated as if they were bicubic upscaling.
 """
 
 from __future__ import annotations
@@ -19,41 +18,41 @@ from bbmr_shared.prediction import COARSE, features
 
 Table = NDArray[np.float64]
 
-_MOST = -2.5
-"""log₂ of the largest reduction that is believed; a fit is not to be trusted beyond what it has seen."""
+_LARGEST_REDUCTION = -2.5
+"""log₂ of the largest reduction of the error that is assumed, since the fit does not hold beyond its training data."""
 
-_DOUBTFUL, _HOPELESS = -0.12, -0.05
-"""log₂ from which half, and none, of the network's correction is asked for. Of training blocks at rate 16 with such
-predictions and a squared error below 5, the full correction made a third to a half worse."""
+_HALF_STRENGTH_FROM, _NO_STRENGTH_FROM = -0.12, -0.05
+"""log₂ of the predicted reduction from which half, and none, of the network's correction is used. Of
+the training blocks at rate 16 with such predictions and a squared error below 5, it made a third to a half worse."""
 
 
 @cache
-def coefficients(model: str) -> Table | None:
-    """`[4, features]` for the rates 2 … 16, or None where nothing is known of these weights."""
+def coefficients_of(model: str) -> Table | None:
+    """Returns `[4, features]` for the rates 2 … 16, or None if there are no coefficients for these weights."""
     for path in (files("bbmr_client") / "predictors").iterdir():
         if path.name == f"{model}.json":
             return np.array(json.loads(path.read_text())["coefficients"], np.float64)
     return None
 
 
-def predict(bicubic: Table, areas: NDArray[np.int64], fit: Table) -> tuple[Table, NDArray[np.uint8]]:
-    """Expected squared errors after the network, and the strength to ask for.
+def predict(bicubic: Table, areas: NDArray[np.int64], coefficients: Table) -> tuple[Table, NDArray[np.uint8]]:
+    """Returns the expected squared errors after the network, and the strength to use.
 
     Args:
         bicubic: squared error sums `[5, rows, cols]` for the rates 1 … 16.
         areas: pixels of every block, `[rows, cols]`.
-        fit: from `coefficients`.
+        coefficients: from `coefficients_of`.
 
     Returns:
         The errors, in the same form, and strengths in halves `uint8 [5, rows, cols]`: less than 2 where the
-        network is expected to do next to nothing (blocks that are almost exact already, or very coarse).
+        network is expected to improve almost nothing (blocks that are almost exact already, or very coarse).
     """
     shape = areas.shape
     errors = (bicubic[1:] / areas).reshape(len(COARSE), -1)
-    ratio = (fit @ features(errors)).reshape(len(COARSE), *shape)
+    ratio = (coefficients @ features(errors)).reshape(len(COARSE), *shape)
     expected = bicubic.copy()
-    expected[1:] *= np.exp2(np.clip(ratio, _MOST, 0))
+    expected[1:] *= np.exp2(np.clip(ratio, _LARGEST_REDUCTION, 0))
     strength = np.full(bicubic.shape, FULL_STRENGTH, np.uint8)
-    for halves, threshold in ((1, _DOUBTFUL), (0, _HOPELESS)):
+    for halves, threshold in ((1, _HALF_STRENGTH_FROM), (0, _NO_STRENGTH_FROM)):
         strength[1:][ratio >= threshold] = halves
     return expected, strength

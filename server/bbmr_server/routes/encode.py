@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from bbmr_client.encoding.encoder import DEFAULT_RATE, encode
+from bbmr_client.encoding.encoder import encode
+from bbmr_client.encoding.options import DEFAULT_RATE
 from bbmr_client.photo import Photo, load_photo
 from bbmr_server.app_state import Service, service_of
 from bbmr_server.errors import UnsupportedMediaTypeError

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bbmr_client.encoding.encoder import encode
-from bbmr_client.encoding.predict import coefficients, predict
+from bbmr_client.encoding.predict import coefficients_of, predict
 from bbmr_shared.errors import UsageError
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "lake-sherburne.jpg"
@@ -45,7 +45,7 @@ def test_strength_falls_as_the_expected_gain_does() -> None:
 
 
 def test_the_shipped_coefficients_know_detail_from_exactness() -> None:
-    fit = coefficients("light")
+    fit = coefficients_of("light")
     assert fit is not None
     bicubic = np.array([0, 4, 40, 120, 300.0])[:, None, None] * 128**2
     expected, strength = predict(bicubic, np.full((1, 1), 128**2), fit)
@@ -56,8 +56,8 @@ def test_the_shipped_coefficients_know_detail_from_exactness() -> None:
 
 
 def test_weights_nobody_knows_are_planned_as_bicubic() -> None:
-    assert coefficients("no-such-model") is None
-    assert coefficients("../predictors/light") is None
+    assert coefficients_of("no-such-model") is None
+    assert coefficients_of("../predictors/light") is None
     photo = np.asarray(Image.open(SAMPLE).convert("RGB").resize((640, 360)))
     unknown, bicubic = encode(photo, model="other"), encode(photo, distortion="bicubic")
     np.testing.assert_array_equal(unknown.rate_map, bicubic.rate_map)

@@ -165,7 +165,7 @@ def test_what_is_lost_is_warned_of(recwarn: pytest.WarningsRecorder) -> None:
         ({"icc_profile": 3}, TypeError, "icc_profile is bytes"),
         ({"limits": 3}, TypeError, "limits is a"),
         ({"model": "no such name"}, ValueError, "is not a name"),
-        ({"rate": "four"}, TypeError, "str"),
+        ({"rate": "four"}, ValueError, "'four'"),
     ],
 )
 def test_arguments_that_make_no_sense(

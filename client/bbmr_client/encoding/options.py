@@ -1,0 +1,135 @@
+"""The options of `encode`: their defaults, and the checks of their types, ranges and combinations."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+from bbmr_client.photo.metadata import check_metadata
+from bbmr_shared.container.header import check_name
+from bbmr_shared.errors import MalformedContainerError, UsageError
+from bbmr_shared.grid import BLOCK, RATES, BlockGrid
+from bbmr_shared.images.codecs import CODECS
+
+LOSSLESS_CODECS = tuple(name for name, codec in CODECS.items() if codec.lossless)
+DISTORTIONS = ("network", "bicubic")
+DOWNSCALERS = ("bicubic",)
+DEFAULT_RATE = 4.0
+DEFAULT_MODEL = "light"
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """The options of `bbmr_client.encode`, which describes them.
+
+    Raises:
+        UsageError: an option has a wrong type or is out of its range, or two exclude each other.
+    """
+
+    rate: float | None = None
+    rates: Sequence[int] = RATES
+    uniform: bool = False
+    lossless: bool = False
+    codec: str = "webp"
+    downscaler: str = "bicubic"
+    distortion: str = "network"
+    model: str | None = DEFAULT_MODEL
+    effort: int = 4
+    block: int = BLOCK
+    metadata: str = "all"
+    alpha_quality: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.lossless:
+            self._check_lossless()
+        self._check_rates()
+        self._check_coding()
+        _check_choice("distortion", self.distortion, DISTORTIONS)
+        check_metadata(self.metadata)
+        _check_model(self.model)
+        _check_block(self.block)
+
+    @property
+    def overall_rate(self) -> float:
+        """The overall rate, with the default where none was passed."""
+        if self.lossless:
+            return 1.0
+        return DEFAULT_RATE if self.rate is None else float(self.rate)
+
+    @property
+    def palette(self) -> tuple[int, ...]:
+        """The allowed rates, ascending."""
+        return tuple(sorted({int(rate) for rate in self.rates}))
+
+    @property
+    def uniform_rate(self) -> int | None:
+        """The rate that every block has; None if the blocks have rates of their own."""
+        return int(self.overall_rate) if self.uniform or self.lossless else None
+
+    def _check_lossless(self) -> None:
+        for name, value in (("rate", self.rate), ("alpha_quality", self.alpha_quality)):
+            if value is not None:
+                raise UsageError(f"lossless and {name} exclude each other: leave out {name}")
+
+    def _check_rates(self) -> None:
+        allowed = ", ".join(map(str, RATES))
+        is_list = isinstance(self.rates, Collection) and not isinstance(self.rates, str)
+        if not is_list or not len(self.rates) or any(rate not in RATES for rate in self.rates):
+            shown = ", ".join(map(str, self.rates)) if is_list else repr(self.rates)
+            raise UsageError(f"the rates are among {allowed}, not {shown}")
+        if not isinstance(self.rate, Real | None) or not 1 <= self.overall_rate <= 16:
+            shown = f"{self.rate:g}" if isinstance(self.rate, Real) else repr(self.rate)
+            raise UsageError(f"the overall rate is a number from 1 to 16, not {shown}")
+        rate, palette = self.overall_rate, self.palette
+        if rate > palette[-1]:
+            raise UsageError(f"an overall rate of {rate:g} needs a rate of at least {rate:g} in the palette")
+        if (self.uniform or self.lossless) and rate not in palette:
+            raise UsageError(
+                f"a uniform rate of {rate:g} must be one of the palette {', '.join(map(str, palette))}"
+            )
+
+    def _check_coding(self) -> None:
+        if self.codec not in LOSSLESS_CODECS:
+            raise UsageError(
+                "with an overall rate the planes are lossless: "
+                f"codec {' or '.join(LOSSLESS_CODECS)}, not {self.codec}"
+            )
+        _check_choice("downscaler", self.downscaler, DOWNSCALERS)
+        _check_whole("effort", self.effort, 9)
+        if self.alpha_quality is not None:
+            _check_whole("quality of the alpha channel", self.alpha_quality, 100)
+
+
+def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise UsageError(f"the {name} is {' or '.join(choices)}, not {value}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral)  # numpy's integers too
+
+
+def _check_whole(name: str, value: int, highest: int) -> None:
+    if not _is_whole(value) or not 0 <= value <= highest:
+        raise UsageError(f"the {name} is a whole number from 0 to {highest}, not {value!r}")
+
+
+def _check_model(model: str | None) -> None:
+    if model is None:
+        return
+    if not isinstance(model, str):
+        raise UsageError(f"the model is a name or None, not {model!r}")
+    try:
+        check_name(model)
+    except MalformedContainerError as error:
+        raise UsageError(f"the model: {error}") from None
+
+
+def _check_block(block: int) -> None:
+    if not _is_whole(block):
+        raise UsageError(f"the block side is a whole number of pixels, not {block!r}")
+    try:
+        BlockGrid(1, 1, int(block))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
