@@ -1,4 +1,4 @@
-"""`python -m bbmr_client` is `bbmr-client`."""
+"""`python -m bbmr_client` runs `bbmr-client`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Reconstruction on this machine, without a server: the network is found through an entry point, never imported.
+"""Reconstruction on this machine, without a server.
 
-In: a container. Out: a picture. The entry point (group "bbmr.reconstruct", name "local") keeps the client free of
-torch: whoever installs the `server` extra has one, and `import bbmr_client` does not know of it.
+The network comes from an entry point (group "bbmr.reconstruct", name "local"), which the `server` extra installs. So
+the client itself never imports torch.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol, cast
 
+from bbmr_client.region import checked_region
 from bbmr_shared.compositing.region import Region
 from bbmr_shared.errors import UsageError
 
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
     from bbmr_shared.container import Container
 
 GROUP, NAME = "bbmr.reconstruct", "local"
-INSTALL = "reconstructing on this machine needs the network: pip install 'bbmr[server]', or use --server URL"
+NOT_INSTALLED = (
+    "reconstructing on this machine needs the network: "
+    "in a checkout of bbmr, pip install '.[server]', or use --server URL"
+)
 
 _PACKAGES_OF_THE_EXTRA = {"torch", "safetensors", "bbmr_models"}
 
 
 class Reconstruct(Protocol):
-    """What the entry point names."""
+    """The function that the entry point loads."""
 
     def __call__(
         self,
@@ -43,21 +47,26 @@ def reconstruct_local(
     region: Region | None = None,
     threads: int | None = None,
 ) -> Image.Image:
-    """Reconstruct with the weights on this machine: `model`, or those that the container names.
+    """Returns the reconstructed picture, made with the weights on this machine.
+
+    model: name of the weights; None: those that the container names.
+    region: x, y, width, height in pixels; None: the whole picture.
+    threads: CPU threads; None: as many as the process may use.
 
     Raises:
-        UsageError: the network is not installed.
+        UsageError: the network is not installed, or the region is not in the picture.
         ModelError: the weights do not exist or cannot read the container.
     """
-    return _load()(container, model=model, region=region, threads=threads)
+    part = None if region is None else checked_region(region, (container.width, container.height))
+    return _load()(container, model=model, region=part, threads=threads)
 
 
 def _load() -> Reconstruct:
-    for found in entry_points(group=GROUP, name=NAME):
+    for entry_point in entry_points(group=GROUP, name=NAME):
         try:
-            return cast(Reconstruct, found.load())
+            return cast(Reconstruct, entry_point.load())
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in _PACKAGES_OF_THE_EXTRA:
                 raise
-            raise UsageError(INSTALL) from error
-    raise UsageError(INSTALL)
+            raise UsageError(NOT_INSTALLED) from error
+    raise UsageError(NOT_INSTALLED)

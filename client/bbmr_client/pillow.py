@@ -3,13 +3,13 @@
     import bbmr_client.pillow
     from PIL import Image
 
-    with Image.open("photo.bbmr") as picture:   # reads the header alone
-        picture.thumbnail((256, 256))           # composites no more than that needs
+    with Image.open("photo.bbmr") as picture:   # reads only the header
+        picture.thumbnail((256, 256))           # composites only what that size needs
     picture.save("small.bbmr", rate=2)          # every option of `bbmr_client.encode`
 
-What is shown is the preview: the composite, without the network. Opening checks the header; loading checks the digests
-too. Errors are Pillow's: what cannot be read is an `UnidentifiedImageError` or another `OSError`, too many pixels are a
-`DecompressionBombError`, a wrong option is a `ValueError`, an unknown one a `TypeError`.
+The picture is the preview: the composite, without the network. Opening checks the header; loading also checks the
+digests. Errors are Pillow's: an unreadable file is an `UnidentifiedImageError` or another `OSError`, too many pixels
+are a `DecompressionBombError`, a wrong value of an option is a `ValueError`, an unknown option a `TypeError`.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 FORMAT = "BBMR"
 METADATA = ("icc_profile", "exif", "xmp", "dpi")
-"""Keys of `Image.info`, and arguments of `Image.save` that win over them."""
+"""Keys of `Image.info`, and arguments of `Image.save` that override them."""
 
 
 class BbmrImageFile(ImageFile.ImageFile):
-    """A container as Pillow shows it: size, mode and metadata at once, the pixels when they are needed."""
+    """A container as a Pillow image: size, mode and metadata at once, the pixels when they are needed."""
 
     format = FORMAT
     format_description = "Block-based rescaled picture"
@@ -50,27 +50,26 @@ class BbmrImageFile(ImageFile.ImageFile):
         except LimitExceededError as error:
             raise Image.DecompressionBombError(str(error)) from error
         except BbmrError as error:
-            # No SyntaxError, after which Pillow would ask other plugins: they cannot know these bytes, and what is
-            # wrong with them would be lost.
+            # Not a SyntaxError: Pillow would then try other plugins, and the reason would be lost.
             raise UnidentifiedImageError(str(error)) from error
         self._size = (header.width, header.height)
         grey, alpha = header.channels == 1, header.alpha is not None
         self._mode = ("LA" if alpha else "L") if grey else ("RGBA" if alpha else "RGB")
         dpi = None if header.dpi is None else tuple(header.dpi)
-        # With the marker, as of JPEG and PNG files: whoever hands it on to Pillow's JPEG writer needs it there.
+        # With the marker, as for JPEG and PNG files, because Pillow's JPEG writer needs it.
         exif = None if header.exif is None else EXIF_MARKER + header.exif
-        found = {"icc_profile": header.icc, "exif": exif, "xmp": header.xmp, "dpi": dpi}
-        self.info.update({key: value for key, value in found.items() if value is not None})
+        info = {"icc_profile": header.icc, "exif": exif, "xmp": header.xmp, "dpi": dpi}
+        self.info.update({key: value for key, value in info.items() if value is not None})
         self._level = 1
         self.tile = [ImageFile._Tile(FORMAT.lower(), (0, 0, *self._size), 0, self._mode)]
 
     def draft(
         self, mode: str | None, size: tuple[int, int] | None
     ) -> tuple[str, tuple[int, int, float, float]] | None:
-        """Choose to load the picture at 1/2, 1/4, 1/8 or 1/16, the smallest that is not below `size`.
+        """Choose to load the picture at 1/2, 1/4, 1/8 or 1/16: the smallest that is not below `size`.
 
-        As with JPEG, a second call changes nothing. The mode stays, and so do pictures with alpha, whose hidden
-        colours would run into the visible ones.
+        As with JPEG, a second call changes nothing. The mode stays as it is. Pictures with alpha are always loaded at
+        full size, or their hidden colours would mix with the visible ones.
         """
         if not self.tile or size is None or self._level > 1 or self.mode in {"LA", "RGBA"}:
             return None
@@ -83,13 +82,13 @@ class BbmrImageFile(ImageFile.ImageFile):
         return self.mode, (0, 0, width / level, height / level)
 
     def load(self) -> PixelAccess | None:
-        """Read the file, check its digests and composite it.
+        """Read the file, check its digests and composite the picture.
 
         Raises:
-            OSError: it is damaged or cut short.
+            OSError: the file is damaged or cut short.
         """
         if self.tile:
-            picture = self._composited()
+            picture = self._composite()
             self.im = picture.im
             self._mode, self._size = picture.mode, picture.size
             self.tile = []
@@ -100,19 +99,19 @@ class BbmrImageFile(ImageFile.ImageFile):
         return super().load()
 
     def verify(self) -> None:
-        """Check the digests and the structure; nothing is decoded, and the picture cannot be used afterwards.
+        """Check the digests and the structure. Decodes nothing; the image cannot be used afterwards.
 
         Raises:
-            OSError: it is damaged or cut short.
+            OSError: the file is damaged or cut short.
         """
         if self.tile:
             self._container()
         super().verify()
 
     def load_seek(self, pos: int) -> None:
-        """Nothing to seek; that there is such a method tells `ImageFile.Parser` that only a whole file loads."""
+        """Does nothing. Its existence tells `ImageFile.Parser` that only a complete file can be loaded."""
 
-    def _composited(self) -> Image.Image:
+    def _composite(self) -> Image.Image:
         from bbmr_shared.compositing.thumbnail import at_level
 
         container = self._container()
@@ -135,7 +134,7 @@ class BbmrImageFile(ImageFile.ImageFile):
 
 
 def save_options() -> tuple[str, ...]:
-    """What `Image.save` takes for this format: the metadata, and every option of `bbmr_client.encode`."""
+    """Returns the options of `Image.save` for this format: the metadata, and every option of `bbmr_client.encode`."""
     from inspect import Parameter, signature
 
     from bbmr_client.encoding.encoder import encode
@@ -158,26 +157,23 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     unknown = sorted(set(options) - set(save_options()))
     if unknown:
         known = ", ".join(save_options())
-        raise TypeError(f"a .bbmr file is not saved with {', '.join(unknown)}; the options are {known}")
+        raise TypeError(f"unknown options for a .bbmr file: {', '.join(unknown)}; the options are {known}")
     metadata = {key: options.pop(key) for key in METADATA if key in options}
     limits = options.get("limits", DEFAULT_LIMITS)
     if not isinstance(limits, Limits):
-        raise TypeError(f"limits is a bbmr_shared.Limits, not {type(limits).__name__}")
+        raise TypeError(f"limits is a bbmr_client.Limits, not {type(limits).__name__}")
     try:
-        photo = load_photo(_with(image, metadata), limits)
+        photo = load_photo(_with_metadata(image, metadata), limits)
         if "dpi" in metadata:
             turned = (photo.width, photo.height) != image.size
             photo = replace(photo, dpi=_density(metadata["dpi"], turned))
         container = encode(photo, **options)
-    except (
-        UsageError,
-        MalformedContainerError,
-    ) as error:  # the latter: a name or a number that no container takes
+    except (UsageError, MalformedContainerError) as error:  # the latter: a value that no container can hold
         raise ValueError(str(error)) from error
     except BbmrError as error:
         raise OSError(str(error)) from error
     for note in photo.notes:
-        warn(note, UserWarning, stacklevel=3)  # where `Image.save` was called
+        warn(note, UserWarning, stacklevel=3)  # at the line that called `Image.save`
     file.write(container.to_bytes())
 
 
@@ -188,8 +184,8 @@ def _save_all(image: Image.Image, file: IO[bytes], filename: str | bytes) -> Non
     _save(image, file, filename)
 
 
-def _with(image: Image.Image, metadata: dict[str, Any]) -> Image.Image:
-    """The same picture, its pixels not copied, with other metadata; what is None or empty there is taken off."""
+def _with_metadata(image: Image.Image, metadata: dict[str, Any]) -> Image.Image:
+    """The same picture with other metadata, without a copy of its pixels; None or an empty value removes a key."""
     other: Image.Image = object.__new__(type(image))
     other.__dict__.update(image.__dict__)
     other.info = dict(image.info)
@@ -201,27 +197,27 @@ def _with(image: Image.Image, metadata: dict[str, Any]) -> Image.Image:
         if value and key != "dpi" and not isinstance(value, bytes):
             raise TypeError(f"{key} is bytes, not {type(value).__name__}")
         other.info[key] = value or None
-    if "exif" in metadata:  # and neither the tags that were read before nor those of a TIFF file
+    if "exif" in metadata:  # replaces the tags that were read before, and those of a TIFF file
         other._exif = Image.Exif()
         try:
             other._exif.load(other.info["exif"] or b"")
-        except Exception as error:  # Pillow raises what it likes
+        except Exception as error:  # Pillow raises exceptions of many types
             raise ValueError(f"exif is no EXIF block: {one_line(error)}") from error
         other._exif._loaded = True
     return other
 
 
-def _density(given: object, turned: bool) -> tuple[float, float] | None:
+def _density(dpi: object, turned: bool) -> tuple[float, float] | None:
     """Pixels per inch across and down the upright picture."""
-    if not given:
+    if not dpi:
         return None
-    pair = (given, given) if isinstance(given, int | float) else given
+    pair = (dpi, dpi) if isinstance(dpi, int | float) else dpi
     try:
         x, y = (float(value) for value in pair)  # type: ignore[attr-defined]
     except (TypeError, ValueError):
-        raise ValueError(f"dpi is two numbers, not {given!r}") from None
+        raise ValueError(f"dpi is two numbers, not {dpi!r}") from None
     if not all(0 < value <= MAX_DPI for value in (x, y)):
-        raise ValueError(f"dpi is above 0 and at most {MAX_DPI:g}, not {given!r}")
+        raise ValueError(f"dpi is above 0 and at most {MAX_DPI:g}, not {dpi!r}")
     return (y, x) if turned else (x, y)
 
 

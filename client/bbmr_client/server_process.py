@@ -1,9 +1,7 @@
-"""A server of one's own: `bbmr-server` as a separate process on a free port of this machine, for as long as needed.
+"""Runs `bbmr-server` as a separate process on a free port of this machine, for the duration of a block.
 
-    with running_server() as url:
-        ...
-
-In: nothing. Out: its address once it says that it is ready. It is always stopped at the end.
+with running_server() as url:
+    ...
 """
 
 from __future__ import annotations
@@ -22,11 +20,11 @@ from bbmr_client.http import Client
 from bbmr_shared.errors import ServerUnreachableError, ServiceError
 
 START_TIMEOUT_S = 180.0
-"""Loading torch from a cold disk takes most of it."""
+"""Most of it is for loading torch from a cold disk."""
 
 STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.1
-_KEPT_SETTINGS = {"BBMR_DEVICE"}
+_INHERITED_SETTINGS = {"BBMR_DEVICE"}
 
 
 @contextmanager
@@ -36,19 +34,20 @@ def running_server(
     start_timeout: float = START_TIMEOUT_S,
     command: tuple[str, ...] = (sys.executable, "-m", "bbmr_server.main"),
 ) -> Iterator[str]:
-    """Start a server on 127.0.0.1, yield its URL, stop it.
+    """Start a server on 127.0.0.1, yield its URL once it is ready, and stop it after the block.
 
-    settings: BBMR_… variables for it; those of the caller do not reach it, except BBMR_DEVICE.
+    settings: its BBMR_… environment variables. Of the caller's own, it inherits only BBMR_DEVICE.
+    start_timeout: seconds until it must be ready.
 
     Raises:
-        ServerUnreachableError: it ended or was not ready in time; the last line that it wrote is in the message.
+        ServerUnreachableError: it ended or was not ready in time; the last lines that it wrote are in the message.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("BBMR_") or name in _KEPT_SETTINGS
+        if not name.startswith("BBMR_") or name in _INHERITED_SETTINGS
     }
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -66,7 +65,7 @@ def running_server(
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
+    """Returns a TCP port of 127.0.0.1 that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -101,7 +100,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _tail(log: IO[bytes], lines: int = 3) -> str:
-    """The last lines of what the server wrote, as one."""
+    """The last lines that the server wrote, as one line."""
     log.seek(0)
     text = log.read().decode(errors="replace").strip().splitlines()
     return " | ".join(line.strip() for line in text[-lines:]) or "nothing"

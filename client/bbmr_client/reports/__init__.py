@@ -1,1 +1,1 @@
-"""What is shown of containers and pictures: figures as JSON, rate maps, differences and comparison sheets."""
+"""Reports on containers and pictures: the JSON of `encode` and `info`, rate maps, differences, comparisons."""

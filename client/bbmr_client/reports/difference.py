@@ -1,8 +1,7 @@
-"""How two pictures differ, as something to look at: a heat map with its scale, or a sheet with the worst places.
+"""Draws how two pictures differ: a heat map with its scale, or a sheet that also enlarges the worst places.
 
-In: two pictures of one size, `uint8 [H, W, 3]`. Out: a `PIL.Image.Image` in RGB. Drawn with Pillow alone.
-Shown of a pixel is the largest difference of its channels, 0 … 255. The scale ends at the power of two that all but one
-pixel in a hundred stay below, so that small differences are seen as well as large ones.
+The difference of a pixel is the largest of its channels, 0 … 255. The scale ends at a power of two that at most one
+pixel in a hundred exceeds, so that small differences are visible too. Pictures are `uint8 [H, W, 3]` of one size.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from bbmr_client.reports.ratemap import BACKGROUND, TEXT, default_font, text_wid
 Picture = NDArray[np.uint8]
 
 SCALES = (4, 8, 16, 32, 64, 128, 255)
-BEYOND = 0.01
-"""The part of the pixels that may lie beyond the scale."""
-SHADOW = 0.22
-"""How bright the picture shines through where nothing differs."""
+MAX_SHARE_BEYOND = 0.01
+"""The largest share of the pixels that may exceed the scale."""
+REFERENCE_BRIGHTNESS = 0.22
+"""Brightness of the reference where the pictures do not differ."""
 DETAILS = 2
 DETAIL_SIZE = (300, 180)
-"""Width and height in pixels of a detail, which the sheet shows twice as large."""
+"""Width and height of a detail in pixels. The sheet shows it twice as large."""
 
 _HEAT = ((0, 0, 0), (66, 30, 130), (176, 42, 110), (238, 102, 36), (252, 190, 44), (255, 255, 220))
 _CELL = 4
@@ -33,9 +32,9 @@ _STRIP = 256
 
 
 def difference_map(reference: Picture, test: Picture) -> Image.Image:
-    """The heat map over the darkened reference, pixel for pixel, and the scale below it."""
+    """Returns the heat map over the darkened reference, pixel for pixel, with the scale below; RGB."""
     amount = differences(reference, test)
-    top = scale_of(amount)
+    top = scale_end(amount)
     heat = heat_map(reference, amount, top)
     legend = scale_legend(top, heat.width)
     sheet = Image.new("RGB", (max(heat.width, legend.width), heat.height + legend.height), BACKGROUND)
@@ -47,19 +46,19 @@ def difference_map(reference: Picture, test: Picture) -> Image.Image:
 def difference_sheet(
     reference: Picture, test: Picture, titles: tuple[str, str], figures: Mapping[str, float | int | None]
 ) -> Image.Image:
-    """Reference, test and heat map side by side, and below them the places that differ most, twice as large.
+    """Returns reference, test and heat map side by side, with the places that differ most enlarged below; RGB.
 
-    titles: what the two pictures are called; figures: from `bbmr_shared.metrics.compare`.
+    titles: the names of the two pictures; figures: from `bbmr_shared.metrics.compare`.
     """
     amount = differences(reference, test)
-    top = scale_of(amount)
+    top = scale_end(amount)
     sheet = comparison_figure(
         (
             Panel(titles[0], ("reference",), Image.fromarray(reference)),
-            Panel(titles[1], (_line(figures),), Image.fromarray(test)),
-            Panel("difference", (_beyond(amount, top),), heat_map(reference, amount, top)),
+            Panel(titles[1], (_metrics_line(figures),), Image.fromarray(test)),
+            Panel("difference", (_difference_line(amount, top),), heat_map(reference, amount, top)),
         ),
-        worst_places(amount),
+        worst_details(amount),
     )
     legend = scale_legend(top, sheet.width)
     whole = Image.new("RGB", (sheet.width, sheet.height + legend.height), BACKGROUND)
@@ -69,7 +68,11 @@ def difference_sheet(
 
 
 def differences(reference: Picture, test: Picture) -> Picture:
-    """The largest difference of the channels of every pixel, `uint8 [H, W]`. Raises `ValueError` on unequal shapes."""
+    """Returns the largest difference of the channels of every pixel, `uint8 [H, W]`.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
     if reference.shape != test.shape:
         raise ValueError(f"pictures of unequal shape: {reference.shape} and {test.shape}")
     amount = np.empty(reference.shape[:2], np.uint8)
@@ -81,24 +84,23 @@ def differences(reference: Picture, test: Picture) -> Picture:
 
 
 def largest(first: Picture, second: Picture) -> int:
-    """The largest difference of any two samples, 0 … 255; the arrays have one shape."""
+    """Returns the largest difference of any two samples, 0 … 255. The arrays have the same shape."""
     return int((np.maximum(first, second) - np.minimum(first, second)).max())
 
 
-def scale_of(amount: Picture) -> int:
-    """Where the scale ends: of `SCALES` the first that at most `BEYOND` of the pixels exceed."""
+def scale_end(amount: Picture) -> int:
+    """Returns the end of the scale: the first of `SCALES` that at most `MAX_SHARE_BEYOND` of the pixels exceed."""
     counts = np.bincount(amount.ravel(), minlength=256)
-    return next(top for top in SCALES if counts[top + 1 :].sum() <= BEYOND * amount.size)
+    return next(top for top in SCALES if counts[top + 1 :].sum() <= MAX_SHARE_BEYOND * amount.size)
 
 
 def heat_map(reference: Picture, amount: Picture, top: int) -> Image.Image:
-    """`amount` in colours, black at 0 and the brightest from `top` on, over the reference, dark and grey."""
+    """Returns `amount` in colours, black at 0 and brightest from `top` on, over the reference, dark and grey."""
     colours = _colours(top)
-    share = np.minimum(
-        np.arange(256) * 4 / top, 1
-    )  # of the colour; below a quarter of the scale the picture shows
+    # The share of the colour: below a quarter of the scale the reference is visible.
+    share = np.minimum(np.arange(256) * 4 / top, 1)
     table = (colours * share[:, None]).astype(np.uint8)
-    below = ((1 - share) * SHADOW).astype(np.float32)
+    below = ((1 - share) * REFERENCE_BRIGHTNESS).astype(np.float32)
     grey = np.asarray(Image.fromarray(reference).convert("L"))
     out = table[amount]
     for row in range(0, len(amount), _STRIP):
@@ -108,7 +110,7 @@ def heat_map(reference: Picture, amount: Picture, top: int) -> Image.Image:
 
 
 def scale_legend(top: int, width: int) -> Image.Image:
-    """The colours from 0 to `top` with numbers, in a strip `width` pixels wide (or as wide as the text)."""
+    """Returns a strip with the colours from 0 to `top` and numbers, at least `width` pixels wide."""
     size = min(20, max(11, width // 52))
     font, pad = default_font(size), round(size * 0.7)
     marks = [round(top * part / 4) for part in range(5)]
@@ -129,8 +131,11 @@ def scale_legend(top: int, width: int) -> Image.Image:
     return strip
 
 
-def worst_places(amount: Picture) -> list[Box]:
-    """The boxes of `DETAIL_SIZE` with the largest squared differences, none over another; none of a small picture."""
+def worst_details(amount: Picture) -> list[Box]:
+    """Returns the boxes of `DETAIL_SIZE` with the largest squared differences. They do not overlap.
+
+    A picture that is smaller than two details across or down has none.
+    """
     height, width = amount.shape
     if width < 2 * DETAIL_SIZE[0] or height < 2 * DETAIL_SIZE[1] or not amount.any():
         return []
@@ -139,19 +144,19 @@ def worst_places(amount: Picture) -> list[Box]:
     sums = np.zeros((cells.shape[0] + 1, cells.shape[1] + 1))
     np.cumsum(np.cumsum(cells, axis=0), axis=1, out=sums[1:, 1:])
     windows = sums[high:, wide:] - sums[:-high, wide:] - sums[high:, :-wide] + sums[:-high, :-wide]
-    places = []
+    details: list[Box] = []
     for _ in range(DETAILS):
         top, left = divmod(int(np.argmax(windows)), windows.shape[1])
         if windows[top, left] <= 0:
             break
         x, y = left * _CELL, top * _CELL
-        places.append((x, y, x + DETAIL_SIZE[0], y + DETAIL_SIZE[1]))
+        details.append((x, y, x + DETAIL_SIZE[0], y + DETAIL_SIZE[1]))
         windows[max(0, top - high + 1) : top + high, max(0, left - wide + 1) : left + wide] = -1
-    return places
+    return details
 
 
 def _cell_sums(amount: Picture) -> NDArray[np.float64]:
-    """Sums of squares over cells of `_CELL`×`_CELL` pixels; what is over at the right and bottom is left out."""
+    """Sums of squares over cells of `_CELL`×`_CELL` pixels, without incomplete cells at the right and bottom."""
     rows, cols = amount.shape[0] // _CELL, amount.shape[1] // _CELL
     sums = np.empty((rows, cols))
     for row in range(rows):
@@ -161,21 +166,21 @@ def _cell_sums(amount: Picture) -> NDArray[np.float64]:
 
 
 def _colours(top: int) -> NDArray[np.float64]:
-    """The colour of every difference, `[256, 3]`."""
+    """Returns the colour of every difference, `[256, 3]`."""
     at = np.minimum(np.arange(256) / top, 1) * (len(_HEAT) - 1)
     return np.stack(
         [np.interp(at, np.arange(len(_HEAT)), channel) for channel in np.transpose(_HEAT)], axis=1
     )
 
 
-def _line(figures: Mapping[str, float | int | None]) -> str:
+def _metrics_line(figures: Mapping[str, float | int | None]) -> str:
     decibel = {
         key: "equal" if figures[key] is None else f"{figures[key]:.2f} dB" for key in ("psnr_y", "psnr_rgb")
     }
     return f"PSNR-Y {decibel['psnr_y']}, PSNR-RGB {decibel['psnr_rgb']}, SSIM {figures['ssim']:.4f}"
 
 
-def _beyond(amount: Picture, top: int) -> str:
+def _difference_line(amount: Picture, top: int) -> str:
     largest = int(amount.max())
     if largest == 0:
         return "none"

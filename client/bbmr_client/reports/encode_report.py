@@ -1,7 +1,4 @@
-"""What `encode --json` and `info --json` say about a container.
-
-In: a container and the size of its file. Out: pydantic models with the names that the interface promises.
-"""
+"""The JSON of `encode --json` and `info --json`, as pydantic models."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from bbmr_shared.grid import RATES
 
 
 class PlaneReport(BaseModel):
-    """One plane: `quality` is null where it is lossless; `bytes` is its coded size."""
+    """One plane. `quality` is null if it is lossless; `bytes` is its coded size."""
 
     rate: int
     codec: str
@@ -26,10 +23,15 @@ class PlaneReport(BaseModel):
 
 
 class EncodeReport(BaseModel):
-    """`pixels`: low-resolution samples kept, Σ padded block area / rate²; `overall_rate`: √(padded area / pixels).
+    """The report on an encoded photo.
 
-    `rates`: how many blocks have each rate, 0 included. `bpp`: bits of the whole file per pixel of the picture.
-    `original`: the container carries the photo's file as it is. `warnings`: what of the photo is not kept.
+    bytes: of the whole file. bpp: 8·bytes per pixel of the picture.
+    pixels: low-resolution samples kept, Σ padded block area / rate².
+    overall_rate: √(padded area / pixels).
+    rates: the number of blocks at each rate, also where it is 0.
+    original: the container carries the photo's file as it is.
+    warnings: what of the photo is not kept.
+    seconds: from the decoded photo to the bytes of the container.
     """
 
     width: int
@@ -46,9 +48,9 @@ class EncodeReport(BaseModel):
 
 
 class InfoReport(BaseModel):
-    """Everything a container says about itself; the same names as `EncodeReport` where they mean the same.
+    """Everything in a container but its pixels. A name that is also in `EncodeReport` means the same.
 
-    `strengths` counts the blocks of each network strength, by the picture's strength or the map in its place.
+    strengths: the number of blocks at each network strength, 0 … 1.
     """
 
     width: int
@@ -84,7 +86,10 @@ def encode_report(
     quality: int | None = None,
     warnings: Sequence[str] = (),
 ) -> EncodeReport:
-    """size: bytes of the file; seconds: time from the decoded photo to the bytes; warnings: notes of the photo."""
+    """Returns the report on a container whose file has `size` bytes.
+
+    quality: of the lossy planes. The others are described in `EncodeReport`.
+    """
     return EncodeReport(
         **_common(container, size, quality),
         warnings=list(warnings),
@@ -93,7 +98,7 @@ def encode_report(
 
 
 def info_report(container: Container, size: int) -> InfoReport:
-    """size: bytes of the file."""
+    """Returns the report on a container whose file has `size` bytes."""
     return InfoReport(
         **_common(container, size, None),
         block=container.block,
@@ -115,17 +120,17 @@ def info_report(container: Container, size: int) -> InfoReport:
 
 
 def finite(value: Any) -> Any:
-    """`value`, or None for a float that JSON has no word for."""
+    """Returns `value`, or None for an infinite float or NaN, which JSON cannot express."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def rate_counts(container: Container) -> dict[str, int]:
-    """How many blocks have each rate, 0 included."""
+    """Returns the number of blocks at each rate, also where it is 0."""
     return {str(rate): int(np.count_nonzero(container.rate_map == rate)) for rate in RATES}
 
 
 def overall_rate(container: Container) -> float:
-    """The uniform rate that would keep as many samples: √(padded area / samples)."""
+    """Returns the uniform rate that would keep as many samples: √(padded area / samples)."""
     grid = container.grid
     return math.sqrt(grid.padded_width * grid.padded_height / container.samples)
 

@@ -1,7 +1,4 @@
-"""The comparison figure: pictures side by side with a caption, the same details of each below.
-
-In: panels. Out: one RGB picture. Drawn with Pillow alone.
-"""
+"""Draws a comparison: pictures side by side with captions, and enlarged details of each below."""
 
 from __future__ import annotations
 
@@ -26,7 +23,10 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Panel:
-    """One column. `picture`: RGB, all of the same size; `lines` stand below its title, `keys` as colours and names."""
+    """One column of the figure.
+
+    title, lines: the caption. picture: RGB; those of all panels have the same size. keys: a legend of colours.
+    """
 
     title: str
     lines: tuple[str, ...]
@@ -35,7 +35,7 @@ class Panel:
 
 
 def comparison_figure(panels: Sequence[Panel], details: Sequence[Box]) -> Image.Image:
-    """All panels with the pixels of each detail twice as large below; its place is marked in every picture."""
+    """Returns all panels, with each detail enlarged below its picture and its place marked in the picture."""
     width, height = panels[0].picture.size
     scale = min(COLUMN / width, COLUMN / height)
     small = max(1, round(width * scale)), max(1, round(height * scale))
@@ -46,15 +46,10 @@ def comparison_figure(panels: Sequence[Panel], details: Sequence[Box]) -> Image.
     sheet = Image.new("RGB", (len(panels) * (column + _GAP) + _GAP, tall), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for index, panel in enumerate(panels):
-        x, y = _GAP + index * (column + _GAP), _GAP
-        _draw_caption(draw, panel, x, y)
-        y += caption
+        x, y = _GAP + index * (column + _GAP), _GAP + caption
+        _draw_caption(draw, panel, x, _GAP)
         sheet.paste(panel.picture.resize(small, Image.Resampling.LANCZOS), (x, y))
-        for number, box in enumerate(details):
-            left, top, right, bottom = (round(value * scale) for value in box)
-            place = (x + left, y + top, x + right - 1, y + bottom - 1)
-            draw.rectangle(place, outline=TEXT, width=5)
-            draw.rectangle(place, outline=_MARKS[number % len(_MARKS)], width=3)
+        _draw_marks(draw, details, scale, x, y)
         y += small[1]
         for box, size in zip(details, zoomed, strict=True):
             y += _GAP
@@ -66,7 +61,10 @@ def comparison_figure(panels: Sequence[Panel], details: Sequence[Box]) -> Image.
 def telling_details(
     reference: NDArray[np.uint8], first: NDArray[np.uint8], second: NDArray[np.uint8]
 ) -> tuple[Box, Box]:
-    """Where `second` gains most on `first`, and where it loses most: all uint8 [H, W, 3]. A detail fits a column."""
+    """Returns where `second` is better than `first` by most, and where it is worse by most.
+
+    All pictures are uint8 [H, W, 3]. An enlarged detail fits a column.
+    """
     height, width = reference.shape[:2]
     box_width, box_height = min(width, COLUMN // ZOOM), min(height, COLUMN // ZOOM * 3 // 5)
     gain = _squared_error(reference, first) - _squared_error(reference, second)
@@ -81,6 +79,15 @@ def telling_details(
         return left, top, left + box_width, top + box_height
 
     return box(np.argmax(windows)), box(np.argmin(windows))
+
+
+def _draw_marks(draw: ImageDraw.ImageDraw, details: Sequence[Box], scale: float, x: int, y: int) -> None:
+    """Frames around the details in a picture at (x, y), `scale` times its size."""
+    for number, box in enumerate(details):
+        left, top, right, bottom = (round(value * scale) for value in box)
+        frame = (x + left, y + top, x + right - 1, y + bottom - 1)
+        draw.rectangle(frame, outline=TEXT, width=5)
+        draw.rectangle(frame, outline=_MARKS[number % len(_MARKS)], width=3)
 
 
 def _draw_caption(draw: ImageDraw.ImageDraw, panel: Panel, x: int, y: int) -> None:

@@ -1,7 +1,4 @@
-"""The rate map as something to look at: coloured over the picture, with a legend.
-
-In: a picture and its container. Out: a `PIL.Image.Image` in RGB. Drawn with Pillow alone.
-"""
+"""Draws the rate map of a container: colours over the picture, with a legend."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from bbmr_client.text import counted
 from bbmr_shared.container import Container
 from bbmr_shared.grid import RATES, BlockGrid
 
@@ -24,7 +22,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def rate_map_picture(picture: Image.Image, container: Container) -> Image.Image:
-    """The rate map over `picture` (the whole one), with the legend below."""
+    """Returns the rate map drawn over `picture`, which is the whole one, with the legend below; RGB."""
     tinted = overlay(picture, container.rate_map, container.grid)
     legend = rate_legend(container, tinted.width)
     sheet = Image.new("RGB", (max(tinted.width, legend.width), tinted.height + legend.height), BACKGROUND)
@@ -34,9 +32,9 @@ def rate_map_picture(picture: Image.Image, container: Container) -> Image.Image:
 
 
 def overlay(picture: Image.Image, rate_map: NDArray[np.uint8], grid: BlockGrid) -> Image.Image:
-    """`picture` in grey under the colours of its blocks' rates, with the block borders: RGB, the same size.
+    """Returns `picture` in grey under the colours of its blocks' rates, with lines between different rates; RGB.
 
-    rate_map: uint8 [rows, cols]; grid: of the whole picture, whose size `picture` has.
+    rate_map: uint8 [rows, cols]; grid: of a picture of the same size.
     """
     colours = np.zeros((max(RATES) + 1, 3), np.uint8)
     for rate, colour in RATE_COLOURS.items():
@@ -44,7 +42,12 @@ def overlay(picture: Image.Image, rate_map: NDArray[np.uint8], grid: BlockGrid) 
     tint = grid.expand(rate_map)[: grid.height, : grid.width]
     grey = picture.convert("RGB").convert("L").convert("RGB")
     result = Image.blend(grey, Image.fromarray(colours[tint]), TINT)
-    draw = ImageDraw.Draw(result)
+    _draw_borders(ImageDraw.Draw(result), rate_map, grid)
+    return result
+
+
+def _draw_borders(draw: ImageDraw.ImageDraw, rate_map: NDArray[np.uint8], grid: BlockGrid) -> None:
+    """Lines between neighbouring blocks of different rates."""
     wide = max(1, round(max(grid.width, grid.height) / 1400))
     for row, col in np.argwhere(rate_map[:, 1:] != rate_map[:, :-1]):
         x = (int(col) + 1) * grid.block
@@ -52,17 +55,19 @@ def overlay(picture: Image.Image, rate_map: NDArray[np.uint8], grid: BlockGrid) 
     for row, col in np.argwhere(rate_map[1:] != rate_map[:-1]):
         y = (int(row) + 1) * grid.block
         draw.line((int(col) * grid.block, y, (int(col) + 1) * grid.block, y), fill=BACKGROUND, width=wide)
-    return result
 
 
 def rate_legend(container: Container, width: int) -> Image.Image:
-    """One swatch per rate with the number of its blocks, in a strip `width` pixels wide (or as wide as the text)."""
+    """Returns a strip with the colour and the number of blocks of each rate, at least `width` pixels wide."""
     size = min(28, max(11, width // 52))
     font, pad = default_font(size), round(size * 0.7)
-    entries = []
-    for rate in RATES:
-        blocks = int(np.count_nonzero(container.rate_map == rate))
-        entries.append((RATE_COLOURS[rate], f"rate {rate}: {blocks} block{'' if blocks == 1 else 's'}"))
+    entries = [
+        (
+            RATE_COLOURS[rate],
+            f"rate {rate}: {counted(int(np.count_nonzero(container.rate_map == rate)), 'block')}",
+        )
+        for rate in RATES
+    ]
     swatch = size
     needed = sum(swatch + pad // 2 + text_width(font, text) + 2 * pad for _, text in entries) + pad
     strip = Image.new("RGB", (max(width, needed), size + 2 * pad), BACKGROUND)
@@ -77,10 +82,10 @@ def rate_legend(container: Container, width: int) -> Image.Image:
 
 
 def default_font(size: int) -> Font:
-    """Pillow's own font (ASCII only: no ×, ², –)."""
+    """Returns Pillow's own font, which has only ASCII: no ×, ², –."""
     return ImageFont.load_default(size)
 
 
 def text_width(font: Font, text: str) -> int:
-    """Pixels that `text` takes on one line."""
+    """Returns the width of `text` on one line, in pixels."""
     return round(font.getlength(text))

@@ -11,8 +11,8 @@ from bbmr_client.reports.difference import (
     difference_sheet,
     differences,
     heat_map,
-    scale_of,
-    worst_places,
+    scale_end,
+    worst_details,
 )
 from bbmr_shared.metrics import compare
 
@@ -42,11 +42,11 @@ def test_pictures_of_two_sizes_have_no_difference() -> None:
 )
 def test_the_scale_ends_where_hardly_anything_exceeds_it(most: int, top: int) -> None:
     amount = np.full((100, 100), most, np.uint8)
-    assert scale_of(amount) == top
+    assert scale_end(amount) == top
     amount[0, :100] = 255  # one in a hundred
-    assert scale_of(amount) == top
+    assert scale_end(amount) == top
     amount[1, 0] = 255
-    assert scale_of(amount) == 255
+    assert scale_end(amount) == 255
 
 
 def test_brighter_is_more() -> None:
@@ -65,11 +65,11 @@ def test_where_nothing_differs_the_picture_shows_through() -> None:
     assert 30 < shown[0, 15, 0] < 80
 
 
-def test_the_worst_places_are_found_and_do_not_overlap() -> None:
+def test_the_worst_details_are_found_and_do_not_overlap() -> None:
     amount = np.ones((900, 1300), np.uint8)
     amount[700:740, 100:150] = 200
     amount[300:340, 1000:1050] = 150
-    places = worst_places(amount)
+    places = worst_details(amount)
     assert [(right - left, bottom - top) for left, top, right, bottom in places] == [DETAIL_SIZE] * 2
     for (left, top, right, bottom), (x, y) in zip(places, [(125, 720), (1025, 320)], strict=True):
         assert left <= x < right
@@ -79,8 +79,8 @@ def test_the_worst_places_are_found_and_do_not_overlap() -> None:
 
 
 def test_equal_or_small_pictures_have_no_worst_places() -> None:
-    assert worst_places(np.zeros((900, 1300), np.uint8)) == []
-    assert worst_places(np.full((100, 100), 9, np.uint8)) == []
+    assert worst_details(np.zeros((900, 1300), np.uint8)) == []
+    assert worst_details(np.full((100, 100), 9, np.uint8)) == []
 
 
 @pytest.mark.parametrize("size", [(1, 1), (40, 900), (900, 40), (700, 400)])
