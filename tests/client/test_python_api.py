@@ -1,4 +1,4 @@
-"""The Python interface: what is promised can be imported, and every block of docs/python.md runs."""
+"""The Python interface: promised names can be imported, and every code block of docs/python.md runs."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import bbmr_client
 import bbmr_shared
+from bbmr_client.region import checked_region
 from bbmr_client.server_process import running_server
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/python.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-SERVER = "http://127.0.0.1:8000"
+SERVER = "127.0.0.1:8000"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,9 @@ def test_every_block_of_the_page_runs(
     assert len(BLOCKS) > 8
     names: dict[str, Any] = {"__name__": "page"}
     for number, block in enumerate(BLOCKS):
-        code = compile(block.replace(SERVER, server), f"docs/python.md, block {number}", "exec")
+        code = compile(
+            block.replace(SERVER, server.removeprefix("http://")), f"docs/python.md, block {number}", "exec"
+        )
         exec(code, names)
     written = capsys.readouterr().out
     assert names["picture"].size == (420, 300)
@@ -91,7 +96,17 @@ def test_the_page_names_every_argument_of_a_client() -> None:
     [
         (
             "bbmr_client",
-            ["encode", "Client", "AsyncClient", "Photo", "load_photo", "Timeouts", "Retries", "Tls"],
+            [
+                "encode",
+                "Client",
+                "AsyncClient",
+                "Photo",
+                "load_photo",
+                "Timeouts",
+                "Retries",
+                "Tls",
+                "Container",
+            ],
         ),
         (
             "bbmr_shared",
@@ -108,6 +123,45 @@ def test_what_is_promised_can_be_imported(module: str, names: list[str]) -> None
     assert set(getattr(found, "__all__", names)) <= set(dir(found))
 
 
+def test_every_error_is_in_the_front_door() -> None:
+    for module in ("bbmr_client.files", "bbmr_client.http.client", "bbmr_client.encoding.encoder"):
+        importlib.import_module(module)
+    expected = all_errors(bbmr_client.BbmrError)
+    expected = {one for one in expected if one.__module__.startswith(("bbmr_client.", "bbmr_shared."))}
+    assert len(expected) > 20
+    for error in expected:
+        assert getattr(bbmr_client, error.__name__) is error
+        assert error.__name__ in bbmr_client.__all__
+
+
+def all_errors(error: type[Exception]) -> set[type[Exception]]:
+    return {error}.union(*(all_errors(one) for one in error.__subclasses__()))
+
+
+def test_the_page_names_every_error() -> None:
+    table = PAGE.partition("## Errors")[2]
+    for error in all_errors(bbmr_client.BbmrError):
+        if error.__module__ == "bbmr_shared.errors":
+            assert f"`{error.__name__}`" in table
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert bbmr_client.__version__ == version("bbmr")
+
+
+@pytest.mark.parametrize(
+    "region", [(0, 0, 400, 10), (-1, 0, 5, 5), (0, 0, 0, 5), (1, 2, 3), "0,0,5,5", (0, 0, 2.5, 1), None, 5]
+)
+def test_a_region_that_is_none_is_a_usage_error(region: Any) -> None:
+    with pytest.raises(bbmr_client.UsageError, match="region"):
+        checked_region(region, (300, 200))
+
+
+def test_a_region_of_numpys_integers() -> None:
+    region = checked_region(np.array([250, 150, 50, 50]), (300, 200))  # type: ignore[arg-type]
+    assert [(value, type(value)) for value in region] == [(250, int), (150, int), (50, int), (50, int)]
+
+
 def test_names_that_are_none() -> None:
     with pytest.raises(AttributeError, match="encoed"):
         bbmr_client.encoed  # noqa: B018
@@ -122,6 +176,7 @@ def test_type_checkers_see_the_interface(tmp_path: Path) -> None:
         "made: Container = bbmr_client.encode('photo.jpg', rate=4)\n"
         "with bbmr_client.Client('http://x') as client:\n"
         "    picture: Image.Image = client.reconstruct(made, region=(0, 0, 1, 1))\n"
+        "print(bbmr_client.__version__.upper(), bbmr_client.UsageError('x').problem_type)\n"
         "bbmr_client.encode('photo.jpg', rate='four')\n"
     )
     command = [
@@ -136,5 +191,5 @@ def test_type_checkers_see_the_interface(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     errors = [line for line in done.stdout.splitlines() if ": error:" in line]
     assert len(errors) == 1, done.stdout
-    assert "caller.py:7" in errors[0]
+    assert "caller.py:8" in errors[0]
     assert 'incompatible type "str"' in errors[0]
