@@ -19,10 +19,7 @@ if TYPE_CHECKING:
     from bbmr_shared.container import Container
 
 GROUP, NAME = "bbmr.reconstruct", "local"
-NOT_INSTALLED = (
-    "reconstructing on this machine needs the network: "
-    "in a checkout of bbmr, pip install '.[server]', or use --server URL"
-)
+INSTALL = "reconstructing on this machine needs the network: pip install '.[server]' in a checkout, or use --server URL"
 
 _PACKAGES_OF_THE_EXTRA = {"torch", "safetensors", "bbmr_models"}
 
@@ -68,5 +65,5 @@ def _load() -> Reconstruct:
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in _PACKAGES_OF_THE_EXTRA:
                 raise
-            raise UsageError(NOT_INSTALLED) from error
-    raise UsageError(NOT_INSTALLED)
+            raise UsageError(INSTALL) from error
+    raise UsageError(INSTALL)

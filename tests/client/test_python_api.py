@@ -20,6 +20,7 @@ import bbmr_client
 import bbmr_shared
 from bbmr_client.region import checked_region
 from bbmr_client.server_process import running_server
+from tests.client.test_start import loaded_by
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/python.md").read_text(encoding="utf-8")
@@ -124,10 +125,10 @@ def test_what_is_promised_can_be_imported(module: str, names: list[str]) -> None
 
 
 def test_every_error_is_in_the_front_door() -> None:
-    for module in ("bbmr_client.files", "bbmr_client.http.client", "bbmr_client.encoding.encoder"):
-        importlib.import_module(module)
+    """Without those of a batch run, which only the command line raises."""
+    importlib.import_module("bbmr_client.files")
     expected = all_errors(bbmr_client.BbmrError)
-    expected = {one for one in expected if one.__module__.startswith(("bbmr_client.", "bbmr_shared."))}
+    expected = {one for one in expected if one.__module__ in {"bbmr_client.files", "bbmr_shared.errors"}}
     assert len(expected) > 20
     for error in expected:
         assert getattr(bbmr_client, error.__name__) is error
@@ -143,6 +144,35 @@ def test_the_page_names_every_error() -> None:
     for error in all_errors(bbmr_client.BbmrError):
         if error.__module__ == "bbmr_shared.errors":
             assert f"`{error.__name__}`" in table
+
+
+HEAVY = {"numpy", "PIL", "httpx", "anyio", "pydantic", "msgpack", "typer", "ssl", "asyncio", "torch"}
+DECODING = {"numpy", "PIL", "msgpack", "pydantic"}
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [
+        ("", set()),
+        ("__version__", set()),
+        ("UsageError", set()),
+        ("ServerRefusedError", set()),
+        ("FileAccessError", set()),
+        ("Limits", set()),
+        ("Retries", set()),
+        ("Timeouts", set()),
+        ("Tls", set()),
+        ("ModelInfo", set()),
+        ("Container", DECODING),
+        ("Photo", DECODING),
+        ("encode", DECODING),
+        ("Client", HEAVY - {"typer", "torch"}),
+    ],
+)
+def test_a_name_loads_only_what_it_needs(name: str, needed: set[str]) -> None:
+    loaded = loaded_by("import bbmr_client" + (f"; bbmr_client.{name}" if name else ""))
+    assert "bbmr_client" in loaded
+    assert HEAVY & loaded <= needed
 
 
 def test_the_version_is_that_of_the_package() -> None:

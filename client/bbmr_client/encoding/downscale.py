@@ -13,6 +13,9 @@ from PIL import Image
 
 Picture = NDArray[np.uint8]
 
+DOWNSCALER = "bicubic"
+"""The name of this downscaler in containers."""
+
 _STRIP = 1 << 22
 """Pixels that are passed to Pillow at once, roughly. Pillow copies them, with four bytes each."""
 

@@ -23,7 +23,7 @@ from bbmr_shared.grid import BLOCK, RATES, BlockGrid
 from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
-from .downscale import bicubic_planes
+from .downscale import DOWNSCALER, bicubic_planes
 from .options import DEFAULT_MODEL, EncodeOptions
 from .original import original_if_smaller
 from .predict import coefficients_of
@@ -38,7 +38,6 @@ def encode(
     uniform: bool = False,
     lossless: bool = False,
     codec: str = "webp",
-    downscaler: str = "bicubic",
     distortion: str = "network",
     model: str | None = DEFAULT_MODEL,
     effort: int = 4,
@@ -58,7 +57,6 @@ def encode(
         uniform: every block at `rate`, which must be in the palette.
         lossless: every block at rate 1, so that every pixel is kept. Excludes `rate` and `alpha_quality`.
         codec: of the planes: "webp" (lossless) or "png".
-        downscaler: "bicubic".
         distortion: what the rates are chosen by: "network", the error expected after `model`, or "bicubic".
         model: name of the weights that the container asks for.
         effort: 0 (fast) … 9 (small), of the plane codec.
@@ -81,7 +79,6 @@ def encode(
         uniform,
         lossless,
         codec,
-        downscaler,
         distortion,
         model,
         effort,
@@ -122,7 +119,7 @@ def _encode(photo: Photo, options: EncodeOptions, before_step: Callable[[], obje
         xmp=photo.xmp,
         dpi=photo.dpi,
         channels=1 if photo.grey else 3,
-        downscaler=options.downscaler,
+        downscaler=DOWNSCALER,
         model=options.model,
         strength_map=picture.strength_map,
     )

@@ -14,7 +14,6 @@ from bbmr_shared.images.codecs import CODECS
 
 LOSSLESS_CODECS = tuple(name for name, codec in CODECS.items() if codec.lossless)
 DISTORTIONS = ("network", "bicubic")
-DOWNSCALERS = ("bicubic",)
 DEFAULT_RATE = 4.0
 DEFAULT_MODEL = "light"
 
@@ -32,7 +31,6 @@ class EncodeOptions:
     uniform: bool = False
     lossless: bool = False
     codec: str = "webp"
-    downscaler: str = "bicubic"
     distortion: str = "network"
     model: str | None = DEFAULT_MODEL
     effort: int = 4
@@ -95,7 +93,6 @@ class EncodeOptions:
                 "with an overall rate the planes are lossless: "
                 f"codec {' or '.join(LOSSLESS_CODECS)}, not {self.codec}"
             )
-        _check_choice("downscaler", self.downscaler, DOWNSCALERS)
         _check_whole("effort", self.effort, 9)
         if self.alpha_quality is not None:
             _check_whole("quality of the alpha channel", self.alpha_quality, 100)

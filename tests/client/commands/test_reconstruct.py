@@ -101,7 +101,7 @@ def test_without_the_extra(
 
     monkeypatch.setattr(local, "entry_points", lambda **where: [] if missing is None else [Found()])
     line = fails("reconstruct", packed, "-o", packed.with_name("out.png"), "--local", code=2)
-    assert "pip install '.[server]'" in line
+    assert "pip install '.[server]' in a checkout" in line
 
 
 class TestWrongUsage:

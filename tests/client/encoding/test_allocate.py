@@ -1,4 +1,4 @@
-"""Allocation: what the rate map promises about budget, slack and the uniform candidate."""
+"""Allocation: the budget is met, no improving step is left, and the result is never worse than uniform."""
 
 from __future__ import annotations
 

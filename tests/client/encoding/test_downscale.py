@@ -34,7 +34,7 @@ def test_planes_are_antialiased() -> None:
 
 
 def test_no_block_edge_is_in_the_samples() -> None:
-    """What a kept block holds is a cut-out of the plane of the whole picture, and everything else is grey."""
+    """A kept block has the samples of the plane of the whole picture; everything else is grey."""
     photo = RNG.integers(0, 256, (256, 384, 3), dtype=np.uint8)
     grid = BlockGrid(384, 256)
     rates = np.array([[4, 2, 4], [2, 4, 1]], np.uint8)

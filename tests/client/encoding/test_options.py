@@ -40,7 +40,6 @@ PIXELS = np.zeros((16, 16, 3), np.uint8)
         ({"rates": [[1]]}, "the rates are among"),
         ({"codec": "avif"}, "lossless: codec webp or png, not avif"),
         ({"codec": 3}, "codec"),
-        ({"downscaler": "learned"}, "the downscaler is bicubic, not learned"),
         ({"distortion": "none"}, "the distortion is network or bicubic"),
         ({"model": "no such name"}, "is not a name"),
         ({"model": 5}, "the model is a name or None, not 5"),

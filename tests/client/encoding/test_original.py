@@ -1,4 +1,4 @@
-"""What is kept of a photo when less is asked for: a smaller source file, no metadata, no plugin, upright EXIF."""
+"""What of a photo is kept: its own file if that is smaller, and only as much of the metadata as requested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prediction of the network's error: what it promises whatever the coefficients, and that the shipped ones serve."""
+"""Prediction of the network's error: what holds for any coefficients, and what holds for the shipped ones."""
 
 from __future__ import annotations
 

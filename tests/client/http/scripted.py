@@ -1,4 +1,4 @@
-"""A server of the tests' own, HTTP/1.1 on a loopback socket: it answers by a script and remembers what it was asked."""
+"""An HTTP/1.1 server on a loopback socket that answers by a script and records its requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def png(width: int, height: int) -> bytes:
 
 
 def long_png(width: int, height: int, filling: int) -> tuple[bytes, bytes]:
-    """(the start of a PNG with a chunk of `filling` bytes to follow, what comes after that chunk's bytes).
+    """Returns (the start of a PNG with a chunk of `filling` bytes to follow, what follows that chunk's bytes).
 
     Its header can be read, and there is no picture in it.
     """
@@ -39,7 +39,7 @@ def long_png(width: int, height: int, filling: int) -> tuple[bytes, bytes]:
 
 @dataclass
 class Seen:
-    """What came in, one entry a request, and from how many connections."""
+    """The requests that came in, one entry each, and their connections."""
 
     paths: list[str] = field(default_factory=list)
     headers: list[Mapping[str, str]] = field(default_factory=list)
@@ -78,7 +78,7 @@ def answer(status: int, mime: str, body: bytes, **headers: str) -> Step:
 
 
 def hang_up(request: BaseHTTPRequestHandler) -> None:
-    """In the middle of the answer."""
+    """Close the connection in the middle of the response."""
     request.send_response(200)
     request.send_header("Content-Type", "image/png")
     request.send_header("Content-Length", "100000")
@@ -98,12 +98,12 @@ class _Server(ThreadingHTTPServer):
         super().finish_request(request, client_address)  # type: ignore[arg-type]
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is what some tests are about."""
+        """Prints nothing: some tests are about clients that hang up."""
 
 
 @contextmanager
 def scripted(*steps: Step, tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[tuple[str, Seen]]:
-    """Answer the first request by the first step, and so on; the last step is repeated. Gives (URL, what is seen)."""
+    """Answer the first request by the first step, and so on; the last step is repeated. Yields (URL, requests)."""
     seen = Seen()
     lock = threading.Lock()
 

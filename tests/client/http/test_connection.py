@@ -1,4 +1,4 @@
-"""Options, environment and settings file → one connection: who wins, what is refused, and whom a key is sent to."""
+"""A connection from options, environment and settings file: which wins, what is refused, and who gets the key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Write = Callable[[str], Path]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Write the settings file; no variable of the outside reaches the test."""
+    """Write the settings file. No environment variable from outside reaches the test."""
     path = tmp_path / "config.toml"
     for name in ("BBMR_SERVER", "BBMR_API_KEY"):
         monkeypatch.delenv(name, raising=False)

@@ -1,14 +1,14 @@
-"""Containers from disk, answers to disk: in pieces, whole or not at all, with progress, and with limits."""
+"""Containers from disk and pictures to disk: in pieces, complete or not at all, with progress and limits."""
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import threading
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from bbmr_client import AsyncClient, Client, Retries
+from bbmr_client import Client, Retries
 from bbmr_client.files import FileAccessError
 from bbmr_shared.container import Container
 from bbmr_shared.errors import (
@@ -29,27 +29,16 @@ from bbmr_shared.errors import (
     UsageError,
 )
 from bbmr_shared.limits import DEFAULT_LIMITS
+from tests.client.http.call import call as call_client
 from tests.client.http.scripted import Step, answer, hang_up, long_png, picture, png, refusal, scripted
 
 AT_ONCE = Retries(2, first_wait=0.0)
 
 
-@pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest) -> Callable[..., Any]:
+@pytest.fixture
+def call(kind: str) -> Callable[..., Any]:
     """Call a method of the sync or the async client."""
-
-    def synchronous(url: str, method: str, *arguments: Any, timeout: Any = 20, **options: Any) -> Any:
-        with Client(url, timeout, retries=AT_ONCE) as client:
-            return getattr(client, method)(*arguments, **options)
-
-    def asynchronous(url: str, method: str, *arguments: Any, timeout: Any = 20, **options: Any) -> Any:
-        async def run() -> Any:
-            async with AsyncClient(url, timeout, retries=AT_ONCE) as client:
-                return await getattr(client, method)(*arguments, **options)
-
-        return asyncio.run(run())
-
-    return synchronous if request.param == "sync" else asynchronous
+    return partial(call_client, kind, timeout=20, retries=AT_ONCE)
 
 
 def digest(data: bytes) -> str:
@@ -247,7 +236,7 @@ class TestSaved:
 
 
 def close_delimited(body: bytes) -> Step:
-    """Only the end of the connection ends this answer."""
+    """Only the end of the connection ends this response."""
 
     def step(request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)

@@ -1,4 +1,4 @@
-"""The sync client has an event loop in a thread: from other loops, from threads, after a fork, on Ctrl-C, forgotten."""
+"""The event loop of the sync client: used from other loops and threads, after a fork, on Ctrl-C, and never closed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_threads_share_one_and_nobody_waits_for_another(container: Container) ->
     all_there = threading.Barrier(4)
 
     def step(request: BaseHTTPRequestHandler) -> None:
-        all_there.wait(10)  # answered only once four are on their way
+        all_there.wait(10)  # no request is answered before all four have arrived
         picture()(request)
 
     with scripted(step) as (url, _), Client(url, 20) as client, ThreadPoolExecutor(4) as threads:
@@ -119,7 +119,7 @@ def test_closing_ends_what_other_threads_wait_for(container: Container) -> None:
 
 
 def test_progress_cannot_ask_the_client_that_tells_it(container: Container) -> None:
-    """It would wait for itself."""
+    """The client would wait for itself."""
 
     def progress(direction: str, done: int, total: int | None) -> None:
         client.ready()

@@ -1,8 +1,7 @@
-"""Trying again and turning to another server: when, when not, after how long, and what is said at the end."""
+"""Retries and failover: when, when not, after how long, and the error at the end."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bbmr_client import AsyncClient, Client, Retries, Timeouts
+from bbmr_client import Client, Retries, Timeouts
 from bbmr_client.http.retries import parse_retry_after
 from bbmr_shared.container import Container
 from bbmr_shared.errors import (
@@ -27,13 +26,14 @@ from bbmr_shared.errors import (
     ServerUnreachableError,
     UsageError,
 )
+from tests.client.http.call import call as call_client
 from tests.client.http.scripted import answer, hang_up, picture, refusal, scripted
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 class Waits(list[float]):
-    """Stands in for sleeping, and remembers for how long."""
+    """Replaces sleeping, and records the seconds."""
 
     async def __call__(self, seconds: float) -> None:
         self.append(seconds)
@@ -51,24 +51,11 @@ def call(
 
 
 def ask(kind: str, url: Any, container: Any, timeout: Any, retries: Retries) -> Any:
-    if kind == "sync":
-        with Client(url, timeout, retries=retries) as client:
-            return client.reconstruct(container)
-
-    async def run() -> Any:
-        async with AsyncClient(url, timeout, retries=retries) as client:
-            return await client.reconstruct(container)
-
-    return asyncio.run(run())
-
-
-@pytest.fixture(params=["sync", "async"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+    return call_client(kind, url, "reconstruct", container, timeout=timeout, retries=retries)
 
 
 def unused_url(opened: ExitStack) -> str:
-    """An address where nobody listens."""
+    """An address with no server."""
     reserved = opened.enter_context(socket.socket())
     reserved.bind(("127.0.0.1", 0))
     return f"http://127.0.0.1:{reserved.getsockname()[1]}"
@@ -189,7 +176,7 @@ class TestWaits:
             assert (seen.count, waits) == (1, [])
 
     def test_the_deadline_is_for_all_tries_together(self, kind: str, container: Container) -> None:
-        """Real waits: each try is quick, and the number of tries would last for minutes."""
+        """With real waits: each try is quick, and all tries together would take minutes."""
         timeouts = Timeouts(total=0.4)
         retries = Retries(100, first_wait=0.05, longest_wait=0.05)
         with scripted(refusal(503)) as (url, seen):

@@ -1,4 +1,4 @@
-"""Certificates, and keys: who is trusted, what is told to whom, and what never is."""
+"""Certificates and keys: which are trusted, to which server a key is sent, and that no message shows it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TestCertificates:
             assert client.reconstruct(container).size == (300, 200)
 
     def test_of_nobody_known(self, container: Container, server_tls: ssl.SSLContext) -> None:
-        """It is of no use to try again, and another server is not tried: somebody may be listening."""
+        """There is no retry, also with another server, because somebody may be intercepting the connection."""
         with scripted(picture()) as (other, seen), scripted(picture(), tls=server_tls) as (url, refused):
             with pytest.raises(ServerUnreachableError, match=r"is not trusted.*--ca-file"):
                 Client([url, other], 20).reconstruct(container)

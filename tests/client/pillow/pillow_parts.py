@@ -1,4 +1,4 @@
-"""What the tests of the Pillow plugin share: metadata, and pictures on their way through it."""
+"""Metadata and helpers for the tests of the Pillow plugin."""
 
 from __future__ import annotations
 

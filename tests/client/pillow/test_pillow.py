@@ -1,4 +1,4 @@
-"""The Pillow plugin: a `.bbmr` file behaves as any other picture that Pillow opens."""
+"""The Pillow plugin: a `.bbmr` file behaves like any other picture that Pillow opens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VECTORS = Path(__file__).resolve().parents[2] / "vectors"
 
 
 class Counting(io.BytesIO):
-    """A file that knows how much of it was read."""
+    """A file that counts the bytes that are read."""
 
     total = 0
 
@@ -188,7 +188,7 @@ class TestDraft:
         assert opened(container).draft("L", None) is None
 
     def test_thumbnails_use_it(self, container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What makes the composite costly is its finest level: it is never made."""
+        """The finest level of the composite, which takes the most time, is never made."""
         monkeypatch.setattr("bbmr_shared.compositing.composite.base", None)
         picture = opened(container)
         picture.thumbnail((40, 40), Image.Resampling.LANCZOS)
@@ -271,7 +271,7 @@ def test_python_guesses_the_media_type() -> None:
 
 
 class TestVectors:
-    """The project's golden and malformed containers, as Pillow meets them."""
+    """The project's golden and malformed containers, opened with Pillow."""
 
     @pytest.mark.parametrize("path", sorted((VECTORS / "v1").glob("*.bbmr")), ids=lambda path: path.stem)
     def test_good_ones_are_shown_at_every_size(self, path: Path) -> None:

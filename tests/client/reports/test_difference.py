@@ -1,4 +1,4 @@
-"""The picture of a difference: the scale that is drawn, the colours, and the places that are shown."""
+"""The drawing of a difference: its scale, its colours, and the enlarged places."""
 
 from __future__ import annotations
 
