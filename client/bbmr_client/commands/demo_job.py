@@ -22,7 +22,7 @@ from bbmr_client.files import FileAccessError, write_file
 from bbmr_client.http import Client
 from bbmr_client.photo import Photo, load_photo
 from bbmr_client.reports.encode_report import finite
-from bbmr_client.reports.figure import Panel, comparison_figure, telling_details
+from bbmr_client.reports.figure import Panel, best_and_worst_details, comparison_figure
 from bbmr_client.reports.ratemap import RATE_COLOURS, overlay
 from bbmr_client.server_process import running_server
 from bbmr_shared.compositing.composite import preview
@@ -189,7 +189,9 @@ def _figure(photo: Photo, figures: Table, cases: dict[tuple[int, bool], _Case]) 
         ),
         Panel("Rate map", ("details: largest gain, largest loss",), tinted, tuple(in_use)),
     )
-    return comparison_figure(panels, telling_details(photo.rgb, _rgb(uniform.light), _rgb(blocks.light)))
+    return comparison_figure(
+        panels, best_and_worst_details(photo.rgb, _rgb(uniform.light), _rgb(blocks.light))
+    )
 
 
 def _caption(row: Row) -> tuple[str, str]:

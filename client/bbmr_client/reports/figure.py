@@ -58,7 +58,7 @@ def comparison_figure(panels: Sequence[Panel], details: Sequence[Box]) -> Image.
     return sheet
 
 
-def telling_details(
+def best_and_worst_details(
     reference: NDArray[np.uint8], first: NDArray[np.uint8], second: NDArray[np.uint8]
 ) -> tuple[Box, Box]:
     """Returns where `second` is better than `first` by most, and where it is worse by most.

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from bbmr_client.commands import demo_job
-from bbmr_client.reports.figure import Panel, comparison_figure, telling_details
+from bbmr_client.reports.figure import Panel, best_and_worst_details, comparison_figure
 from bbmr_client.server_process import running_server
 from bbmr_shared.container import Container
 from bbmr_shared.errors import ServerUnreachableError
@@ -142,7 +142,7 @@ class TestFigure:
         first, second = reference.copy(), reference.copy()
         first[600:640, 700:740] = 0  # second is better here
         second[50:90, 60:100] = 255  # and worse here
-        gain, loss = telling_details(reference, first, second)
+        gain, loss = best_and_worst_details(reference, first, second)
         assert gain[0] <= 700 < 740 <= gain[2]
         assert gain[1] <= 600 < 640 <= gain[3]
         assert loss[0] <= 60 < 100 <= loss[2]
@@ -153,7 +153,7 @@ class TestFigure:
         picture = Image.new("RGB", size, (10, 200, 30))
         samples = np.asarray(picture)
         panel = Panel("title", ("a line", "another"), picture, (("rate 4", (1, 2, 3)),))
-        figure = comparison_figure([panel, panel], telling_details(samples, samples, samples))
+        figure = comparison_figure([panel, panel], best_and_worst_details(samples, samples, samples))
         assert figure.width < 1400
         colours = {colour for _, colour in figure.getcolors(1 << 20) or []}
         assert (1, 2, 3) in colours
