@@ -204,7 +204,7 @@ def _check_budget(others: dict[str, float | str | None], rate: float | None) -> 
 
 
 def _check_codec(codec: Codec, rate: float | None) -> None:
-    from bbmr_client.encoding.options import LOSSLESS_CODECS
+    from bbmr_client.encoding.encoder import LOSSLESS_CODECS
     from bbmr_shared.images.codecs import KNOWN_BUT_ABSENT
 
     use = f"use --codec {' or '.join(LOSSLESS_CODECS)}"

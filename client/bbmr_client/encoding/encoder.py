@@ -24,10 +24,12 @@ from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
 from .downscale import DOWNSCALER, bicubic_planes
-from .options import DEFAULT_MODEL, EncodeOptions
+from .options import DEFAULT_MODEL, LOSSLESS_CODECS, EncodeOptions
 from .original import original_if_smaller
 from .predict import coefficients_of
 from .rate_map import choose_rates
+
+__all__ = ["LOSSLESS_CODECS", "encode"]
 
 
 def encode(
