@@ -60,8 +60,8 @@ def create_app(settings: Settings | None = None, engine: EngineLike | None = Non
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if not engine.started:
             engine.start(getattr(app.state, "on_failure", None))
-        if service.keeping is not None:
-            service.keeping.begin()
+        if service.store is not None:
+            service.store.begin()
         admin.reload_on_hangup(engine)
         try:
             yield

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from starlette.requests import Request
 
+from bbmr_server.encode_queue import EncodeQueue
 from bbmr_server.engine.interface import EngineLike
 from bbmr_server.http.body import BodyMemory, BodyShare
 from bbmr_server.observability.metrics import Metrics
-from bbmr_server.page.encode_queue import Desk
 from bbmr_shared.container import Container
 from bbmr_shared.container.frame import read_header
 from bbmr_shared.container.header import Header
@@ -40,8 +40,8 @@ class Service:
         self.metrics.gauge(
             "bbmr_body_memory_bytes", "Bytes of bodies and answers in memory", lambda: self.bodies.used
         )
-        self.desk = Desk(settings.encode_queue_length)
-        self.keeping = open_store(settings, self.metrics.registry, len(self.keys))
+        self.encode_queue = EncodeQueue(settings.encode_queue_length)
+        self.store = open_store(settings, self.metrics.registry, len(self.keys))
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="bbmr-read")
         self._reading = asyncio.Semaphore(READERS)
 
@@ -73,14 +73,14 @@ class Service:
     def refuse_all(self) -> None:
         """Refuse whatever is accepted and not finished, and take nothing more."""
         self.engine.refuse_all()
-        self.desk.refuse_all()
+        self.encode_queue.refuse_all()
 
     def close(self) -> None:
         """End the threads; the engine has its own `stop`."""
         self._readers.shutdown(wait=False, cancel_futures=True)
-        if self.keeping is not None:
-            self.keeping.close()
-        self.desk.close()
+        if self.store is not None:
+            self.store.close()
+        self.encode_queue.close()
 
 
 def service_of(request: Request) -> Service:

@@ -64,7 +64,7 @@ async def running(engine: Engine) -> AsyncIterator[None]:
 
 async def written(bench: Any) -> None:
     """Wait until pictures that were answered are in the cache, or are not kept."""
-    await asyncio.gather(*bench.app.state.service.keeping.pictures._tasks)
+    await asyncio.gather(*bench.app.state.service.store.pictures._tasks)
 
 
 @pytest.fixture

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bbmr_server.encode_queue import IsCancelled, check_cancelled
 from bbmr_shared.images.codecs import decode, encode_plane
 from bbmr_shared.limits import AVIF_MAX_SIDE
 from bbmr_shared.metrics import psnr_rgb
-
-from .encode_queue import GivenUp, go_on
 
 Picture = NDArray[np.uint8]
 
@@ -39,18 +38,18 @@ class Avif:
     picture: Picture = field(repr=False)
 
 
-def avif_within(photo: Picture, size: int, given_up: GivenUp) -> Avif | None:
+def avif_within(photo: Picture, size: int, cancelled: IsCancelled) -> Avif | None:
     """The AVIF of at most `size` bytes that is closest to the photo (PSNR over RGB); None where none fits.
 
     The photo as it is goes first. It is scaled down where no quality fits, and for as long as a low one gains by it.
     Each size costs a quarter of the one before, or as much where the speed changes; all of them 2.4 times the first.
 
     Raises:
-        GivenUpError: as soon as `given_up()` is true.
+        WorkCancelledError: as soon as `cancelled()` is true.
     """
     best, best_psnr = None, -np.inf
     for scale in SCALES:
-        found = _at_scale(photo, scale, size, given_up)
+        found = _at_scale(photo, scale, size, cancelled)
         if found is None:
             continue
         psnr = psnr_rgb(photo, found.picture)
@@ -69,18 +68,18 @@ def resized(picture: Picture, size: tuple[int, int]) -> Picture:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
 
 
-def _at_scale(photo: Picture, scale: int, size: int, given_up: GivenUp) -> Avif | None:
+def _at_scale(photo: Picture, scale: int, size: int, cancelled: IsCancelled) -> Avif | None:
     height, width = photo.shape[:2]
     small_size = max(1, round(width / scale)), max(1, round(height / scale))
     if max(small_size) > AVIF_MAX_SIDE:
         return None
-    go_on(given_up)
+    check_cancelled(cancelled)
     small = resized(photo, small_size)
     speed = SPEED if small.shape[0] * small.shape[1] <= LARGE else SPEED_LARGE
     best: tuple[int, bytes] | None = None
     low, high = 0, 100
     while low <= high:
-        go_on(given_up)
+        check_cancelled(cancelled)
         middle = (low + high) // 2
         _, data = encode_plane(small, "avif", quality=middle, speed=speed)
         if len(data) <= size:
@@ -89,6 +88,6 @@ def _at_scale(photo: Picture, scale: int, size: int, given_up: GivenUp) -> Avif 
             high = middle - 1
     if best is None:
         return None
-    go_on(given_up)
+    check_cancelled(cancelled)
     quality, data = best
     return Avif(scale, quality, speed, data, resized(decode(data, "avif", small_size), (width, height)))

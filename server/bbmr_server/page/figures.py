@@ -10,13 +10,13 @@ import math
 
 import numpy as np
 
+from bbmr_server.encode_queue import IsCancelled
 from bbmr_shared.container import Container
 from bbmr_shared.grid import RATES
 from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.metrics import psnr_rgb, psnr_y
 
 from .avif import Picture, avif_within, resized
-from .encode_queue import GivenUp
 
 Figures = dict[str, object]
 
@@ -44,21 +44,21 @@ def facts(container: Container, size: int) -> Figures:
 
 
 def comparison(
-    photo: Picture, reconstruction: Picture, container: Container, size: int, given_up: GivenUp
+    photo: Picture, reconstruction: Picture, container: Container, size: int, cancelled: IsCancelled
 ) -> Figures:
     """PSNR of the reconstruction, of AVIF with at most as many bytes, and of plain rescaling with as many pixels.
 
     `avif` is None where no AVIF is so small, `rescaled` where the whole photo has no more pixels than are kept.
 
     Raises:
-        GivenUpError: as soon as `given_up()` is true.
+        WorkCancelledError: as soon as `cancelled()` is true.
     """
     height, width = photo.shape[:2]
     found: Figures = {
         "bbmr": {"bytes": size, "bpp": _bpp(size, width, height), **_psnr(photo, reconstruction)},
         "rescaled": rescaled(photo, container.grid.samples(container.rate_map), container.channels == 1),
     }
-    best = avif_within(photo, size, given_up)
+    best = avif_within(photo, size, cancelled)
     found["avif"] = best and {
         "bytes": len(best.data),
         "bpp": _bpp(len(best.data), width, height),

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from bbmr_client.reports.ratemap import RATE_COLOURS
 from bbmr_server.app_state import Service, service_of
+from bbmr_server.encode_queue import IsCancelled, check_cancelled
 from bbmr_server.engine import Work
 from bbmr_server.http.body import CountedResponse
 from bbmr_server.routes.encode import Upload, admit, photo_limits, read_photo, uploaded
@@ -25,7 +26,6 @@ from bbmr_shared.errors import UsageError
 from bbmr_shared.images.output import encode_picture
 from bbmr_shared.release import release
 
-from .encode_queue import GivenUp, go_on
 from .figures import comparison, facts
 
 router = APIRouter(prefix="/page", include_in_schema=False)
@@ -61,9 +61,9 @@ async def photo_to_look_at(request: Request, service: Annotated[Service, Depends
     """The photo in the body as PNG, upright: for browsers that do not know its format."""
     async with uploaded(request, service) as upload:
 
-        def work(given_up: GivenUp) -> bytes:
+        def work(cancelled: IsCancelled) -> bytes:
             photo = read_photo(upload.body, service.settings)
-            go_on(given_up)
+            check_cancelled(cancelled)
             picture = Image.fromarray(photo.rgb)
             if photo.alpha is not None:
                 picture.putalpha(Image.fromarray(photo.alpha))
@@ -71,7 +71,7 @@ async def photo_to_look_at(request: Request, service: Annotated[Service, Depends
                 picture.info["icc_profile"] = photo.icc
             return encode_picture(picture, "png")
 
-        data = await in_time(request, upload.place.run(work), deadline_of(service))
+        data = await in_time(request, upload.slot.run(work), deadline_of(service))
     return CountedResponse(data, service.bodies, media_type="image/png", headers=dict(NO_STORE))
 
 
@@ -108,19 +108,19 @@ async def _compare(service: Service, upload: Upload, length: int, model: str | N
     service.metrics.count_picture(answer)
     upload.share.hold(len(answer.data))
 
-    def work(given_up: GivenUp) -> dict[str, Any]:
+    def work(cancelled: IsCancelled) -> dict[str, Any]:
         photo = read_photo(photo_file, service.settings)
         if (photo.width, photo.height) != (container.width, container.height):
             raise UsageError(
                 f"the photo has {photo.width}×{photo.height} pixels, the container "
                 f"{container.width}×{container.height}: it was made from another one"
             )
-        go_on(given_up)
+        check_cancelled(cancelled)
         picture = _decoded(answer.data, container)
-        found = comparison(photo.rgb, picture, container, length, given_up)
+        found = comparison(photo.rgb, picture, container, length, cancelled)
         return {**found, "model": answer.model, "notes": list(photo.notes)}
 
-    return await upload.place.run(work)
+    return await upload.slot.run(work)
 
 
 def _decoded(data: bytes, container: Container) -> np.ndarray:

@@ -17,10 +17,10 @@ from bbmr_client.encoding.encoder import encode
 from bbmr_client.encoding.options import DEFAULT_RATE
 from bbmr_client.photo import Photo, load_photo
 from bbmr_server.app_state import Service, service_of
+from bbmr_server.encode_queue import IsCancelled, Slot, check_cancelled
 from bbmr_server.errors import UnsupportedMediaTypeError
 from bbmr_server.http import openapi
 from bbmr_server.http.body import BodyShare, CountedResponse, read_body
-from bbmr_server.page.encode_queue import GivenUp, Place, go_on
 from bbmr_server.settings import Settings
 from bbmr_shared.container import MEDIA_TYPE
 from bbmr_shared.errors import PictureError
@@ -36,10 +36,10 @@ _DECODERS_WORDS = re.compile(r"(the photo is (?:damaged or cut short|a damaged [
 
 @dataclass
 class Upload:
-    """A body that has come in, the place its request has at the desk, and where its bytes are counted."""
+    """A body that has come in, its slot in the encode queue, and where its bytes are counted."""
 
     body: bytes
-    place: Place
+    slot: Slot
     share: BodyShare
 
     def take_body(self) -> bytes:
@@ -82,13 +82,13 @@ def admit(request: Request, service: Annotated[Service, Depends(service_of)]) ->
 
 @asynccontextmanager
 async def uploaded(request: Request, service: Service) -> AsyncIterator[Upload]:
-    """The body, once it is there, and a place at the desk; without one free, the body is not read.
+    """The body, once it is there, and a slot in the encode queue. Where none is free, the body is not read.
 
     Raises:
         QueueFullError, LimitExceededError, UploadTimeoutError
     """
     settings = service.settings
-    service.desk.check_room()
+    service.encode_queue.check_room()
     with service.bodies.share() as share:
         body = await read_body(
             request.stream(),
@@ -97,8 +97,8 @@ async def uploaded(request: Request, service: Service) -> AsyncIterator[Upload]:
             timeout=settings.upload_timeout_s,
             share=share,
         )
-        with service.desk.place() as place:
-            upload = Upload(body, place, share)
+        with service.encode_queue.slot() as slot:
+            upload = Upload(body, slot, share)
             del body
             yield upload
 
@@ -130,15 +130,17 @@ async def encode_photo(
 
     async with uploaded(request, service) as upload:
 
-        def work(given_up: GivenUp) -> tuple[bytes, tuple[int, int]]:
+        def work(cancelled: IsCancelled) -> tuple[bytes, tuple[int, int]]:
             photo = read_photo(upload.body, settings)
-            go_on(given_up)
-            container = encode(photo, rate=rate, metadata=metadata, model=name, step=partial(go_on, given_up))
-            go_on(given_up)
+            check_cancelled(cancelled)
+            container = encode(
+                photo, rate=rate, metadata=metadata, model=name, step=partial(check_cancelled, cancelled)
+            )
+            check_cancelled(cancelled)
             return container.to_bytes(), (container.width, container.height)
 
         began = time.perf_counter()
-        data, (width, height) = await in_time(request, upload.place.run(work), deadline_of(service))
+        data, (width, height) = await in_time(request, upload.slot.run(work), deadline_of(service))
     headers = {
         "BBMR-Model": name,
         "BBMR-Width": str(width),

@@ -1,10 +1,10 @@
-"""Containers kept under their digests, and their pictures at addresses that an `<img>` can name. Off by default.
+"""The store: containers kept under their digests, and their pictures at addresses for `<img>`. Off by default.
 
-`open_store` is what the rest of the server uses, with the routers of `routes` and `images`; the others are parts.
+`open_store` makes it from the settings; `routes` and `images` are its HTTP routes. The other modules are its parts.
 """
 
 from __future__ import annotations
 
-from .factory import Keeping, open_store
+from .factory import StoreServices, open_store
 
-__all__ = ["Keeping", "open_store"]
+__all__ = ["StoreServices", "open_store"]

@@ -1,12 +1,13 @@
-"""Where bytes lie: a directory or an S3 bucket behind one small interface. In: names and bytes; out: the same bytes.
+"""Objects by name in a directory or an S3 bucket, behind one small interface.
 
 Both are object stores of obstore (the Rust crate object_store, which crates.io's registry and many databases use): one
-package without dependencies, atomic writes in both places, ranges, retries with bounds. s3fs and aioboto3 bring
-botocore, aiohttp and a dozen more for S3 alone. Two things were found and are mended here:
+package without dependencies, atomic writes in both places, byte ranges, bounded retries. s3fs and aioboto3 bring
+botocore, aiohttp and a dozen more for S3 alone. Two of its weaknesses are worked around here:
 
-- its local writes are atomic (written beside, then renamed) but not flushed: what is answered with 201 is synced first;
-- its asyncio functions end a Python before 3.14 with SIGABRT now and then where one was used just before the exit
-  (obstore 0.12, 3 of 5 runs; the blocking ones never in 40), so the blocking ones run in a few threads of ours.
+- Its local writes are atomic (to a temporary file that is renamed) but not flushed. `put` syncs them, so that what is
+  answered with 201 is on the disk.
+- Its asyncio functions sometimes end a Python before 3.14 with SIGABRT when one was used just before the exit
+  (obstore 0.12: 3 of 5 runs; the blocking functions: 0 of 40). So the blocking functions run in threads of our own.
 """
 
 from __future__ import annotations
@@ -36,56 +37,55 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 THREADS = 8
-"""Operations on one backend at once; the others wait, and their time runs."""
+"""Operations on one backend at a time. Others wait, and the wait counts against their timeout."""
 LEFTOVER_S = 3600.0
-"""A file that was begun so long ago and is not finished was left by a server that was killed."""
-BLOCK = 4096
-"""What is kept counts in whole blocks of so many bytes, as on most disks: so many tiny objects are bounded, too."""
+"""Age in seconds from which an unfinished file is taken as left by a server that was killed."""
+DISK_BLOCK = 4096
+"""Sizes are counted in whole blocks of so many bytes, as on most disks, so that many tiny objects are bounded too."""
 FULL = re.compile(r"os error (28|122)\b|StorageFull|QuotaExceeded|No space left")
-"""How a full disk (ENOSPC), a quota (EDQUOT) and S3-compatible services say that there is no room."""
+"""Matches what a full disk (ENOSPC), a quota (EDQUOT) and S3-compatible services report."""
 
 GENERIC = re.compile(r"^(Generic \w+ error: )*(Unable to [a-z ]+(: | (?=/)))?")
-"""How obstore begins what it says of most errors; what was tried is said in words of ours."""
+"""The beginning of most of obstore's messages; ours already says what was tried."""
 OUTSIDE = re.compile(r"Requested range was invalid|416 Range Not Satisfiable|InvalidRange")
-"""How directories and services say that a range begins after the end."""
+"""Matches what directories and services report for a range that begins after the end."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One object: its name, bytes, and when it was written in seconds since 1970."""
+    """One object: its name, size in bytes, and when it was written, in seconds since 1970."""
 
     name: str
     size: int
     modified: float
 
     @property
-    def charge(self) -> int:
-        """What it counts for where bytes are bounded."""
-        return charge(self.size)
+    def disk_size(self) -> int:
+        """Its size in whole disk blocks."""
+        return disk_size(self.size)
 
 
 class Backend:
-    """Objects by name. Every method raises `StoreUnavailableError` where the place fails or is too slow.
+    """Objects by name. Every method raises StoreUnavailableError if the place fails or is too slow.
 
     Args:
         objects: the object store.
-        words: what messages call the place.
-        timeout: seconds an operation may take, waiting for a thread included.
-        root: the directory, where it is one.
-        cache: whether what lies here can be made again, and nobody else writes here. What `put` wrote to a directory
-            is on the disk when it returns, unless it is one.
+        label: what messages call the place.
+        timeout: seconds that an operation may take, including the wait for a thread.
+        root: the directory, if it is one.
+        cache: whether the objects can be made again and nobody else writes here. Then `put` does not sync.
     """
 
     def __init__(
         self,
         objects: ObjectStore,
-        words: str,
+        label: str,
         timeout: float,
         root: Path | None = None,
         cache: bool = False,
     ) -> None:
-        self.words = words
-        self.kind = "cache of pictures" if cache else "store"
+        self.label = label
+        self.kind = "picture cache" if cache else "store"
         self._objects = objects
         self.timeout = timeout
         self._root = root
@@ -94,80 +94,80 @@ class Backend:
         self._closed = threading.Event()
 
     async def put(self, name: str, data: bytes) -> None:
-        """Write an object as a whole or not at all, over one of the same name.
+        """Writes an object as a whole or not at all, and replaces one of the same name.
 
-        One that was given up may be written later all the same; in a cache, where nobody would count it, it is deleted.
+        A write that timed out or was cancelled may still be done later. In a cache it is then deleted, because nothing
+        would count it.
 
         Raises:
-            InsufficientStorageError: no room.
+            InsufficientStorageError if there is no room.
         """
-        given_up = threading.Event()
+        abandoned = threading.Event()
 
         def write() -> None:
             self._put(name, data)
-            if self._cache and given_up.is_set():
+            if self._cache and abandoned.is_set():
                 self._delete(name)
 
         try:
-            await self._call("write", write)
+            await self._call("write", write, timeout=self.timeout)
         except BaseException:
-            given_up.set()
+            abandoned.set()
             raise
 
     async def get(self, name: str, timeout: float = math.inf) -> memoryview | None:
-        """A whole object; None where there is none. `timeout` may be less than other operations have."""
+        """Returns a whole object, or None if there is none. `timeout` can only shorten the backend's own."""
         return await self._call("read", self._get, name, timeout=min(timeout, self.timeout))
 
     async def range(self, name: str, start: int, length: int) -> memoryview | None:
-        """`length` bytes from `start` on, fewer or none where it ends before; None where there is no such object."""
-        return await self._call("read", self._range, name, start, length)
+        """Returns up to `length` bytes from `start` on, or None if there is no such object."""
+        return await self._call("read", self._range, name, start, length, timeout=self.timeout)
 
     async def size(self, name: str) -> int | None:
-        """Bytes of an object; None where there is none."""
-        return await self._call("look up", self._size, name)
+        """Returns the size of an object in bytes, or None if there is none."""
+        return await self._call("look up", self._size, name, timeout=self.timeout)
 
     async def sha256(self, name: str) -> str | None:
-        """SHA-256 of an object in hex, read piece by piece; None where there is none."""
-        return await self._call("read", self._sha256, name)
+        """Returns the SHA-256 of an object in hex, read in pieces, or None if there is none."""
+        return await self._call("read", self._sha256, name, timeout=self.timeout)
 
     async def delete(self, name: str, timeout: float = math.inf) -> None:
-        """Remove an object; nothing happens where there is none. `timeout` as of `get`."""
+        """Deletes an object, if there is one. `timeout` as in `get`."""
         await self._call("delete", self._delete, name, timeout=min(timeout, self.timeout))
 
-    async def fold(self, take: Callable[[Entry], object]) -> None:
-        """Call `take`, in a thread, with every object there is; in no order.
+    async def for_each(self, take: Callable[[Entry], object]) -> None:
+        """Calls `take` in a thread with every object, in no particular order.
 
-        There may be millions, so the whole has no time but that of each request behind it.
+        There may be millions of objects, so only the single requests behind this have a timeout.
         """
-        await self._call("list", self._fold, take, timeout=None)
+        await self._call("list", self._for_each, take, timeout=None)
 
     def close(self) -> None:
-        """End the threads as soon as they are idle; a list that is being made ends where it is."""
+        """Ends the threads as soon as they are idle. A running `for_each` stops early."""
         self._closed.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _call(
-        self, verb: str, function: Callable[..., T], *arguments: object, timeout: float | None = -1.0
+        self, verb: str, function: Callable[..., T], *arguments: object, timeout: float | None
     ) -> T:
         from obstore.exceptions import BaseError
 
         loop = asyncio.get_running_loop()
-        seconds = self.timeout if timeout == -1.0 else timeout
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(timeout):
                 return await loop.run_in_executor(self._threads, function, *arguments)
         except TimeoutError:
             logs.events.error(
-                "%s: cannot %s in %s: not done after %g s", self.kind, verb, self.words, seconds
+                "%s: cannot %s in %s: not done after %g s", self.kind, verb, self.label, timeout
             )
             raise StoreUnavailableError("the store did not answer in time; try again later") from None
         except (BaseError, OSError) as error:
             text = str(error)
-            # The first line names the object and the cause; what follows may be a whole answer of the service.
+            # The first line names the object and the cause. The rest may be a whole response of the service.
             line = GENERIC.sub("", text.partition("\n")[0])[:500]
-            logs.events.error("%s: cannot %s in %s: %s", self.kind, verb, self.words, line)
+            logs.events.error("%s: cannot %s in %s: %s", self.kind, verb, self.label, line)
             if FULL.search(text):
-                raise InsufficientStorageError("the disk of the store is full; nothing was kept") from None
+                raise InsufficientStorageError("the disk of the store is full; nothing was stored") from None
             raise StoreUnavailableError("the store cannot be used at the moment; try again later") from None
 
     # In the threads
@@ -225,30 +225,30 @@ class Backend:
         with contextlib.suppress(FileNotFoundError):
             obstore.delete(self._objects, name)
 
-    def _fold(self, take: Callable[[Entry], object]) -> None:
+    def _for_each(self, take: Callable[[Entry], object]) -> None:
         import obstore
 
         self._sweep()
         for batch in obstore.list(self._objects, chunk_size=1000):
             if self._closed.is_set():
-                return  # nobody asks any more, and the process does not end before this thread
+                return  # the process cannot end before this thread does
             for meta in batch:
                 take(Entry(meta["path"], meta["size"], meta["last_modified"].timestamp()))
 
     def _sweep(self) -> None:
-        """Remove what killed servers left half-written: object_store writes to `name#1` first."""
+        """Deletes half-written files of killed servers: object_store writes to `name#1` first."""
         if self._root is None:
             return
         for path in self._root.glob("*/*#[0-9]*"):
             with contextlib.suppress(OSError):
-                # Where others write, it may be theirs and not finished.
+                # In a store, another server may still be writing a recent one.
                 if self._cache or path.stat().st_mtime < time.time() - LEFTOVER_S:
                     path.unlink()
 
 
-def charge(size: int) -> int:
-    """What `size` bytes count for where bytes are bounded."""
-    return -(-size // BLOCK) * BLOCK
+def disk_size(size: int) -> int:
+    """Returns `size` rounded up to whole disk blocks: what an object counts for against a limit."""
+    return -(-size // DISK_BLOCK) * DISK_BLOCK
 
 
 def _sync(path: Path) -> None:

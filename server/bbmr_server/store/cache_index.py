@@ -1,4 +1,4 @@
-"""Entries of the cache of pictures: names, the bytes of their files, and the index that says what leaves first."""
+"""Files of the picture cache: their names, their format, and the index that says which one is evicted next."""
 
 from __future__ import annotations
 
@@ -20,62 +20,62 @@ _LINE_END = re.compile(b"\n")
 
 
 class Index(LRUCache[str, int]):
-    """Name → bytes; what it throws out is listed in `evicted` until its file is deleted."""
+    """Name → bytes on the disk, least recently used first out. `evicted` lists names whose files are to be deleted."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit, getsizeof=lambda size: size)
         self.evicted: list[str] = []
 
     def popitem(self) -> tuple[str, int]:
-        """Throw out what was used longest ago."""
+        """Evicts the least recently used entry."""
         item = super().popitem()
         self.evicted.append(item[0])
         return item
 
-    def take(self, name: str, size: int) -> None:
-        """Note a file that is there already, however large."""
+    def add_existing(self, name: str, size: int) -> None:
+        """Adds a file that is there already; one larger than the limit is evicted at once."""
         if size > self.maxsize:
             self.evicted.append(name)
         else:
             self[name] = size
 
     def make_room(self, size: int) -> None:
-        """Throw out until `size` bytes fit."""
+        """Evicts entries until `size` bytes fit."""
         while self.currsize + size > self.maxsize:
             self.popitem()
 
     def drop(self, name: str) -> None:
-        """Throw out one."""
+        """Evicts the entry `name`, if there is one."""
         if self.pop(name, None) is not None:
             self.evicted.append(name)
 
-    def drop_all(self, start: str) -> None:
-        """Throw out all whose names begin so."""
-        for name in [name for name in self if name.startswith(start)]:
+    def drop_all(self, prefix: str) -> None:
+        """Evicts all entries whose names begin with `prefix`."""
+        for name in [name for name in self if name.startswith(prefix)]:
             self.drop(name)
 
 
 def index_of(entries: Iterable[Entry], limit: int) -> Index:
-    """The index of what lies in the directory; where it is too much, the oldest leaves."""
+    """Returns the index of the files in a directory. If they exceed `limit` bytes, the oldest are evicted."""
     index = Index(limit)
     for entry in sorted(entries, key=lambda entry: entry.modified):
         if NAME.fullmatch(entry.name):
-            index.take(entry.name, entry.charge)
+            index.add_existing(entry.name, entry.disk_size)
     return index
 
 
 def name_of(digest: str, tag: str) -> str:
-    """Where the picture `tag` of one container lies."""
-    return f"{start_of(digest)}-{tag}.picture"
+    """Returns the name of the file of the picture `tag` of one container."""
+    return f"{prefix_of(digest)}-{tag}.picture"
 
 
-def start_of(digest: str) -> str:
-    """How the names of all pictures of one container begin."""
+def prefix_of(digest: str) -> str:
+    """Returns the beginning of the names of all pictures of one container."""
     return f"{digest[:2]}/{digest}"
 
 
 def pack(answer: Answer) -> bytes:
-    """A picture as a file: digest, a line of JSON, the picture."""
+    """Returns a picture as a file: BLAKE2b digest, one line of JSON, the coded picture."""
     fields = {"mime": answer.mime, "width": answer.width, "height": answer.height, "model": answer.model}
     head = json.dumps(fields).encode() + b"\n"
     digest = hashlib.blake2b(head, digest_size=DIGEST_BYTES)
@@ -84,7 +84,7 @@ def pack(answer: Answer) -> bytes:
 
 
 def unpack(data: memoryview) -> Answer | None:
-    """The picture of a file; None where it was damaged."""
+    """Returns the picture in a file, or None if the file is damaged."""
     body = data[DIGEST_BYTES:]
     end = _LINE_END.search(body)
     if end is None or hashlib.blake2b(body, digest_size=DIGEST_BYTES).digest() != data[:DIGEST_BYTES]:

@@ -1,9 +1,9 @@
-"""What only the store refuses, or cannot do. The tree of `bbmr_server.errors` goes on here.
+"""The store's own errors. They continue the tree of `bbmr_server.errors`.
 
 RequestError
 ├── NotFoundError               404  the store is off, or has no such container
 ├── RangeError                  416  the range is outside the container
-├── DamagedContainerError       500  what was kept has changed since
+├── DamagedContainerError       500  the stored bytes have changed
 ├── StoreUnavailableError       503  the disk or the service behind the store fails
 └── InsufficientStorageError    507  the store is full
 """
@@ -14,14 +14,14 @@ from bbmr_server.errors import RequestError
 
 
 class NotFoundError(RequestError):
-    """The store is off, or there is no such container in it."""
+    """The store is off, or does not have this container."""
 
     slug = "not-found"
     status = 404
 
 
 class RangeError(RequestError):
-    """No byte of the range that was asked for is in the container of `size` bytes."""
+    """The requested range begins after the end of the container of `size` bytes."""
 
     slug = "range-not-satisfiable"
     status = 416
@@ -34,14 +34,14 @@ class RangeError(RequestError):
 
 
 class DamagedContainerError(RequestError):
-    """A stored container is not what was accepted under its digest; nothing is made of it."""
+    """The stored bytes are not those that were accepted under this digest. No picture is made of them."""
 
     slug = "damaged-container"
     status = 500
 
 
 class StoreUnavailableError(RequestError):
-    """The store's disk or service failed or did not answer in time; nothing is kept in part."""
+    """The store's disk or service failed or did not answer in time. Nothing is stored in part."""
 
     slug = "store-unavailable"
     status = 503
@@ -51,7 +51,7 @@ class StoreUnavailableError(RequestError):
 
 
 class InsufficientStorageError(RequestError):
-    """There is no room: the store has reached its bound, or its disk is full. What is kept stays."""
+    """The store has reached its limit, or its disk is full. What is stored stays."""
 
     slug = "insufficient-storage"
     status = 507

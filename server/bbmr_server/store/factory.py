@@ -1,6 +1,6 @@
-"""Opening the store: settings in, the store and its cache out, or nothing where it is off.
+"""Makes the store and its picture cache from the settings.
 
-Nothing of the extra `store` is imported before a setting asks for it.
+The packages of the extra `store` are imported only if a setting asks for them.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ from bbmr_shared.errors import UsageError
 from .backend import Backend
 
 if TYPE_CHECKING:
-    from .container_store import Store
-    from .metrics import StoreWatch
+    from .container_store import ContainerStore
+    from .metrics import StoreMetrics
     from .picture_cache import PictureCache
 
 RETRIES = 2
 
 
 @dataclass(frozen=True)
-class Keeping:
-    """What a server with a store has: the containers, and perhaps a cache of their pictures."""
+class StoreServices:
+    """The containers of a server with a store, and the cache of their pictures if there is one."""
 
-    store: Store
+    containers: ContainerStore
     pictures: PictureCache | None
 
     def begin(self) -> None:
-        """Count what is kept, in the background: the first to write does not wait, and a store that fails is logged."""
-        self.store.begin_count()
+        """Starts counting in the background, so that the first write need not wait and a store that fails is logged."""
+        self.containers.usage.begin_count()
         if self.pictures is not None:
             self.pictures.begin()
 
     def close(self) -> None:
-        """End the threads."""
-        self.store.close()
+        """Ends the threads."""
+        self.containers.close()
         if self.pictures is not None:
             self.pictures.close()
 
 
-def open_store(settings: Settings, registry: CollectorRegistry, keys: int) -> Keeping | None:
-    """The store that `settings` ask for, with its metrics in `registry`; None where it is off.
+def open_store(settings: Settings, registry: CollectorRegistry, keys: int) -> StoreServices | None:
+    """Returns the store that `settings` ask for, with its metrics in `registry`, or None if it is off.
 
     Args:
         keys: how many API keys the server has.
 
     Raises:
-        UsageError: a directory cannot be used, a package is missing, or anybody in the network could write and delete.
+        UsageError if a directory cannot be used, a package is missing, or the server is public and has no keys.
     """
     if not settings.store:
         if settings.picture_cache is not None:
@@ -64,8 +64,8 @@ def open_store(settings: Settings, registry: CollectorRegistry, keys: int) -> Ke
             f"BBMR_STORE is set and the server would listen on {settings.host} without API keys, so anybody could "
             "store and delete: set BBMR_API_KEYS, or listen on 127.0.0.1"
         )
-    from .container_store import Store
-    from .metrics import StoreWatch
+    from .container_store import ContainerStore
+    from .metrics import StoreMetrics
 
     timeout = settings.store_timeout_s
     if settings.store.startswith("s3://"):
@@ -73,43 +73,43 @@ def open_store(settings: Settings, registry: CollectorRegistry, keys: int) -> Ke
         backend = open_bucket(bucket, prefix.strip("/"), "BBMR_STORE", timeout)
     else:
         backend = open_directory(Path(settings.store), "BBMR_STORE", timeout)
-    watch = StoreWatch(registry)
-    store = Store(backend, settings.store_max_bytes, watch)
-    watch.limit.set(settings.store_max_bytes)
-    watch.bytes.set_function(lambda: store.used or 0)
+    metrics = StoreMetrics(registry)
+    containers = ContainerStore(backend, settings.store_max_bytes, metrics)
+    metrics.limit.set(settings.store_max_bytes)
+    metrics.bytes.set_function(lambda: containers.usage.used or 0)
     pictures = None
     if settings.picture_cache is not None:
-        pictures = _open_cache(settings.picture_cache, settings, watch)
-    return Keeping(store, pictures)
+        pictures = _open_cache(settings.picture_cache, settings, metrics)
+    return StoreServices(containers, pictures)
 
 
 def open_directory(path: Path, setting: str, timeout: float, cache: bool = False) -> Backend:
-    """The directory `path`, made where it is not there (for its owner alone).
+    """Returns the directory `path` as a backend. A directory that does not exist is made, with mode 0700.
 
     Raises:
-        UsageError: it cannot be made or written to, or obstore is not installed; `setting` is the variable to name.
+        UsageError if it cannot be made or written to, or obstore is not installed. The message names `setting`.
     """
     obstore_store = _import(setting)
     if path.exists() and not path.is_dir():
-        raise UsageError(f"{setting}: {path} is no directory")
+        raise UsageError(f"{setting}: {path} is not a directory")
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = path.resolve()
     except OSError as error:
         raise UsageError(f"{setting}: cannot write to {path}: {error.strerror or error}") from None
-    # Without writing a file: the disk may be full, and what is kept can be read all the same.
+    # Checked without writing a file: a store on a full disk can still be read.
     if not os.access(path, os.W_OK | os.X_OK):
         raise UsageError(f"{setting}: cannot write to {path}: not allowed")
     return Backend(obstore_store.LocalStore(path), f"the directory {path}", timeout, path, cache)
 
 
 def open_bucket(bucket: str, prefix: str, setting: str, timeout: float) -> Backend:
-    """A bucket of S3 or a compatible service, as the AWS_… variables say. Nothing is asked of it yet.
+    """Returns a bucket of S3 or a compatible service as a backend. Does not connect yet.
 
-    Plain HTTP is used where AWS_ENDPOINT_URL says http://, and nowhere else.
+    The AWS_… variables say where it is. Plain HTTP is only used if AWS_ENDPOINT_URL begins with http://.
 
     Raises:
-        UsageError: a variable is wrong, or obstore is not installed.
+        UsageError if a variable is wrong or obstore is not installed.
     """
     obstore_store = _import(setting)
     endpoints = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
@@ -125,12 +125,12 @@ def open_bucket(bucket: str, prefix: str, setting: str, timeout: float) -> Backe
             },
             retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=timeout)},
         )
-    except Exception as error:  # obstore's own errors, of several kinds
+    except Exception as error:  # obstore raises several unrelated classes
         raise UsageError(f"{setting}: {str(error).partition(chr(10))[0][:200]}") from None
     return Backend(objects, f"s3://{bucket}/{prefix}", timeout)
 
 
-def _open_cache(path: Path, settings: Settings, watch: StoreWatch) -> PictureCache:
+def _open_cache(path: Path, settings: Settings, metrics: StoreMetrics) -> PictureCache:
     try:
         from .picture_cache import PictureCache
     except ModuleNotFoundError:
@@ -138,7 +138,7 @@ def _open_cache(path: Path, settings: Settings, watch: StoreWatch) -> PictureCac
             "BBMR_PICTURE_CACHE needs cachetools, which is not installed: pip install 'bbmr[store]'"
         ) from None
     backend = open_directory(path, "BBMR_PICTURE_CACHE", settings.store_timeout_s, cache=True)
-    return PictureCache(backend, settings.picture_cache_bytes, watch)
+    return PictureCache(backend, settings.picture_cache_bytes, metrics)
 
 
 def _import(setting: str) -> Any:

@@ -1,17 +1,17 @@
-"""`/containers/{digest}/image`: a picture of a stored container, at an address for `<img>` and caches on the way.
+"""`/containers/{digest}/image`: a picture of a stored container, at an address for `<img>` and for HTTP caches.
 
-The entity tag tells everything that the picture depends on, and is made from the first 64 KiB of the container, so a
-client that has the picture already costs neither decoding nor the network.
+The entity tag covers everything that the picture depends on. It needs only the first 64 KiB of the container, so a
+client that has the picture already costs neither decoding nor a run of the network.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
@@ -39,18 +39,19 @@ from bbmr_shared.container.header import Header
 from bbmr_shared.release import release
 
 from . import route_docs
-from .factory import Keeping
+from .factory import StoreServices
 from .routes import Digest, Reading, Shared
 
 if TYPE_CHECKING:
     from .picture_cache import PictureCache
 
 router = APIRouter()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class _Facts:
-    """Of a container, what its header tells and an answer depends on."""
+class _HeaderInfo:
+    """The part of a container's header that a response depends on."""
 
     width: int
     height: int
@@ -60,7 +61,7 @@ class _Facts:
 
 @dataclass(frozen=True)
 class _Picture:
-    """Which picture is asked for, wholly resolved."""
+    """Which picture of which container, made with which weights, in which format."""
 
     digest: str
     model: str
@@ -70,14 +71,14 @@ class _Picture:
 
     @property
     def name(self) -> str:
-        """32 hexadecimal digits, others for whatever may give other pixels or other bytes."""
+        """32 hexadecimal digits that differ for whatever may give other pixels or other bytes."""
         parts = (self.digest, self.model, self.model_sha256, self.form, self.what.region, self.what.max_side)
         text = "\n".join(str(part) for part in (*parts, release()))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     @property
     def tag(self) -> str:
-        """Weak: encoders and devices may give other bytes for what is the same picture."""
+        """The entity tag. It is weak: encoders and devices may give other bytes for the same picture."""
         return f'W/"{self.name}"'
 
 
@@ -85,7 +86,7 @@ class _Picture:
 async def image(
     request: Request,
     service: Shared,
-    keeping: Reading,
+    store: Reading,
     digest: Digest,
     what: Annotated[Wanted, Depends(wanted)],
     format: Format = None,
@@ -93,107 +94,111 @@ async def image(
     """The picture of a stored container, of the type that `format` or Accept asks for (PNG by default)."""
     end = deadline_of(service)
     longest = service.settings.limits.max_header_bytes
-    header = await in_time(request, keeping.store.header(digest, longest, service.read_header), end)
-    facts = _facts(header)
-    stand_in = cast(Container, facts)  # what follows asks for nothing else of a container
-    form = format_for(MIMES[format] if format else accept_of(request), stand_in, what)
+    header = await in_time(request, store.containers.header(digest, longest, service.read_header), end)
+    info = _stand_in(header)
+    form = format_for(MIMES[format] if format else accept_of(request), info, what)
     if what.region is not None:
-        check_region(what.region, stand_in)
-    picture = _resolve(service, digest, stand_in, form, what)
+        check_region(what.region, info)
+    making = _Making(request, service, store, info, _resolve(service, digest, info, form, what), end)
+    vary = {} if format else {"Vary": "Accept"}
     caching = {
-        "ETag": picture.tag,
+        "ETag": making.picture.tag,
         "Cache-Control": f"{route_docs.scope(service)}, max-age={service.settings.picture_max_age_s}",
-        **({} if format else {"Vary": "Accept"}),
+        **vary,
     }
-    if not_modified(route_docs.every(request, "if-none-match"), picture.tag):
+    if not_modified(route_docs.every(request, "if-none-match"), making.picture.tag):
         return Response(status_code=304, headers=caching)
     if request.method == "HEAD":
-        return _without_length(
-            _answer(service, Answer(b"", MIMES[form], *_size(facts, what), picture.model), form, caching)
-        )
-
-    def current() -> bool:
-        return _resolve(service, digest, stand_in, form, what) == picture
-
-    if keeping.pictures is None:
-        answer = await _make(request, service, keeping, picture, end)
-    else:
-        answer, hit = await _cached_or_made(
-            request, service, keeping, keeping.pictures, picture, current, end
-        )
-        note(request, cache="hit" if hit else "miss")
-        if hit:
-            return _answer(service, answer, form, {**caching, "Server-Timing": "cache"})
-    if not current():
-        # The weights were swapped meanwhile, and it may be of the old ones or of the new.
-        caching = {"Cache-Control": "no-store", **({} if format else {"Vary": "Accept"})}
-    return _answer(service, answer, form, caching)
+        return _head_response(making, caching)
+    answer, hit = await making.cached_or_made()
+    if hit:
+        caching = {**caching, "Server-Timing": "cache"}
+    elif not making.is_current():
+        # The weights were swapped meanwhile: it is unknown which ones made the picture.
+        caching = {"Cache-Control": "no-store", **vary}
+    return _response(service, answer, form, caching)
 
 
 router.add_api_route("/containers/{digest}/image", image, methods=["HEAD"], include_in_schema=False)
 
 
-async def _cached_or_made(
-    request: Request,
-    service: Service,
-    keeping: Keeping,
-    pictures: PictureCache,
-    picture: _Picture,
-    current: Callable[[], bool],
-    end: float,
-) -> tuple[Answer, bool]:
-    """The picture, and whether it was in the cache; one that was made is kept there while `current` says so."""
-    cached = await in_time(request, _cached(service, pictures, picture, again=True), end)
-    if cached is not None:
-        return cached, True
-    async with pictures.making(picture.name, end - time.monotonic(), partial(unless_gone, request)):
-        cached = await in_time(request, _cached(service, pictures, picture), end)
+@dataclass(frozen=True)
+class _Making:
+    """One request for a picture. `end` is its deadline, as of `deadline_of`."""
+
+    request: Request
+    service: Service
+    store: StoreServices
+    info: Container
+    picture: _Picture
+    end: float
+
+    def is_current(self) -> bool:
+        """Whether the same request would still give the same picture; not so after a swap of the weights."""
+        picture = self.picture
+        return _resolve(self.service, picture.digest, self.info, picture.form, picture.what) == picture
+
+    async def cached_or_made(self) -> tuple[Answer, bool]:
+        """Returns the picture, and whether it was in the cache."""
+        if self.store.pictures is None:
+            return await self._make(), False
+        answer, hit = await self._look_up_or_make(self.store.pictures)
+        note(self.request, cache="hit" if hit else "miss")
+        return answer, hit
+
+    async def _look_up_or_make(self, pictures: PictureCache) -> tuple[Answer, bool]:
+        picture, gone = self.picture, partial(unless_gone, self.request)
+        cached = await self._in_time(self._cached(pictures, count_miss=False))
         if cached is not None:
-            return cached, True  # another has made it meanwhile
-        answer = await _make(request, service, keeping, picture, end)
-        if current():
-            # Metered as `size`; raises where the container was deleted while the picture was made.
-            still = partial(keeping.store.size, picture.digest)
-            pictures.keep(picture.digest, picture.name, answer, service.bodies, still)
-        return answer, False
+            return cached, True
+        async with pictures.making(picture.name, self.end - time.monotonic(), gone):
+            cached = await self._in_time(self._cached(pictures))
+            if cached is not None:
+                return cached, True  # another request has made it meanwhile
+            answer = await self._make()
+            if self.is_current():
+                # `size` raises if the container was deleted while the picture was made.
+                exists = partial(self.store.containers.size, picture.digest)
+                pictures.keep(picture.digest, picture.name, answer, self.service.bodies, exists)
+            return answer, False
+
+    async def _make(self) -> Answer:
+        self.service.engine.check_ready()
+        with self.service.bodies.share() as share:
+            container = await self._in_time(self._container(share))
+            form, what = self.picture.form, self.picture.what
+            return await make_picture(self.request, self.service, container, form, what, self.end)
+
+    async def _container(self, share: BodyShare) -> Container:
+        """Returns the whole container. It counts in `share`; the bytes of its file are released."""
+        containers, digest = self.store.containers, self.picture.digest
+        share.take(await containers.size(digest))
+        return await self.service.read_container(await containers.get(digest), share)
+
+    async def _cached(self, pictures: PictureCache, count_miss: bool = True) -> Answer | None:
+        """Returns the picture if it is in the cache; `count_miss` as in `PictureCache.get`.
+
+        Raises:
+            QueueFullError if there is no memory left to send it from.
+        """
+        picture, bodies = self.picture, self.service.bodies
+        size = await pictures.size(picture.digest, picture.name)
+        with bodies.share() as share:
+            share.take(min(size, bodies.limit))  # a larger picture is sent when nothing else is in memory
+            return await pictures.get(picture.digest, picture.name, count_miss)
+
+    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        return await in_time(self.request, work, self.end)
 
 
-async def _make(
-    request: Request, service: Service, keeping: Keeping, picture: _Picture, end: float
-) -> Answer:
-    service.engine.check_ready()
-    with service.bodies.share() as share:
-        container = await in_time(request, _container(service, keeping, picture.digest, share), end)
-        return await make_picture(request, service, container, picture.form, picture.what, end)
-
-
-async def _container(service: Service, keeping: Keeping, digest: str, share: BodyShare) -> Container:
-    """A stored container; it stays in `share`, and its bytes are let go."""
-    share.take(await keeping.store.size(digest))
-    return await service.read_container(await keeping.store.get(digest), share)
-
-
-async def _cached(
-    service: Service, pictures: PictureCache, picture: _Picture, again: bool = False
-) -> Answer | None:
-    """The picture, if it is in the cache; `again` as of `PictureCache.get`.
-
-    Raises:
-        QueueFullError: there is no memory left to send it from.
-    """
-    size = await pictures.size(picture.digest, picture.name)
-    with service.bodies.share() as share:
-        share.take(min(size, service.bodies.limit))  # one that is larger is sent when nothing else is
-        return await pictures.get(picture.digest, picture.name, again)
-
-
-def _facts(header: Header) -> _Facts:
+def _stand_in(header: Header) -> Container:
+    """Returns what stands for the container before its planes are read: nothing else of it is used until then."""
     corrected = bool(header.strength) or header.strength_map is not None
-    return _Facts(header.width, header.height, header.model, corrected)
+    return cast(Container, _HeaderInfo(header.width, header.height, header.model, corrected))
 
 
 def _resolve(service: Service, digest: str, container: Container, form: str, what: Wanted) -> _Picture:
-    """Raises `UnknownModelError` where the weights are not loaded."""
+    """Raises UnknownModelError if the weights are not loaded."""
     model = service.engine.model_for(Work(container, form, what.region, what.max_side, what.model))
     if what.max_side is not None or (what.model is None and not container.uses_network):
         model = "none"
@@ -201,20 +206,21 @@ def _resolve(service: Service, digest: str, container: Container, form: str, wha
     return _Picture(digest, model, sha256, form, what)
 
 
-def _size(facts: _Facts, what: Wanted) -> tuple[int, int]:
-    width, height = what.region[2:] if what.region else (facts.width, facts.height)
-    return fitted(width, height, what.max_side) if what.max_side else (width, height)
-
-
-def _answer(service: Service, answer: Answer, form: str, caching: dict[str, str]) -> Response:
-    response = picture_response(service, answer, form, caching)
-    if "Vary" not in caching:
-        del response.headers["Vary"]
+def _head_response(making: _Making, caching: dict[str, str]) -> Response:
+    """Returns the response to HEAD. The length of the picture is not known before it is made."""
+    picture, what = making.picture, making.picture.what
+    width, height = what.region[2:] if what.region else (making.info.width, making.info.height)
+    if what.max_side:
+        width, height = fitted(width, height, what.max_side)
+    answer = Answer(b"", MIMES[picture.form], width, height, picture.model)
+    response = _response(making.service, answer, picture.form, caching)
+    del response.headers["Content-Length"]
+    del response.headers["Server-Timing"]
     return response
 
 
-def _without_length(response: Response) -> Response:
-    """For HEAD: how long the picture would be is not known before it is made."""
-    del response.headers["Content-Length"]
-    del response.headers["Server-Timing"]
+def _response(service: Service, answer: Answer, form: str, caching: dict[str, str]) -> Response:
+    response = picture_response(service, answer, form, caching)
+    if "Vary" not in caching:
+        del response.headers["Vary"]
     return response

@@ -1,8 +1,4 @@
-"""Locks by name: whoever holds one keeps others from the same work. For one event loop.
-
-In: a name. Out: a block that nobody else is in, or an error where that takes too long. A lock that nobody wants any
-more is forgotten.
-"""
+"""Locks by name, for one event loop. A lock that nobody holds or waits for is forgotten."""
 
 from __future__ import annotations
 
@@ -14,29 +10,29 @@ from weakref import WeakValueDictionary
 
 from bbmr_shared.errors import BbmrError
 
-Guard = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
-"""What a wait is put through: it awaits it, and may cancel it and raise instead, as where the client has left."""
+WaitGuard = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
+"""Awaits a wait, and may cancel it and raise instead: for example when the client has disconnected."""
 
 
-async def patiently(wait: Coroutine[Any, Any, None]) -> None:
-    """The guard of who waits whatever happens."""
+async def unguarded(wait: Coroutine[Any, Any, None]) -> None:
+    """The guard that never ends a wait early."""
     await wait
 
 
-class Locks:
-    """As many locks as there are names."""
+class KeyedLocks:
+    """One lock for each name."""
 
     def __init__(self) -> None:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def alone(
-        self, name: str, seconds: float, late: BbmrError, guard: Guard = patiently
+    async def hold(
+        self, name: str, seconds: float, late: BbmrError, guard: WaitGuard = unguarded
     ) -> AsyncIterator[None]:
-        """While the block runs, nobody else is in one of this name.
+        """Holds the lock `name` while the block runs.
 
         Raises:
-            `late`: others were in theirs for `seconds`; and what `guard` raises. The block is not run then.
+            `late` if the lock was not free within `seconds`; whatever `guard` raises. The block does not run then.
         """
         lock = self._locks.setdefault(name, asyncio.Lock())
         held = False
@@ -54,5 +50,5 @@ class Locks:
             await guard(acquire())
             yield
         finally:
-            if held:  # also where the guard had it, and was cancelled before it could say so
+            if held:  # `guard` may have raised after the lock was acquired
                 lock.release()

@@ -1,4 +1,4 @@
-"""What the store tells the metrics: operations by outcome, bytes, and the cache of pictures."""
+"""Metrics of the store: operations by outcome, bytes, and the picture cache."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _OUTCOMES: dict[type[BaseException], str] = {
 }
 
 
-class StoreWatch:
-    """The counters of one store, in the registry of its app."""
+class StoreMetrics:
+    """The metrics of one store, in `registry`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._operations = Counter(
@@ -43,7 +43,7 @@ class StoreWatch:
 
     @contextmanager
     def operation(self, name: str) -> Iterator[None]:
-        """Count one of `OPERATIONS` with how it ends."""
+        """Counts the block as the operation `name` (one of `OPERATIONS`), with its outcome."""
         try:
             yield
         except BaseException as error:
@@ -53,13 +53,13 @@ class StoreWatch:
         self._operations.labels(name, "ok").inc()
 
     def received(self, size: int) -> None:
-        """A container of `size` bytes is kept."""
+        """Counts a new container of `size` bytes."""
         self._received.inc(size)
 
     def sent(self, size: int) -> None:
-        """`size` bytes of a container were read."""
+        """Counts `size` bytes of a container that were read."""
         self._sent.inc(size)
 
     def cache(self, outcome: str) -> None:
-        """The cache of pictures was asked: hit, miss or error."""
+        """Counts a request to the picture cache: hit, miss or error."""
         self._cache.labels(outcome).inc()

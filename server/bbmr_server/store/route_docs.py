@@ -1,4 +1,4 @@
-"""What the store's routes say of their answers in OpenAPI, and what their headers share."""
+"""OpenAPI descriptions of the store's responses, and helpers for the headers of its routes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from bbmr_server.http.openapi import BINARY, PICTURE_HEADERS, PICTURE_TYPES, hea
 from bbmr_shared.container import MEDIA_TYPE
 
 
-class Kept(BaseModel):
-    """What is said of a container that is kept."""
+class StoredContainer(BaseModel):
+    """A stored container."""
 
     digest: str = Field(description="SHA-256 of its bytes, in hex.")
     bytes: int
@@ -22,11 +22,11 @@ class Kept(BaseModel):
 
 
 _LOCATION = headers(Location="The container's address.")
-_TAGS = headers(ETag="Names this answer.", Cache_Control="Who may keep it, and for how long.")
+_TAGS = headers(ETag="The entity tag of this response.", Cache_Control="Who may cache it, and for how long.")
 
 POST: dict[int | str, dict[str, Any]] = {
-    201: {"description": "Kept.", "model": Kept, "headers": _LOCATION},
-    200: {"description": "It was there already.", "model": Kept, "headers": _LOCATION},
+    201: {"description": "Stored.", "model": StoredContainer, "headers": _LOCATION},
+    200: {"description": "It was there already.", "model": StoredContainer, "headers": _LOCATION},
     **refusals(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503, 507),
 }
 PUT = POST
@@ -35,9 +35,9 @@ GET: dict[int | str, dict[str, Any]] = {
     206: {
         "description": "A part of it.",
         "content": {MEDIA_TYPE: BINARY},
-        "headers": _TAGS | headers(Content_Range="Which bytes, of how many."),
+        "headers": _TAGS | headers(Content_Range="The bytes returned, and the size of the whole."),
     },
-    304: {"description": "The client has it.", "headers": _TAGS},
+    304: {"description": "The client has it already.", "headers": _TAGS},
     **refusals(401, 403, 404, 416, 422, 429, 500, 503),
 }
 DELETE: dict[int | str, dict[str, Any]] = {
@@ -50,19 +50,19 @@ IMAGE: dict[int | str, dict[str, Any]] = {
         "content": PICTURE_TYPES,
         "headers": _TAGS
         | PICTURE_HEADERS
-        | headers(Server_Timing="Milliseconds in each stage; `cache` for a picture that was made before."),
+        | headers(Server_Timing="Milliseconds in each stage; `cache` for a picture from the cache."),
     },
-    304: {"description": "The client has it.", "headers": _TAGS},
+    304: {"description": "The client has it already.", "headers": _TAGS},
     **refusals(400, 401, 403, 404, 406, 413, 422, 429, 500, 503, 504),
 }
 
 
 def scope(service: Service) -> str:
-    """Who may keep an answer: caches on the way only what everybody may have."""
+    """Returns the scope of Cache-Control: `private` if reading needs a key, otherwise `public`."""
     protected = service.settings.store_reads == "keys" and len(service.keys) > 0
     return "private" if protected else "public"
 
 
 def every(request: Request, name: str) -> str | None:
-    """All values of a header that may come several times, as one; None where there is none."""
+    """Returns all values of a header joined by commas, or None if the request does not have it."""
     return ",".join(request.headers.getlist(name)) or None

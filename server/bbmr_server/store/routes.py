@@ -1,4 +1,4 @@
-"""`/containers`: keep a container, give it back, delete it."""
+"""The routes under `/containers` that store, return and delete containers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bbmr_shared.container import MEDIA_TYPE
 from . import route_docs
 from .container_store import DIGEST_PATTERN, digest_of
 from .errors import NotFoundError
-from .factory import Keeping
+from .factory import StoreServices
 
 router = APIRouter()
 
@@ -31,7 +31,7 @@ YEAR_S = 365 * 24 * 3600
 
 def _whole_digest(text: str) -> str:
     if not re.fullmatch(DIGEST_PATTERN, text):
-        raise ValueError("is 64 small hexadecimal digits, as `sha256sum` prints them")
+        raise ValueError("must be 64 lowercase hexadecimal digits, as `sha256sum` prints them")
     return text
 
 
@@ -46,40 +46,40 @@ Digest = Annotated[
 Shared = Annotated[Service, Depends(service_of)]
 
 
-def to_write(request: Request, service: Shared) -> Keeping:
-    """The dependency of routes that change the store: always with a key, where there are keys."""
+def to_write(request: Request, service: Shared) -> StoreServices:
+    """Dependency of routes that change the store: needs a key, if the server has keys."""
     service.keys.check(request.headers)
-    return _kept_by(service)
+    return _store_of(service)
 
 
-def to_read(request: Request, service: Shared) -> Keeping:
-    """The dependency of routes that read the store: with a key, unless BBMR_STORE_READS is `open`."""
+def to_read(request: Request, service: Shared) -> StoreServices:
+    """Dependency of routes that read the store: needs a key, unless BBMR_STORE_READS is `open`."""
     if service.settings.store_reads == "keys":
         service.keys.check(request.headers)
-    return _kept_by(service)
+    return _store_of(service)
 
 
-Writing = Annotated[Keeping, Depends(to_write)]
-Reading = Annotated[Keeping, Depends(to_read)]
+Writing = Annotated[StoreServices, Depends(to_write)]
+Reading = Annotated[StoreServices, Depends(to_read)]
 
 
 @router.post(
     "/containers", status_code=201, responses=route_docs.POST, openapi_extra=openapi.RECONSTRUCT_BODY
 )
-async def add(request: Request, service: Shared, keeping: Writing) -> Response:
-    """Keep a container; the answer says where."""
-    return await _keep(request, service, keeping, None)
+async def add(request: Request, service: Shared, store: Writing) -> Response:
+    """Store a container; the answer says where."""
+    return await _put(request, service, store, None)
 
 
 @router.put(
     "/containers/{digest}", status_code=201, responses=route_docs.PUT, openapi_extra=openapi.RECONSTRUCT_BODY
 )
-async def put(request: Request, service: Shared, keeping: Writing, digest: Digest) -> Response:
-    """Keep a container at an address that is known before; its digest must be the one of the address."""
-    return await _keep(request, service, keeping, digest)
+async def put(request: Request, service: Shared, store: Writing, digest: Digest) -> Response:
+    """Store a container at the address of its digest."""
+    return await _put(request, service, store, digest)
 
 
-async def _keep(request: Request, service: Service, keeping: Keeping, expected: str | None) -> Response:
+async def _put(request: Request, service: Service, store: StoreServices, expected: str | None) -> Response:
     check_body_type(request)
     with service.bodies.share() as share:
         body = await read_body(
@@ -91,12 +91,7 @@ async def _keep(request: Request, service: Service, keeping: Keeping, expected: 
         )
         digest = await asyncio.to_thread(digest_of, body)
         if expected is not None and digest != expected:
-            message = (
-                f"the body's SHA-256 is {digest}, not the one of the address; was it changed on its way?"
-            )
-            raise InvalidRequestError(
-                message, fields={"errors": [{"field": "digest", "message": message}], "digest": digest}
-            )
+            raise _wrong_digest(digest)
         container = await unless_gone(request, service.read_container(body, share))
         document = {
             "digest": digest,
@@ -104,16 +99,22 @@ async def _keep(request: Request, service: Service, keeping: Keeping, expected: 
             "width": container.width,
             "height": container.height,
         }
-        del container  # it has the planes once more, and the store takes its time
-        new = await keeping.store.put(digest, body, partial(unless_gone, request))
+        del container  # it holds the planes a second time, and storing may take long
+        new = await store.containers.put(digest, body, partial(unless_gone, request))
     place = request.scope.get("root_path", "") + f"/containers/{digest}"
     return JSONResponse(document, 201 if new else 200, {"Location": place, "Cache-Control": "no-store"})
 
 
+def _wrong_digest(digest: str) -> InvalidRequestError:
+    message = f"the body's SHA-256 is {digest}, not the one in the address; was it changed on the way?"
+    fields: dict[str, object] = {"errors": [{"field": "digest", "message": message}], "digest": digest}
+    return InvalidRequestError(message, fields=fields)
+
+
 @router.get("/containers/{digest}", response_class=Response, responses=route_docs.GET)
-async def get(request: Request, service: Shared, keeping: Reading, digest: Digest) -> Response:
-    """A container as it was accepted, whole or a part of it."""
-    size = await keeping.store.size(digest)
+async def get(request: Request, service: Shared, store: Reading, digest: Digest) -> Response:
+    """A stored container, whole or a range of its bytes."""
+    size = await store.containers.size(digest)
     tag = f'"{digest}"'
     headers = {
         "ETag": tag,
@@ -129,7 +130,7 @@ async def get(request: Request, service: Shared, keeping: Reading, digest: Diges
     part = wanted_range(request.headers.get("range"), request.headers.get("if-range"), tag, size)
     with service.bodies.share() as share:
         share.take(part[1] if part else size)
-        data = await (keeping.store.range(digest, *part) if part else keeping.store.get(digest))
+        data = await (store.containers.range(digest, *part) if part else store.containers.get(digest))
     response = CountedResponse(data, service.bodies, media_type=MEDIA_TYPE, headers=headers)
     if part:
         response.status_code = 206
@@ -141,15 +142,15 @@ router.add_api_route("/containers/{digest}", get, methods=["HEAD"], include_in_s
 
 
 @router.delete("/containers/{digest}", status_code=204, response_class=Response, responses=route_docs.DELETE)
-async def delete(request: Request, keeping: Writing, digest: Digest) -> Response:
-    """Remove a container, and the pictures of it that are cached here."""
-    await keeping.store.delete(digest, partial(unless_gone, request))
-    if keeping.pictures is not None:
-        await keeping.pictures.forget(digest)
+async def delete(request: Request, store: Writing, digest: Digest) -> Response:
+    """Delete a container, and its pictures in this server's cache."""
+    await store.containers.delete(digest, partial(unless_gone, request))
+    if store.pictures is not None:
+        await store.pictures.forget(digest)
     return Response(status_code=204)
 
 
-def _kept_by(service: Service) -> Keeping:
-    if service.keeping is None:
-        raise NotFoundError("this server keeps no containers: the store is off (BBMR_STORE turns it on)")
-    return service.keeping
+def _store_of(service: Service) -> StoreServices:
+    if service.store is None:
+        raise NotFoundError("this server stores no containers: the store is off (BBMR_STORE turns it on)")
+    return service.store

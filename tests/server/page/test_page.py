@@ -20,7 +20,7 @@ from bbmr_client.photo import load_photo
 from bbmr_server.http.conditional import not_modified
 from bbmr_server.page import avif, measure
 from bbmr_server.page.avif import LOW_QUALITY, avif_within, resized
-from bbmr_server.page.encode_queue import GivenUpError, go_on
+from bbmr_server.encode_queue import WorkCancelledError, check_cancelled
 from bbmr_server.page.figures import rescaled
 from bbmr_server.page.files import read_files
 from bbmr_server.routes import encode as encoding
@@ -215,7 +215,7 @@ async def test_encode_refuses_in_words(
     problem = answer.json()
     assert (answer.status_code, problem["type"]) == (status, f"urn:bbmr:problem:{slug}")
     assert words in problem["detail"]
-    assert len(bench.app.state.service.desk) == 0
+    assert len(bench.app.state.service.encode_queue) == 0
     assert bench.app.state.service.bodies.used == 0
 
 
@@ -263,7 +263,7 @@ async def test_places_and_time_are_bounded(
     wait_for: Callable[..., None],
 ) -> None:
     bench = make_bench(encode_queue_length=2, deadline_s=0.3)
-    desk = bench.app.state.service.desk
+    queue = bench.app.state.service.encode_queue
     gate, seen = threading.Event(), []
 
     def slow(data: bytes, settings: Any) -> Any:
@@ -276,7 +276,7 @@ async def test_places_and_time_are_bounded(
         async with connect(bench) as client:
             posts = [client.post("/encode", content=jpeg, headers=JPEG) for _ in range(2)]
             answers = asyncio.gather(*posts)
-            while len(desk) < 2:
+            while len(queue) < 2:
                 await asyncio.sleep(0.005)
             refused = await client.post("/encode", content=jpeg, headers=JPEG)
             assert refused.status_code == 429
@@ -284,10 +284,10 @@ async def test_places_and_time_are_bounded(
             for late in await answers:
                 assert (late.status_code, late.json()["type"]) == (504, "urn:bbmr:problem:deadline")
             # What runs holds its place until it has ended; what waited is gone at once and is never begun.
-            await asyncio.to_thread(wait_for, lambda: len(desk) == 1)
+            await asyncio.to_thread(wait_for, lambda: len(queue) == 1)
     finally:
         gate.set()
-    await asyncio.to_thread(wait_for, lambda: len(desk) == 0)
+    await asyncio.to_thread(wait_for, lambda: len(queue) == 0)
     assert len(seen) == 1
     assert bench.app.state.service.bodies.used == 0
 
@@ -333,7 +333,7 @@ async def test_a_client_that_leaves_stops_the_work(
 
     for module in (encoding, measure):
         monkeypatch.setattr(module, "read_photo", slow)
-        monkeypatch.setattr(module, "go_on", lambda given_up: went_on.append(given_up()) or go_on(given_up))
+        monkeypatch.setattr(module, "check_cancelled", lambda cancelled: went_on.append(cancelled()) or check_cancelled(cancelled))
     data = body + jpeg if "compare" in path else jpeg
     with listen(bench.app) as port:
         with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -341,9 +341,9 @@ async def test_a_client_that_leaves_stops_the_work(
             connection.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
             assert await asyncio.to_thread(entered.wait, 20)
         await asyncio.to_thread(wait_for, lambda: service.bodies.used == 0)
-        assert len(service.desk) == 1  # its thread is still at it
+        assert len(service.encode_queue) == 1  # its thread is still at it
         gate.set()
-        await asyncio.to_thread(wait_for, lambda: len(service.desk) == 0)
+        await asyncio.to_thread(wait_for, lambda: len(service.encode_queue) == 0)
     assert went_on == [True]  # and stopped at the first chance
 
 
@@ -435,7 +435,7 @@ async def test_compare_refuses_what_does_not_belong_together(
             answer = await client.post(f"/page/compare?container={length}", content=data, headers=BYTES)
             assert answer.status_code == status, answer.text
             assert words in answer.json()["detail"]
-    assert len(bench.app.state.service.desk) == 0
+    assert len(bench.app.state.service.encode_queue) == 0
     assert bench.app.state.service.bodies.used == 0
 
 
@@ -520,9 +520,9 @@ def test_looking_for_avif_can_be_given_up_at_any_step(photo: Image.Image) -> Non
         steps.append(None)
         return len(steps) > 12  # which is at the second size
 
-    with pytest.raises(GivenUpError):
+    with pytest.raises(WorkCancelledError):
         avif_within(pixels, 6000, lambda: True)
-    with pytest.raises(GivenUpError):
+    with pytest.raises(WorkCancelledError):
         avif_within(pixels, 100, soon)
     assert len(steps) == 13
 

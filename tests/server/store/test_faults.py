@@ -107,9 +107,9 @@ async def test_a_full_disk_of_the_cache_fails_no_request(
         assert files_in(cache) == []
         lines = [record.getMessage() for record in caplog.records]
         cause = f"cannot write in the directory {cache}: No space left on device (os error 28)"
-        once = "until it works again, pictures are made anew"
+        once = "it is skipped until it works again"
         # Nothing of the store, which has a disk of its own, and nothing in the words of a library.
-        assert set(lines) == {f"cache of pictures: {cause}", f"cache of pictures: {once}"}
+        assert set(lines) == {f"picture cache: {cause}", f"picture cache: {once}"}
         assert sum(once in line for line in lines) == 1
         page = (await client.get("/metrics")).text
         assert 'bbmr_cache_requests_total{outcome="error"} 4.0' in page
@@ -169,7 +169,7 @@ async def test_leftovers_of_the_cache_are_swept_at_once_and_those_of_a_store_lat
         (folder / "aa").mkdir(parents=True)
         (folder / "aa" / "name#1").write_bytes(b"half")
         backend = open_directory(folder, "BBMR_STORE", 5, cache=cache)
-        await backend.fold(lambda _: None)
+        await backend.for_each(lambda _: None)
         assert bool(files_in(folder)) == (not cache)
         backend.close()
 
@@ -240,7 +240,7 @@ async def test_a_store_that_cannot_be_counted_takes_nothing(
 
     async with connect(make_bench(store=str(tmp_path / "store"))) as client:
         with monkeypatch.context() as patch:
-            patch.setattr(Backend, "_fold", broken)
+            patch.setattr(Backend, "_for_each", broken)
             check_problem(await keep(client, body), 503, "store-unavailable")
         assert (await keep(client, body)).status_code == 201
 
@@ -253,13 +253,13 @@ async def test_who_writes_while_a_large_store_is_counted_does_not_wait_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gate = threading.Event()
-    count = Backend._fold
+    count = Backend._for_each
 
     def slow(self: Backend, take: Any) -> None:
         gate.wait(20)
         count(self, take)
 
-    monkeypatch.setattr(Backend, "_fold", slow)
+    monkeypatch.setattr(Backend, "_for_each", slow)
     async with connect(make_bench(store=str(tmp_path / "store"), store_timeout_s=0.3)) as client:
         for _ in range(2):
             answer = await keep(client, body)
@@ -283,7 +283,7 @@ async def test_a_server_that_stops_does_not_wait_for_a_long_count(
 
     monkeypatch.setattr("obstore.list", endless)
     backend = open_directory(tmp_path / "store", "BBMR_STORE", 10.0)
-    count = asyncio.ensure_future(backend.fold(lambda entry: None))
+    count = asyncio.ensure_future(backend.for_each(lambda entry: None))
     try:
         assert await asyncio.to_thread(listed.wait, 10)
         backend.close()
@@ -327,14 +327,14 @@ async def test_bytes_of_other_servers_are_counted_in_time(
     async with connect(one) as first, connect(two) as second:
         assert (await keep(first, other)).status_code == 201
         assert (await keep(second, body)).status_code == 201
-        monkeypatch.setattr("bbmr_server.store.container_store.RECOUNT_S", 0.0)
-        kept = one.app.state.service.keeping.store
+        monkeypatch.setattr("bbmr_server.store.usage.RECOUNT_S", 0.0)
+        kept = one.app.state.service.store.containers
         for _ in range(100):  # the first of these begin the count, and may still come in before it is over
             await keep(first, third)
             await asyncio.sleep(0.01)
-            if kept.used > room - 4096:
+            if kept.usage.used > room - 4096:
                 break
-        assert kept.used >= room
+        assert kept.usage.used >= room
         fourth = encode(Image.new("RGB", (64, 64), (7, 9, 9)), rate=2.0).to_bytes()
         check_problem(await keep(first, fourth), 507, "insufficient-storage")
 
@@ -352,18 +352,18 @@ async def test_a_count_loses_nothing_that_is_being_written(
 
     other = encode(Image.new("RGB", (64, 64), (9, 9, 9)), rate=2.0).to_bytes()
     bench = make_bench(store=str(tmp_path / "store"))
-    store = bench.app.state.service.keeping.store
+    store = bench.app.state.service.store.containers
     async with connect(bench) as client:
         await keep(client, other)
         monkeypatch.setattr(Backend, "_put", slow)
         keeping = asyncio.ensure_future(keep(client, body))
         await asyncio.to_thread(entered.wait, 10)
-        await store.begin_count()
+        await store.usage.begin_count()
         gate.set()
         assert (await keeping).status_code == 201
-        known = store.used
-        await store.begin_count()
-        assert known == store.used == 4096 + -(-len(body) // 4096) * 4096
+        known = store.usage.used
+        await store.usage.begin_count()
+        assert known == store.usage.used == 4096 + -(-len(body) // 4096) * 4096
 
 
 async def test_a_server_killed_while_it_writes_leaves_no_broken_container(

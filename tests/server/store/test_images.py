@@ -298,7 +298,7 @@ async def test_who_finds_the_picture_does_not_wait_for_others(
     make_store: Any, connect: Any, body: bytes, place: str, tmp_path: Path
 ) -> None:
     bench = make_store(picture_cache=tmp_path / "cache", deadline_s=5)
-    pictures = bench.app.state.service.keeping.pictures
+    pictures = bench.app.state.service.store.pictures
     async with connect(bench) as client:
         await fill(client, place, body)
         first = await client.get(f"{place}/image")

@@ -17,8 +17,8 @@ from bbmr_server.http.body import BodyMemory
 from bbmr_server.store.backend import Backend
 from bbmr_server.store.cache_index import pack, unpack
 from bbmr_server.store.factory import open_directory
-from bbmr_server.store.metrics import StoreWatch
-from bbmr_server.store.picture_cache import WAITING, PictureCache
+from bbmr_server.store.metrics import StoreMetrics
+from bbmr_server.store.picture_cache import MAX_PENDING, PictureCache
 from tests.server.conftest import written
 from tests.server.store.test_faults import files_in, keep
 
@@ -74,18 +74,18 @@ async def test_a_cache_whose_disk_hangs_holds_up_nobody(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bbmr_server.store.picture_cache.OPENING_S", 0.01)
-    gate, fold = threading.Event(), Backend._fold
+    monkeypatch.setattr("bbmr_server.store.picture_cache.INDEX_WAIT_S", 0.01)
+    gate, fold = threading.Event(), Backend._for_each
 
     def hangs(self: Backend, take: Any) -> None:
         if self._cache:
             gate.wait(60)
         fold(self, take)
 
-    monkeypatch.setattr(Backend, "_fold", hangs)
+    monkeypatch.setattr(Backend, "_for_each", hangs)
     cache = tmp_path / "cache"
     bench = make_bench(store=str(tmp_path / "store"), picture_cache=cache)
-    pictures = bench.app.state.service.keeping.pictures
+    pictures = bench.app.state.service.store.pictures
     place = f"/containers/{digest}"
     async with connect(bench) as client:
         try:
@@ -114,11 +114,11 @@ async def test_pictures_of_a_container_deleted_before_the_cache_was_listed_go_wi
         await client.get(f"/containers/{digest}/image")
         await written(bench)
     assert len(files_in(tmp_path / "cache")) == 1
-    pictures = make_bench(**settings).app.state.service.keeping.pictures
-    gate, fold = threading.Event(), pictures._backend._fold
-    pictures._backend._fold = lambda take: (gate.wait(10), fold(take))
+    pictures = make_bench(**settings).app.state.service.store.pictures
+    gate, fold = threading.Event(), pictures._backend._for_each
+    pictures._backend._for_each = lambda take: (gate.wait(10), fold(take))
     pictures.begin()
-    pictures._begun_at = float("-inf")  # nobody waits for it
+    pictures._indexing_since = float("-inf")  # nobody waits for it
     await pictures.forget(digest)
     gate.set()
     await pictures.begin()
@@ -152,9 +152,9 @@ async def test_nobody_waits_for_a_picture_to_be_written(
             assert (second.headers["server-timing"], second.content) == ("cache", first.content)
             assert bench.network.calls == calls
             assert service.bodies.used >= len(first.content)  # it is in memory still
-            for side in range(1, WAITING + 5):
+            for side in range(1, MAX_PENDING + 5):
                 assert (await client.get(f"{place}/image?max_side={side}")).status_code == 200
-            assert len(service.keeping.pictures._tasks) == WAITING
+            assert len(service.store.pictures._tasks) == MAX_PENDING
             assert (await client.delete(place)).status_code == 204
             assert (await keep(client, body)).status_code == 201
             assert (await client.delete(place)).status_code == 204
@@ -170,21 +170,21 @@ async def test_a_picture_whose_container_is_deleted_while_it_is_written_does_not
     make_bench: Callable[..., Any], connect: Any, body: bytes, digest: str, tmp_path: Path
 ) -> None:
     bench = make_bench(store=str(tmp_path / "store"), picture_cache=tmp_path / "cache")
-    keeping = bench.app.state.service.keeping
-    entered, gate, put = threading.Event(), threading.Event(), keeping.pictures._backend._put
+    store = bench.app.state.service.store
+    entered, gate, put = threading.Event(), threading.Event(), store.pictures._backend._put
 
     def slow(name: str, data: bytes) -> None:
         entered.set()
         gate.wait(60)
         put(name, data)
 
-    keeping.pictures._backend._put = slow
+    store.pictures._backend._put = slow
     async with connect(bench) as client:
         try:
             await keep(client, body)
             await client.get(f"/containers/{digest}/image")
             await asyncio.to_thread(entered.wait, 10)
-            await keeping.store.delete(digest)  # by another server, say: nobody tells the cache
+            await store.containers.delete(digest)  # by another server, say: nobody tells the cache
         finally:
             gate.set()
         await written(bench)
@@ -199,9 +199,9 @@ async def test_a_cache_that_hangs_when_it_is_read_is_left_alone_for_a_while(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bbmr_server.store.picture_cache.WAIT_S", 0.05)
+    monkeypatch.setattr("bbmr_server.store.picture_cache.DISK_TIMEOUT_S", 0.05)
     bench = make_bench(store=str(tmp_path / "store"), picture_cache=tmp_path / "cache")
-    pictures, place = bench.app.state.service.keeping.pictures, f"/containers/{digest}/image"
+    pictures, place = bench.app.state.service.store.pictures, f"/containers/{digest}/image"
     gate, get, asked = threading.Event(), pictures._backend._get, []
 
     def hangs(name: str) -> Any:
@@ -221,8 +221,8 @@ async def test_a_cache_that_hangs_when_it_is_read_is_left_alone_for_a_while(
             assert len(asked) == 1
         finally:
             gate.set()
-        monkeypatch.setattr("bbmr_server.store.picture_cache.WAIT_S", 10.0)
-        pictures._rests_until = 0.0  # the while is over
+        monkeypatch.setattr("bbmr_server.store.picture_cache.DISK_TIMEOUT_S", 10.0)
+        pictures._paused_until = 0.0  # the while is over
         assert (await client.get(place)).headers["server-timing"] == "cache"
 
 
@@ -248,7 +248,7 @@ def test_a_picture_is_packed_and_unpacked_with_one_copy_each(last: bytes) -> Non
 @pytest.mark.parametrize(("limit", "memory"), [(1 << 20, 5), (5, 1 << 20)])
 async def test_a_picture_that_has_no_room_is_not_kept(tmp_path: Path, limit: int, memory: int) -> None:
     backend = open_directory(tmp_path, "BBMR_PICTURE_CACHE", 10.0, cache=True)
-    pictures = PictureCache(backend, limit, StoreWatch(CollectorRegistry()))
+    pictures = PictureCache(backend, limit, StoreMetrics(CollectorRegistry()))
     pictures.keep("a" * 64, "0" * 32, PICTURE, BodyMemory(memory), nothing)
     assert await pictures.get("a" * 64, "0" * 32) is None
     assert not pictures._tasks
@@ -257,7 +257,7 @@ async def test_a_picture_that_has_no_room_is_not_kept(tmp_path: Path, limit: int
 
 async def test_a_cache_that_is_closed_leaves_what_is_not_written(tmp_path: Path) -> None:
     backend = open_directory(tmp_path, "BBMR_PICTURE_CACHE", 60.0, cache=True)
-    pictures, memory = PictureCache(backend, 1 << 20, StoreWatch(CollectorRegistry())), BodyMemory(1 << 20)
+    pictures, memory = PictureCache(backend, 1 << 20, StoreMetrics(CollectorRegistry())), BodyMemory(1 << 20)
     entered, gate, put = threading.Event(), threading.Event(), backend._put
     backend._put = lambda name, data: (entered.set(), gate.wait(60), put(name, data))[2]  # type: ignore[method-assign,func-returns-value]
     for digest in ("a", "b", "c"):

@@ -139,7 +139,7 @@ async def test_the_bound_counts_what_the_bucket_holds(
     for number in range(3):
         await backend.put(f"foreign/{number}", b"x")
     entries: list[Entry] = []
-    await backend.fold(entries.append)
+    await backend.for_each(entries.append)
     assert sorted(entry.size for entry in entries) == [1, 1, 1, len(body)]
     backend.close()
     room = -(-len(body) // 4096) * 4096
@@ -185,7 +185,7 @@ async def test_more_objects_than_one_page_are_listed(bucket: str) -> None:
     for number in range(1005):
         await backend.put(f"aa/{number}", b"x")
     entries: list[Entry] = []
-    await backend.fold(entries.append)
+    await backend.for_each(entries.append)
     assert len(entries) == 1005
     backend.close()
 

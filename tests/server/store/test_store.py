@@ -384,7 +384,7 @@ async def test_on_the_wire(
             return answer.status, answer.read(), answer
 
         place = f"/containers/{digest}"
-        wait_for(lambda: bench.app.state.service.keeping.store.used == 0)  # counted at the start
+        wait_for(lambda: bench.app.state.service.store.containers.usage.used == 0)  # counted at the start
         assert ask("PUT", place)[0] == 201
         status, content, answer = ask("HEAD", place)
         assert (status, content, answer.headers["content-length"]) == (200, b"", str(len(body)))

@@ -23,7 +23,7 @@ from bbmr_server.engine import Answer, Work
 from bbmr_server.store import container_store
 from bbmr_server.store.backend import Backend
 from bbmr_server.store.errors import StoreUnavailableError
-from bbmr_server.store.locks import Locks
+from bbmr_server.store.locks import KeyedLocks
 from bbmr_shared.container import MEDIA_TYPE, Container
 from bbmr_shared.container.header import Header
 from tests.server.routes.test_reconstruct import check_problem
@@ -131,25 +131,25 @@ def test_who_leaves_while_others_write_is_not_waited_for(
 
 
 async def test_a_lock_is_free_again_however_the_wait_for_it_ends() -> None:
-    locks, late = Locks(), StoreUnavailableError("late")
+    locks, late = KeyedLocks(), StoreUnavailableError("late")
 
     async def fails_with_it(wait: Coroutine[Any, Any, None]) -> None:
         await wait
         raise ClientDisconnect
 
     with pytest.raises(ClientDisconnect):
-        async with locks.alone("a", 1.0, late, fails_with_it):
+        async with locks.hold("a", 1.0, late, fails_with_it):
             raise AssertionError("it was not to be run")
-    async with locks.alone("a", 0.01, late):
+    async with locks.hold("a", 0.01, late):
         with pytest.raises(StoreUnavailableError):
-            async with locks.alone("a", 0.01, late):
+            async with locks.hold("a", 0.01, late):
                 raise AssertionError("two are in it")
-        async with locks.alone("b", 0.01, late):
+        async with locks.hold("b", 0.01, late):
             pass
     with pytest.raises(TimeoutError):  # of the block itself, and no matter of the lock
-        async with locks.alone("a", 0.01, late):
+        async with locks.hold("a", 0.01, late):
             raise TimeoutError
-    async with locks.alone("a", 0.01, late):
+    async with locks.hold("a", 0.01, late):
         pass
 
 
@@ -345,7 +345,7 @@ async def test_a_container_counts_twice_only_while_it_is_read(
             await keep(client, body)
         monkeypatch.setattr(Container, "from_bytes", noted)
         monkeypatch.setattr(bench.engine, "reconstruct", noting(reconstruct))
-        monkeypatch.setattr(container_store.Store, "put", noting(container_store.Store.put))
+        monkeypatch.setattr(container_store.ContainerStore, "put", noting(container_store.ContainerStore.put))
         if "image" in route:
             answer = await client.get(route.format(digest))
         else:
@@ -364,7 +364,7 @@ async def test_a_container_is_let_go_before_its_file_is_kept(
     wait_for: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    read, put, made = Container.from_bytes, container_store.Store.put, []
+    read, put, made = Container.from_bytes, container_store.ContainerStore.put, []
 
     def noted(*given: Any) -> Container:
         container = read(*given)
@@ -376,7 +376,7 @@ async def test_a_container_is_let_go_before_its_file_is_kept(
         return await put(*given)
 
     monkeypatch.setattr(Container, "from_bytes", noted)
-    monkeypatch.setattr(container_store.Store, "put", later)
+    monkeypatch.setattr(container_store.ContainerStore, "put", later)
     async with connect(make_bench(store=str(tmp_path / "store"))) as client:
         await keep(client, body)
     assert len(made) == 1

@@ -1,4 +1,4 @@
-"""The desk: work that is given up, refused or fails gives its place and its photo back."""
+"""The queue: work that is given up, refused or fails gives its slot and its photo back."""
 
 from __future__ import annotations
 
@@ -13,79 +13,79 @@ from collections.abc import Callable
 import pytest
 
 from bbmr_server.errors import NotReadyError, QueueFullError
-from bbmr_server.page.encode_queue import Desk, GivenUpError
+from bbmr_server.encode_queue import EncodeQueue, WorkCancelledError
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_work_that_was_given_up_learns_of_it() -> None:
-    desk, entered, ended = Desk(2), threading.Event(), threading.Event()
+    queue, entered, ended = EncodeQueue(2), threading.Event(), threading.Event()
 
-    def work(given_up: Callable[[], bool]) -> None:
+    def work(cancelled: Callable[[], bool]) -> None:
         entered.set()
-        while not given_up():
+        while not cancelled():
             pass
         ended.set()
-        raise GivenUpError
+        raise WorkCancelledError
 
-    with desk.place() as place:
-        task = asyncio.ensure_future(place.run(work))
+    with queue.slot() as slot:
+        task = asyncio.ensure_future(slot.run(work))
         await asyncio.to_thread(entered.wait, 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
     assert await asyncio.to_thread(ended.wait, 10)
-    desk.close()
+    queue.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux only")
 async def test_the_event_loop_goes_first() -> None:
-    desk = Desk(1)
-    with desk.place() as place:
-        nice = await place.run(lambda given_up: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+    queue = EncodeQueue(1)
+    with queue.slot() as slot:
+        nice = await slot.run(lambda cancelled: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
     assert nice > os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    desk.close()
+    queue.close()
 
 
 async def test_what_is_inside_can_be_refused() -> None:
-    desk, entered, gate = Desk(2), threading.Event(), threading.Event()
+    queue, entered, gate = EncodeQueue(2), threading.Event(), threading.Event()
 
-    def work(given_up: Callable[[], bool]) -> bool:
+    def work(cancelled: Callable[[], bool]) -> bool:
         entered.set()
         gate.wait(20)
-        return given_up()
+        return cancelled()
 
-    with desk.place() as first, desk.place() as second:
-        waits = [asyncio.ensure_future(place.run(work)) for place in (first, second)]
+    with queue.slot() as first, queue.slot() as second:
+        waits = [asyncio.ensure_future(slot.run(work)) for slot in (first, second)]
         await asyncio.to_thread(entered.wait, 10)
-        desk.refuse_all()
+        queue.refuse_all()
         for wait in waits:
             with pytest.raises(NotReadyError):
                 await wait
         with pytest.raises(NotReadyError):
             await first.run(work)
     gate.set()
-    assert len(desk) == 0
-    desk.close()
+    assert len(queue) == 0
+    queue.close()
 
 
 async def test_a_photo_given_up_before_its_turn_is_let_go_at_once() -> None:
     """Its bytes do not count any more then: whoever sends and leaves must not fill the memory behind slow work."""
-    desk, entered, gate = Desk(2), threading.Event(), threading.Event()
+    queue, entered, gate = EncodeQueue(2), threading.Event(), threading.Event()
 
     class Photo:
         pass
 
-    def slow(given_up: Callable[[], bool]) -> None:
+    def slow(cancelled: Callable[[], bool]) -> None:
         entered.set()
         gate.wait(20)
 
     def work_on(photo: Photo) -> Callable[[Callable[[], bool]], None]:
-        return lambda given_up: print(photo)
+        return lambda cancelled: print(photo)
 
     photo = Photo()
     alive = weakref.ref(photo)
-    with desk.place() as first, desk.place() as second:
+    with queue.slot() as first, queue.slot() as second:
         running = asyncio.ensure_future(first.run(slow))
         await asyncio.to_thread(entered.wait, 10)
         waiting = asyncio.ensure_future(second.run(work_on(photo)))
@@ -98,17 +98,17 @@ async def test_a_photo_given_up_before_its_turn_is_let_go_at_once() -> None:
         assert alive() is None
         gate.set()
         await running
-    desk.close()
+    queue.close()
 
 
 async def test_a_place_comes_back_whatever_happens() -> None:
-    desk = Desk(1)
-    with pytest.raises(ZeroDivisionError), desk.place() as place:
-        await place.run(lambda given_up: 1 // 0)
-    with desk.place(), pytest.raises(QueueFullError), desk.place():
+    queue = EncodeQueue(1)
+    with pytest.raises(ZeroDivisionError), queue.slot() as slot:
+        await slot.run(lambda cancelled: 1 // 0)
+    with queue.slot(), pytest.raises(QueueFullError), queue.slot():
         pass
-    assert len(desk) == 0
-    desk.close()
-    with desk.place() as place, pytest.raises(NotReadyError):
-        await place.run(lambda given_up: None)
-    assert len(desk) == 0
+    assert len(queue) == 0
+    queue.close()
+    with queue.slot() as slot, pytest.raises(NotReadyError):
+        await slot.run(lambda cancelled: None)
+    assert len(queue) == 0

@@ -1,8 +1,7 @@
-"""The desk: where photos are encoded and measured, off the event loop, a bounded number at a time.
+"""The queue of photos to encode and measure: one thread outside the event loop does the work, a bounded number waits.
 
-In: work as functions. Out: their results. A place is taken when the body is there, so nobody holds one by sending
-slowly, and given back when the work has really ended: a thread cannot be stopped from outside, so long work asks
-whether it was given up.
+A request takes its slot when its body has arrived, so a slow upload holds none. The slot is free again when the work
+has really ended. A thread cannot be stopped from outside, so long work calls `check_cancelled` between its steps.
 """
 
 from __future__ import annotations
@@ -21,24 +20,24 @@ from typing import Any, TypeVar
 from bbmr_server.errors import NotReadyError, QueueFullError, wait_for
 
 NICE = 10
-"""Of the threads at the desk, where threads have that: the event loop and the engine go first."""
+"""Niceness of the thread, where threads have one of their own: the event loop and the engine go first."""
 
 T = TypeVar("T")
-GivenUp = Callable[[], bool]
+IsCancelled = Callable[[], bool]
 
 
-class GivenUpError(Exception):
-    """Raised by work that nobody waits for any more; never answered."""
+class WorkCancelledError(Exception):
+    """Raised by work whose result nobody waits for. It never reaches a client."""
 
 
-def go_on(given_up: GivenUp) -> None:
-    """Raise `GivenUpError` where the work was given up; called between two steps."""
-    if given_up():
-        raise GivenUpError
+def check_cancelled(cancelled: IsCancelled) -> None:
+    """Raises `WorkCancelledError` if the work was cancelled. Work calls it between two steps."""
+    if cancelled():
+        raise WorkCancelledError
 
 
-class Desk:
-    """One photo at work, `length` requests in all. Methods may be called from any thread."""
+class EncodeQueue:
+    """`length` requests in all, one of them at work. Methods may be called from any thread."""
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -54,7 +53,7 @@ class Desk:
         return self._inside
 
     def check_room(self) -> None:
-        """Raise `QueueFullError` where all places are taken now."""
+        """Raises `QueueFullError` if all slots are taken."""
         if self._inside >= self.length:
             raise QueueFullError(
                 f"all {self.length} places for photos are taken; try again later",
@@ -62,24 +61,24 @@ class Desk:
             )
 
     @contextmanager
-    def place(self) -> Iterator[Place]:
-        """A place for one request. Raises `QueueFullError` where all are taken."""
+    def slot(self) -> Iterator[Slot]:
+        """A slot for one request. Raises `QueueFullError` if all are taken."""
         with self._lock:
             self.check_room()
             self._inside += 1
-        place = Place(self)
+        slot = Slot(self)
         try:
-            yield place
+            yield slot
         finally:
-            if place.last is None:
+            if slot.last is None:
                 self._leave()
             else:
-                place.last.add_done_callback(lambda _: self._leave())
+                slot.last.add_done_callback(lambda _: self._leave())
 
-    def submit(self, work: Callable[[GivenUp], T], given_up: GivenUp) -> Future[T]:
-        """Have `work` done in the thread. Raises `NotReadyError` once the desk is closed.
+    def submit(self, work: Callable[[IsCancelled], T], cancelled: IsCancelled) -> Future[T]:
+        """Hands `work` to the thread. Raises `NotReadyError` if the queue is closed.
 
-        Work that is cancelled before its turn is let go at once, with the photo it holds.
+        Work that is cancelled before its turn is released at once, together with the photo that it holds.
         """
         future: Future[T] = Future()
         held = [work]
@@ -88,9 +87,9 @@ class Desk:
         def task() -> None:
             if future.done() or not future.set_running_or_notify_cancel():
                 return
-            with suppress(InvalidStateError):  # it was refused meanwhile
+            with suppress(InvalidStateError):  # `refuse_all` may have set the result meanwhile
                 try:
-                    future.set_result(self._timed(held.pop(), given_up))
+                    future.set_result(self._timed(held.pop(), cancelled))
                 except BaseException as error:
                     future.set_exception(error)
 
@@ -101,35 +100,38 @@ class Desk:
             future.add_done_callback(self._unfinished.discard)
             future.add_done_callback(lambda _: held.clear())
             self._tasks.put(task)
-            if self._thread is None:
-                # A daemon: a process that has to end does not wait for the last step of a photo.
-                self._thread = threading.Thread(target=self._run, name="bbmr-desk", daemon=True)
-                self._thread.start()
+            self._start_thread()
         return future
 
     def close(self) -> None:
-        """Take nothing more; what nobody has given up by now is still done, while the process lives."""
+        """Accepts no more work. Work that is inside and not cancelled is still done, while the process lives."""
         with self._lock:
             self._closed = True
         self._tasks.put(None)
 
     def refuse_all(self) -> None:
-        """Take nothing more, and refuse what is inside: nobody waits for it any longer."""
+        """Accepts no more work, and refuses what is inside."""
         with self._lock:
             self._closed = True
         for future in list(self._unfinished):
             with suppress(InvalidStateError):
                 future.set_exception(_stopping())
 
+    def _start_thread(self) -> None:
+        if self._thread is None:
+            # A daemon: a process that has to end does not wait for the last step of a photo.
+            self._thread = threading.Thread(target=self._run, name="bbmr-encode", daemon=True)
+            self._thread.start()
+
     def _run(self) -> None:
-        _stand_back()
+        _lower_priority()
         while (task := self._tasks.get()) is not None:
             task()
 
-    def _timed(self, work: Callable[[GivenUp], T], given_up: GivenUp) -> T:
-        go_on(given_up)
+    def _timed(self, work: Callable[[IsCancelled], T], cancelled: IsCancelled) -> T:
+        check_cancelled(cancelled)
         began = time.monotonic()
-        result = work(given_up)
+        result = work(cancelled)
         self._typical_seconds += 0.2 * (time.monotonic() - began - self._typical_seconds)
         return result
 
@@ -142,24 +144,24 @@ def _stopping() -> NotReadyError:
     return NotReadyError("the server is stopping; try another or come back later")
 
 
-def _stand_back() -> None:
-    if sys.platform == "linux":  # elsewhere this would be about the whole process
+def _lower_priority() -> None:
+    if sys.platform == "linux":  # elsewhere the call would change the whole process
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
-class Place:
-    """One request's place at the desk."""
+class Slot:
+    """One request's slot in the queue."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, queue: EncodeQueue) -> None:
+        self._queue = queue
         self.last: Future[object] | None = None
 
-    async def run(self, work: Callable[[GivenUp], T]) -> T:
-        """What `work` returns or raises. Cancelling the call gives it up; one piece of work at a time."""
-        given_up = threading.Event()
-        future = self._desk.submit(work, given_up.is_set)
+    async def run(self, work: Callable[[IsCancelled], T]) -> T:
+        """Returns or raises what `work` does. Cancelling the call cancels the work. One piece of work at a time."""
+        cancelled = threading.Event()
+        future = self._queue.submit(work, cancelled.is_set)
         self.last = future  # type: ignore[assignment]
         try:
             return await asyncio.wrap_future(future)
         finally:
-            given_up.set()
+            cancelled.set()
