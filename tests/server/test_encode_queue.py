@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
-from bbmr_server.errors import NotReadyError, QueueFullError
 from bbmr_server.encode_queue import EncodeQueue, WorkCancelledError
+from bbmr_server.errors import NotReadyError, QueueFullError
 
 pytestmark = pytest.mark.anyio
 
