@@ -24,7 +24,7 @@ from tests.cluster.conftest import command, descendants, environment, wait_until
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'bbmr[cluster]'")
 
 FILES = 48
-WORKER = "ray::MapWorker(MapBatches(Hands))"
+WORKER = "ray::MapWorker(MapBatches(BulkWorker))"
 """How Ray entitles the processes that do the work."""
 
 
@@ -131,10 +131,10 @@ def test_a_run_that_is_killed_goes_on_where_it_was(archive: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["no-such-folder", "out"], "is no folder"),
+        (["no-such-folder", "out"], "is not a folder"),
         ([".", "out", "--rate", "3"], "--rate belongs to --encode"),
         ([".", "out", "--encode", "--format", "png"], "do not belong to --encode"),
-        ([".", "out", "--workers", "0"], "whole number from 1 on"),
+        ([".", "out", "--workers", "0"], "whole number, at least 1"),
         ([".", "out", "--device", "gpu"], "BBMR_DEVICE"),
         (["."], "DST"),
     ],

@@ -12,7 +12,7 @@ from PIL import Image
 
 from bbmr_client.batch.result import Failed, Job, Made
 from bbmr_client.encoding.encoder import encode
-from bbmr_server.cluster.bulk_worker import Errand, Hands, Suspects
+from bbmr_server.cluster.bulk_worker import BulkTask, BulkWorker, PoisonGuard
 from bbmr_server.settings import Settings
 from bbmr_shared.container import Container
 
@@ -23,39 +23,39 @@ def job_in(folder: Path, index: int = 1) -> Job:
 
 
 def test_a_file_is_given_up_after_two_deaths(tmp_path: Path) -> None:
-    suspects, job = Suspects(), job_in(tmp_path)
+    guard, job = PoisonGuard(), job_in(tmp_path)
     temporary = Path(job.temporary)
-    with suspects.share(job) as failed:
+    with guard.share(job) as failed:
         assert failed is None
     temporary.touch()  # a process died with it in hand
-    with suspects.share(job) as failed:
+    with guard.share(job) as failed:
         assert failed is None
         assert not temporary.exists()  # free for the next attempt
         temporary.touch()  # and dies again: nothing is cleaned up
-        suspects = Suspects()
-        with suspects.share(job) as second:
+        guard = PoisonGuard()
+        with guard.share(job) as second:
             assert isinstance(second, Failed)
             assert "two worker processes" in second.reason
     assert not list(tmp_path.glob(".bbmr-*"))
 
 
 def test_a_suspect_is_alone(tmp_path: Path) -> None:
-    suspects = Suspects()
+    guard = PoisonGuard()
     suspect, other = job_in(tmp_path, 1), job_in(tmp_path, 2)
     Path(suspect.temporary).touch()
     inside = threading.Event()
 
     def enter() -> None:
-        with suspects.share(suspect):
+        with guard.share(suspect):
             inside.set()
 
-    with suspects.share(other):
+    with guard.share(other):
         thread = threading.Thread(target=enter)
         thread.start()
         assert not inside.wait(0.2)
     thread.join(10)
     assert inside.is_set()
-    with suspects.share(other) as failed:  # and afterwards all is as before
+    with guard.share(other) as failed:  # and afterwards all is as before
         assert failed is None
 
 
@@ -65,21 +65,21 @@ def test_a_job_is_done_and_what_is_done_needs_no_engine(
 ) -> None:
     job = job_in(tmp_path)
     Path(job.source).write_bytes(container.to_bytes())
-    errand = Errand("reconstruct", b"key", Settings(device="cpu"), format=form)  # type: ignore[arg-type]
-    hands = pickle.loads(pickle.dumps(Hands))(pickle.loads(pickle.dumps(errand)))
-    answered = hands({"job": [pickle.dumps(job)]})
+    task = BulkTask("reconstruct", b"key", Settings(device="cpu"), format=form)  # type: ignore[arg-type]
+    worker = pickle.loads(pickle.dumps(BulkWorker))(pickle.loads(pickle.dumps(task)))
+    answered = worker({"job": [pickle.dumps(job)]})
     (made,) = [pickle.loads(result) for result in answered["result"]]
     assert isinstance(made, Made)
     assert (made.facts.width, made.facts.height) == (container.width, container.height)
-    hands.close()
+    worker.close()
 
 
 def test_a_bad_file_fails_alone(tmp_path: Path) -> None:
     job = job_in(tmp_path)
     Path(job.source).write_bytes(b"nothing of the kind")
-    hands = Hands(Errand("reconstruct", b"key", Settings(device="cpu")))  # type: ignore[arg-type]
-    result = hands.do(job)
-    hands.close()
+    worker = BulkWorker(BulkTask("reconstruct", b"key", Settings(device="cpu")))  # type: ignore[arg-type]
+    result = worker.do(job)
+    worker.close()
     assert isinstance(result, Failed)
     assert not result.hopeless
 
@@ -88,8 +88,8 @@ def test_photos_become_containers(tmp_path: Path, detail: np.ndarray) -> None:
     photo, target = tmp_path / "1.png", tmp_path / "1.bbmr"
     Image.fromarray(detail).save(photo)
     job = Job(1, str(photo), str(target), str(tmp_path / ".bbmr-0-1-x.part"), None, False)
-    hands = Hands(Errand("encode", b"key", Settings(), encoding={"rate": 3}))  # type: ignore[arg-type]
-    made = hands.do(job)
-    hands.close()
+    worker = BulkWorker(BulkTask("encode", b"key", Settings(), encoding={"rate": 3}))  # type: ignore[arg-type]
+    made = worker.do(job)
+    worker.close()
     assert isinstance(made, Made)
     assert Path(job.temporary).read_bytes() == encode(photo, rate=3).to_bytes()

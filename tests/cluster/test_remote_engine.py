@@ -15,7 +15,7 @@ from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError
 
 from bbmr_server.cluster.refusals import Refusal
-from bbmr_server.cluster.remote_engine import DEATHS, RemoteEngine
+from bbmr_server.cluster.remote_engine import MAX_DEATHS, RemoteEngine
 from bbmr_server.engine.interface import EngineLike
 from bbmr_server.engine.request import Answer, Work
 from bbmr_server.errors import DeadlineError, InvalidRequestError, NotReadyError, QueueFullError
@@ -131,7 +131,7 @@ def test_a_request_that_kills_is_not_tried_for_ever(container: Container) -> Non
     handle = Handle(gone())
     with pytest.raises(NotReadyError, match="ended while they worked on this"):
         run(handle, Work(container))
-    assert len(handle.responses) == DEATHS
+    assert len(handle.responses) == MAX_DEATHS
 
 
 def test_an_engine_that_is_not_ready_or_full_for_a_moment_loses_nothing(container: Container) -> None:

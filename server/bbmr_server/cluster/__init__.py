@@ -1,7 +1,7 @@
-"""The server on a cluster, by Ray (extra `cluster`): `app` for Ray Serve, and `bbmr-server bulk` over Ray Data.
+"""The server on a Ray cluster (extra `cluster`): `app` for Ray Serve, and `bbmr-server bulk` over Ray Data.
 
-`app` is what `serve run bbmr_server.cluster:app` and a Serve config file name. Importing this package alone needs
-neither Ray nor torch. docs/cluster.md describes both.
+`serve run bbmr_server.cluster:app` and Serve config files name `app`. Importing this package needs neither Ray nor
+torch. See docs/cluster.md.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ __all__ = ["app"]
 
 
 def app(args: Mapping[str, Any]) -> Application:
-    """The application builder for Ray Serve.
+    """Builds the application for Ray Serve.
 
     Args:
-        args: settings by their names (`device`, `queue_length`, …); they win over the environment's BBMR_* variables.
+        args: settings by their names (`device`, `queue_length`, …). They win over BBMR_* environment variables.
 
     Raises:
-        UsageError: a setting is bad, or makes no sense in a cluster.
+        UsageError if a setting is invalid, or does not work in a cluster.
     """
     from bbmr_server.settings import load_settings
 

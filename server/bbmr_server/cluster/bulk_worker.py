@@ -1,6 +1,6 @@
-"""What a worker of a bulk run does, in a process of its own somewhere in the cluster: jobs in, results out.
+"""One worker of a bulk run, in its own process somewhere in the cluster: jobs in, results out.
 
-A worker does several jobs at a time over one engine, so that reading, decoding, network and encoding overlap. The
+A worker does several jobs at a time with one engine, so that reading, decoding, network and encoding overlap. The
 engine is loaded when the first job needs it: a run that finds everything done loads none.
 """
 
@@ -30,16 +30,22 @@ from bbmr_shared.errors import BbmrError
 from bbmr_shared.limits import DEFAULT_LIMITS
 
 STREAMS = 4
-"""Jobs that one worker has in hand: one each for decoder, device and encoder, and one that reads or writes."""
+"""Jobs that one worker does at a time: one each in decoder, device and encoder, and one that reads or writes."""
 
 _LOADING_S = 600.0
 _TRIES = 3
 
 
 @dataclass(frozen=True)
-class Errand:
-    """What is to be done with every file. kind: "reconstruct" or "encode"; key: of the recipes; model: None leaves it
-    to the container; encoding: keyword arguments of `bbmr_client.encode`."""
+class BulkTask:
+    """What a run does with every file.
+
+    Args:
+        kind: "reconstruct" or "encode".
+        key: from `recipe_key`.
+        model: the weights; None: those that the container names.
+        encoding: keyword arguments of `bbmr_client.encode`.
+    """
 
     kind: str
     key: bytes
@@ -49,53 +55,53 @@ class Errand:
     encoding: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Hands:
-    """One worker: called by Ray Data with a batch of pickled jobs, from several threads at once."""
+class BulkWorker:
+    """Ray Data calls it with batches of pickled jobs, from several threads at once."""
 
-    def __init__(self, errand: Errand) -> None:
-        self._errand = errand
-        self._network = Network(errand)
-        self._suspects = Suspects()
+    def __init__(self, task: BulkTask) -> None:
+        self._task = task
+        self._engine = EngineHandle(task)
+        self._guard = PoisonGuard()
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[bytes]]:
         """{"job": pickled `Job`s} → {"result": pickled `Result`s}."""
         return {"result": [pickle.dumps(self.do(pickle.loads(job))) for job in batch["job"]]}
 
     def do(self, job: Job) -> Result:
-        """Do one job; never raises. One that two processes have died over is given up."""
-        with self._suspects.share(job) as failed:
+        """Does one job. Never raises. A job that two processes have died over fails."""
+        with self._guard.share(job) as failed:
             if failed is not None:
                 return failed
-            errand = self._errand
-            if errand.kind == "encode":
-                return carry_out(job, errand.key, DEFAULT_LIMITS.max_photo_bytes, self._encode)
-            return carry_out(job, errand.key, errand.settings.max_body_bytes, self._reconstruct)
+            task = self._task
+            if task.kind == "encode":
+                return carry_out(job, task.key, DEFAULT_LIMITS.max_photo_bytes, self._encode)
+            return carry_out(job, task.key, task.settings.max_body_bytes, self._reconstruct)
 
     def close(self) -> None:
-        """End the engine; in a cluster it ends with its process."""
-        self._network.close()
+        """Stops the engine. In a cluster it ends with its process instead."""
+        self._engine.close()
 
     def _encode(self, data: bytes, job: Job, file: BinaryIO) -> Product:
-        return encode_file(data, job.source, self._errand.encoding, file)
+        return encode_file(data, job.source, self._task.encoding, file)
 
     def _reconstruct(self, data: bytes, job: Job, file: BinaryIO) -> Product:
-        wish = Wish(self._errand.format, None, self._errand.model)
-        return make_picture(data, job.source, wish, self._network.ask, file)
+        wish = Wish(self._task.format, None, self._task.model)
+        return make_picture(data, job.source, wish, self._engine.ask, file)
 
 
-class Network:
-    """The engine of a worker, started when it is first asked."""
+class EngineHandle:
+    """The engine of a worker. It is started by the first picture."""
 
-    def __init__(self, errand: Errand) -> None:
-        self._errand = errand
+    def __init__(self, task: BulkTask) -> None:
+        self._task = task
         self._lock = threading.Lock()
         self._engine: EngineLike | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="bbmr-bulk", daemon=True)
 
     def ask(self, container: Container, file: BinaryIO) -> None:
-        """Write the picture of `container` to `file`. Raises as `Engine.reconstruct`; waits while it is not ready."""
-        work = Work(container, self._errand.format, model=self._errand.model)
+        """Writes the picture of `container` to `file`. Waits while the engine is not ready; raises as it does."""
+        work = Work(container, self._task.format, model=self._task.model)
         for attempt in range(_TRIES):
             engine = self._ready()
             try:
@@ -108,7 +114,7 @@ class Network:
                 return
 
     def close(self) -> None:
-        """End the engine, if there is one."""
+        """Stops the engine, if it was started."""
         if self._engine is not None:
             self._engine.stop(1.0)
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -120,7 +126,7 @@ class Network:
             if self._engine is None:
                 from bbmr_server import loading
 
-                settings = self._errand.settings.model_copy(update={"queue_length": 2 * STREAMS})
+                settings = self._task.settings.model_copy(update={"queue_length": 2 * STREAMS})
                 engine = loading.make_engine(settings, math.inf)
                 engine.start()
                 self._thread.start()
@@ -135,11 +141,11 @@ class Network:
         return self._engine
 
 
-class Suspects:
-    """Finds the file that kills its process, out of the several that it had in hand.
+class PoisonGuard:
+    """Finds the file that kills its process, among the several that the process worked on.
 
-    A job's temporary file that is there already is left by a process that died with the job in hand. Such a job is
-    done once more, with nothing else beside it; if that kills the process as well, it is that file's fault.
+    If a job's temporary file exists already, a process died while it worked on the job. Such a job runs once more, and
+    alone. If the process dies again, the job fails.
     """
 
     def __init__(self) -> None:
@@ -149,7 +155,7 @@ class Suspects:
 
     @contextlib.contextmanager
     def share(self, job: Job) -> Iterator[Failed | None]:
-        """While inside, the job may be done; or its failure is given, and it may not."""
+        """Yields None if the job may run inside the block, or its failure if it may not. Waits until it may run."""
         mark = job.temporary.removesuffix(".part") + "-alone.part"
         if os.path.lexists(job.temporary):
             if os.path.lexists(mark):
@@ -158,7 +164,7 @@ class Suspects:
                         os.unlink(path)
                 yield Failed(
                     job.index,
-                    f"{job.source}: two worker processes ended over it: perhaps it needs more memory",
+                    f"{job.source}: two worker processes died while working on it; it may need more memory",
                 )
                 return
             with contextlib.suppress(OSError):

@@ -1,8 +1,7 @@
-"""`bbmr-server bulk SRC DST` over Ray Data: a folder of containers becomes one of pictures, or photos containers.
+"""The command `bbmr-server bulk SRC DST`: reconstructs a folder of containers, or encodes a folder of photos.
 
-In: flags, and the settings of the environment. Out: files, a report, the exit status: 0, 1 where files failed or are
-left, 2 for wrong usage. Which output belongs to which input, what is done already, and how a file takes its place are
-those of `bbmr-client`'s batches (docs/batch.md); this module only brings other workers.
+The exit status is 0, 1 if files failed or are left, 2 for wrong usage. Naming of outputs, skipping of finished files
+and atomic writes are those of `bbmr-client`'s batches (docs/batch.md). This module only supplies Ray workers.
 """
 
 from __future__ import annotations
@@ -21,34 +20,34 @@ from bbmr_server.settings import Settings, load_settings
 from bbmr_shared.errors import UnknownModelError, UsageError
 from bbmr_shared.images.output import OUTPUT_FORMATS, get_format
 
-from .bulk_worker import Errand
+from .bulk_worker import BulkTask
 
 TERMINATED = 143
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command with the words after `bulk`; returns 0. `argparse` ends it with 2 on wrong flags.
+    """Runs the command with the arguments after `bulk`. Returns 0; argparse exits with 2 on wrong flags.
 
     Raises:
-        UsageError and other `BbmrError`s: as the settings and `bbmr_client.batch.run.run`.
-        ModuleNotFoundError: Ray is not installed.
+        UsageError and other BbmrErrors of the settings and of `bbmr_client.batch.run.run`.
+        ModuleNotFoundError if Ray is not installed.
     """
     options = _parser().parse_args(arguments)
     if not os.path.isdir(options.source):
-        raise UsageError(f"{options.source} is no folder: name the folder of the archive")
+        raise UsageError(f"{options.source} is not a folder; name the folder of the archive")
     if options.rate is not None and not options.encode:
         raise UsageError("--rate belongs to --encode")
     if options.encode and (options.format or options.model):
         raise UsageError("--format and --model do not belong to --encode")
-    from .ray_pool import Pool  # needs Ray; the rest of the usage was checked without
+    from .ray_pool import RayWorkerPool  # after the checks that do not need Ray
 
     settings = load_settings(device=options.device, model=options.model)
-    errand = _errand(options, settings)
+    task = _task(options, settings)
     batch = Batch(
         names=[options.source],
         output=options.target if options.target.endswith("/") else options.target + "/",
         endings=PICTURES if options.encode else CONTAINERS,
-        ending=".bbmr" if options.encode else get_format(errand.format).extension,
+        ending=".bbmr" if options.encode else get_format(task.format).extension,
         noun="photo" if options.encode else "container",
         overwrite=options.overwrite,
         quiet=options.quiet,
@@ -56,19 +55,19 @@ def main(arguments: Sequence[str]) -> int:
         json=options.json,
     )
 
-    def hire(inputs: int) -> Pool:
-        pool = Pool(errand, options.workers, options.threads, options.ray, inputs)
-        signal.signal(signal.SIGTERM, _ended)  # Ray has set its own
+    def make_workers(inputs: int) -> RayWorkerPool:
+        pool = RayWorkerPool(task, options.workers, options.threads, options.ray, inputs)
+        signal.signal(signal.SIGTERM, _on_terminate)  # replaces the handler that Ray has set
         return pool
 
-    run(batch, hire)
+    run(batch, make_workers)
     return 0
 
 
-def _errand(options: argparse.Namespace, settings: Settings) -> Errand:
+def _task(options: argparse.Namespace, settings: Settings) -> BulkTask:
     if options.encode:
-        wish = {} if options.rate is None else {"rate": options.rate}
-        return Errand("encode", recipe_key("encode", wish), settings, encoding=wish)
+        encoding = {} if options.rate is None else {"rate": options.rate}
+        return BulkTask("encode", recipe_key("encode", encoding), settings, encoding=encoding)
     cards = available()
     for name in settings.model:
         if name not in cards:
@@ -76,10 +75,10 @@ def _errand(options: argparse.Namespace, settings: Settings) -> Errand:
     form = options.format or "png"
     weights = {name: cards[name].sha256 for name in settings.model}
     key = recipe_key("bulk", {"format": form, "model": options.model, "weights": weights})
-    return Errand("reconstruct", key, settings, format=form, model=options.model)
+    return BulkTask("reconstruct", key, settings, format=form, model=options.model)
 
 
-def _ended(*_: object) -> None:
+def _on_terminate(*_: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(TERMINATED)
 
@@ -87,32 +86,43 @@ def _ended(*_: object) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bbmr-server bulk",
-        description="Reconstruct every container of a folder into another one, on one machine or a Ray cluster. "
-        "A run that was ended goes on where it was: give the same command again.",
-        epilog="Other settings are environment variables (BBMR_MAX_PIXELS, …). docs/cluster.md has more.",
+        description="Reconstruct every container of a folder into another folder, on one machine or a Ray cluster. "
+        "To continue an interrupted run, repeat the command.",
+        epilog="Other settings are environment variables (BBMR_MAX_PIXELS, …). See docs/cluster.md.",
     )
-    parser.add_argument("source", metavar="SRC", help="folder of the archive; every worker must see it here")
-    parser.add_argument("target", metavar="DST", help="folder for the results; every worker must see it here")
-    parser.add_argument("--format", choices=sorted(OUTPUT_FORMATS), help="of the pictures (png)")
-    parser.add_argument("--model", metavar="NAME", help="weights, whatever the containers name (BBMR_MODEL)")
-    parser.add_argument("--encode", action="store_true", help="the other way: photos become containers")
+    parser.add_argument(
+        "source", metavar="SRC", help="input folder; every worker must see it under this path"
+    )
+    parser.add_argument(
+        "target", metavar="DST", help="output folder; every worker must see it under this path"
+    )
+    parser.add_argument("--format", choices=sorted(OUTPUT_FORMATS), help="format of the pictures (png)")
+    parser.add_argument(
+        "--model", metavar="NAME", help="use these weights, whatever the containers name (BBMR_MODEL)"
+    )
+    parser.add_argument("--encode", action="store_true", help="encode photos into containers instead")
     parser.add_argument("--rate", type=float, metavar="R", help="with --encode: the overall rate")
     parser.add_argument("--device", metavar="NAME", help="auto, cpu or cuda (BBMR_DEVICE, auto)")
-    parser.add_argument("--workers", type=_count, metavar="N", help="one a GPU, else one a machine")
     parser.add_argument(
-        "--threads", type=_count, metavar="N", help="CPU cores of one worker; all, shared out"
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="workers (one for each GPU, else for each machine)",
     )
     parser.add_argument(
-        "--ray", metavar="ADDRESS", help="of a cluster (RAY_ADDRESS, else this machine alone)"
+        "--threads", type=_count, metavar="N", help="CPU cores of each worker (all, divided among them)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace results that are there and differ")
-    parser.add_argument("--report", metavar="FILE", help="a row for each input, as .csv or .json")
-    parser.add_argument("--json", action="store_true", help="the summary as JSON on standard output")
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", help="address of a cluster (RAY_ADDRESS, else this machine alone)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist and differ")
+    parser.add_argument("--report", metavar="FILE", help="write a row for each input, as .csv or .json")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON on standard output")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress and no summary")
     return parser
 
 
 def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 100_000):
-        raise argparse.ArgumentTypeError(f"is a whole number from 1 on, not {text[:32]!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, not {text[:32]!r}")
     return int(text)

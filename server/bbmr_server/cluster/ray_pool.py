@@ -1,7 +1,7 @@
 """Ray Data as the workers of a batch: jobs go in, results come back as they are ready.
 
-A run has windows of some thousand jobs; each is one Ray data set, which a pool of actors (`hands.Hands`) maps and
-which is read as it goes on. So memory is bounded by the window, and Ray sees where files are waiting.
+A run is divided into windows of some thousand jobs. Each window is one Ray data set, mapped by a pool of `BulkWorker`
+actors and read as it proceeds. So the window bounds the memory, and Ray can balance the files among the workers.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from bbmr_client.batch.concurrency import usable_cores
 from bbmr_client.batch.result import Failed, Job, Result
 from bbmr_shared.errors import BbmrError, UsageError, one_line
 
-from .bulk_worker import STREAMS, Errand, Hands
+from .bulk_worker import STREAMS, BulkTask, BulkWorker
 
 WINDOW = 2048
-"""Jobs of a window for each worker: at a tenth of a second a file, its pool works for minutes and starts in seconds."""
+"""Jobs of a window for each worker. At 0.1 s a file a window takes minutes, and its pool starts in seconds."""
 
 LARGEST_WINDOW = 50_000
 
@@ -34,26 +34,26 @@ _STORE_BYTES = 128 << 20  # job descriptions only: pictures go from file to file
 
 
 class ClusterError(BbmrError):
-    """Ray does not start, is not reached, or has not what is asked for."""
+    """Ray does not start, cannot be reached, or has too few resources."""
 
     slug = "cluster"
 
 
-class Pool:
+class RayWorkerPool:
     """`bbmr_client.batch.worker_pool.Workers` over Ray Data.
 
     Args:
-        workers, threads: how many, and the CPU cores of each; None: one for each GPU or else each machine, and all
-            cores shared out.
-        address: of a cluster; None: the one that RAY_ADDRESS names, or a Ray of its own on this machine.
-        inputs: how many jobs there will be at most.
+        workers: how many; None: one for each GPU, or one for each machine if there is none.
+        threads: CPU cores of each worker; None: all cores divided among them.
+        address: of a cluster; None: the one that RAY_ADDRESS names, or a new Ray on this machine.
+        inputs: the largest number of jobs.
 
     Raises:
-        ClusterError: there is no such cluster. UsageError: it has not so much.
+        ClusterError if the cluster cannot be reached, UsageError if it has too few cores or GPUs.
     """
 
     def __init__(
-        self, errand: Errand, workers: int | None, threads: int | None, address: str | None, inputs: int
+        self, task: BulkTask, workers: int | None, threads: int | None, address: str | None, inputs: int
     ) -> None:
         self._folder = _connect(address)
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
@@ -61,20 +61,20 @@ class Pool:
         self._reader: threading.Thread | None = None
         self._stopped = False
         try:
-            self._workers, self._each = _share_out(errand, workers, threads, inputs)
+            self._workers, self._resources = _allocate(task, workers, threads, inputs)
         except BaseException:
             self.stop()
             raise
-        inner = {"threads": errand.settings.threads or int(self._each["num_cpus"])}
-        self._errand = replace(errand, settings=errand.settings.model_copy(update=inner))
+        inner = {"threads": task.settings.threads or int(self._resources["num_cpus"])}
+        self._task = replace(task, settings=task.settings.model_copy(update=inner))
         self.size = min(WINDOW * self._workers, LARGEST_WINDOW)
 
     def submit(self, job: Job) -> None:
-        """Hand in a job; it is for the next window."""
+        """Adds a job to the next window."""
         self._waiting.append(job)
 
     def next(self, timeout: float) -> Result | None:
-        """A result, or None where there is none within `timeout` seconds."""
+        """Returns a result, or None if there is none within `timeout` seconds."""
         if self._waiting and (self._reader is None or not self._reader.is_alive()):
             jobs, self._waiting = self._waiting, []
             self._reader = threading.Thread(target=self._read, args=(jobs,), daemon=True)
@@ -85,7 +85,7 @@ class Pool:
             return None
 
     def stop(self) -> None:
-        """End everything, jobs in work included, and leave the cluster. A second call does nothing."""
+        """Ends all jobs and leaves the cluster. A second call does nothing."""
         if self._stopped:
             return
         self._stopped = True
@@ -96,22 +96,22 @@ class Pool:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _read(self, jobs: list[Job]) -> None:
-        """Work through one window."""
+        """Runs one window and collects its results. A job without a result fails."""
         missing = {job.index for job in jobs}
         why = "the cluster gave no answer"
         try:
             rows = [{"job": pickle.dumps(job)} for job in jobs]
-            # A block a file: then Ray does again only the files that a dead process had in hand.
+            # One block for each file: then Ray repeats only the files that a dead process worked on.
             data = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-                Hands,
-                fn_constructor_args=(self._errand,),
+                BulkWorker,
+                fn_constructor_args=(self._task,),
                 batch_size=None,
                 compute=ray.data.ActorPoolStrategy(
                     size=min(self._workers, len(rows)),
                     max_concurrent_calls_per_actor=STREAMS,
                     enable_true_multi_threading=True,
                 ),
-                **self._each,
+                **self._resources,
             )
             for row in data.iter_rows():
                 result: Result = pickle.loads(row["result"])
@@ -125,10 +125,10 @@ class Pool:
 
 
 def _connect(address: str | None) -> str | None:
-    """Reach the cluster, or begin one on this machine; then the folder of its logs and sockets is given back."""
+    """Connects to the cluster, or starts one on this machine. Returns the folder of a started one."""
     address = address or os.environ.get("RAY_ADDRESS") or None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of what happens when this process ends
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns about the normal end of this process
     data = ray.data.DataContext.get_current()
     data.enable_progress_bars = False
     data.print_on_execution_start = False
@@ -158,23 +158,23 @@ def _connect(address: str | None) -> str | None:
     return folder
 
 
-def _share_out(
-    errand: Errand, workers: int | None, threads: int | None, inputs: int
+def _allocate(
+    task: BulkTask, workers: int | None, threads: int | None, inputs: int
 ) -> tuple[int, dict[str, float]]:
-    """(workers, what Ray gives to each)."""
+    """Returns the number of workers and the Ray resources of each."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
-    on_gpu = errand.kind == "reconstruct" and errand.settings.device != ("cpu",) and gpus > 0
-    if errand.settings.device not in (("auto",), ("cpu",), ("cuda",)):
-        raise UsageError("--device is auto, cpu or cuda: which GPU a worker gets is Ray's choice")
-    if errand.settings.device == ("cuda",) and not gpus and errand.kind == "reconstruct":
+    on_gpu = task.kind == "reconstruct" and task.settings.device != ("cpu",) and gpus > 0
+    if task.settings.device not in (("auto",), ("cpu",), ("cuda",)):
+        raise UsageError("--device must be auto, cpu or cuda: Ray chooses the GPU of a worker")
+    if task.settings.device == ("cuda",) and not gpus and task.kind == "reconstruct":
         raise UsageError("there is no GPU in the cluster: use --device cpu")
     cores = [int(node["CPU"]) for node in nodes]
     if workers is None:
-        workers = gpus if on_gpu else sum(cores) if errand.kind == "encode" else len(nodes)
+        workers = gpus if on_gpu else sum(cores) if task.kind == "encode" else len(nodes)
     workers = min(workers, max(1, inputs))
     if threads is None:
-        threads = 1 if errand.kind == "encode" else max(1, min(min(cores), sum(cores) // workers))
+        threads = 1 if task.kind == "encode" else max(1, min(min(cores), sum(cores) // workers))
     if workers * threads > sum(cores) or (on_gpu and workers > gpus):
         raise UsageError(
             f"{workers} workers with {threads} cores each are too many for {sum(cores)} cores and {gpus} GPUs"

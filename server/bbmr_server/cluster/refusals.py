@@ -1,6 +1,6 @@
-"""How a refusal travels between replicas: an error of ours in, plain data over the wire, the same error out.
+"""Carries declared errors between replicas as plain data.
 
-Ray would wrap an exception into one of its own, whose message is a traceback. An answer is not wrapped.
+Ray wraps an exception into one of its own, whose message is a traceback. It does not wrap a return value.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from bbmr_shared.errors import BbmrError
 
 @dataclass(frozen=True)
 class Refusal:
-    """A declared error, to be raised on the other side. `facts` are what its constructor kept."""
+    """A declared error as plain data. `attributes` are those of the exception object."""
 
     kind: type[BbmrError]
     arguments: tuple[object, ...]
-    facts: dict[str, object] = field(default_factory=dict)
+    attributes: dict[str, object] = field(default_factory=dict)
 
     @classmethod
     def of(cls, error: BbmrError) -> Refusal:
-        """What is sent of `error`; its traceback stays where it was raised."""
+        """Makes the data of `error`, without its traceback and cause."""
         return cls(type(error), error.args, dict(vars(error)))
 
     def error(self) -> BbmrError:
-        """The error again, of the same class, with the same words, headers and fields."""
+        """Returns the same error: class, message, headers and fields."""
         made = self.kind.__new__(self.kind, *self.arguments)
         made.args = self.arguments
-        vars(made).update(self.facts)
+        vars(made).update(self.attributes)
         return made

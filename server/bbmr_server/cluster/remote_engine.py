@@ -1,8 +1,8 @@
-"""An engine that lives in other processes: work in, sent to one of the replicas that Serve runs, a picture out.
+"""An engine whose work is done by the replicas that Serve runs in other processes.
 
-Guarantees: what was accepted is answered within its deadline as long as a replica lives or comes back; a replica that
-dies with a request in it has the request done by another one. A refusal is the error that the replica's engine
-raised. Cancelling a call cancels it in the replica.
+Guarantees: an accepted request is answered within its deadline as long as a replica lives or comes back. If a replica
+dies with a request in it, another one does the request. Errors of a replica's engine are raised here unchanged.
+Cancelling a call cancels it in the replica.
 """
 
 from __future__ import annotations
@@ -36,30 +36,28 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bbmr_server.cluster")
 
-DEATHS = 3
-"""Replicas that may die with one request in them before the request is taken for the reason."""
+MAX_DEATHS = 3
+"""Replicas that may die with the same request in them before the request is refused."""
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
 _DESCRIBE_S = 10.0
-_PAUSE_S = 0.2
+_RETRY_S = 0.2
 _GONE = (RayActorError, ReplicaUnavailableError)
 
 
 class RemoteEngine:
-    """`EngineLike` over a handle of the deployment `Engine`. For one event loop.
+    """An `EngineLike` over the deployment `Engine`, for one event loop.
 
     Args:
         settings: of the whole application.
         handle: of the deployment.
-        replicas: how many of its replicas are running now; may block, and is called in a thread.
+        replicas: returns how many of its replicas are running now. It is called in a thread and may block.
     """
 
     def __init__(
         self, settings: Settings, handle: DeploymentHandle[Any], replicas: Callable[[], int]
     ) -> None:
-        self.observer = (
-            Observer()
-        )  # never told anything: what happens inside an engine is seen in its replica
+        self.observer = Observer()  # gets no events: they happen in the replicas
         self.models: tuple[str, ...] = tuple(settings.model)
         self.devices: tuple[str, ...] = ()
         self.catalogue: Mapping[str, Mapping[str, object]] = {}
@@ -73,18 +71,20 @@ class RemoteEngine:
         self._typical_seconds = 1.0
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._poll: asyncio.Task[None] | None = None
 
     # Life
 
     def start(self, on_failure: Callable[[], None] | None = None) -> None:
-        """Begin to look for replicas; to be called where the event loop runs. Serve replaces what fails, so
-        `on_failure` is never called."""
+        """Starts polling for replicas. Must be called in the event loop.
+
+        Serve replaces what fails, so `on_failure` is never called.
+        """
         self._loop = asyncio.get_running_loop()
-        self._watch = self._loop.create_task(self._look())
+        self._poll = self._loop.create_task(self._poll_replicas())
 
     def stop(self, timeout: float = 20.0) -> None:
-        """Take nothing more, wait `timeout` seconds for what is inside, refuse the rest. Blocks: not for the loop."""
+        """Accepts no more work, waits `timeout` seconds for what is inside, then refuses the rest. Blocks."""
         self._stopping = True
         end = time.monotonic() + timeout
         while self._inside and time.monotonic() < end:
@@ -94,35 +94,35 @@ class RemoteEngine:
 
     def _end(self) -> None:
         self.refuse_all()
-        if self._watch is not None:
-            self._watch.cancel()
+        if self._poll is not None:
+            self._poll.cancel()
 
     def refuse_all(self) -> None:
-        """Take nothing more and refuse what is inside. In the event loop."""
+        """Accepts no more work and refuses what is inside. Must be called in the event loop."""
         self._stopping = True
         for call in list(self._inside):
             call.cancel()
 
-    async def _look(self) -> None:
-        """See how many replicas there are, and ask the first one what it has."""
+    async def _poll_replicas(self) -> None:
+        """Counts the replicas again and again, and asks the first one for its devices and models."""
         while True:
             try:
                 self._replicas = await asyncio.to_thread(self._count_replicas)
                 if self._replicas and not self.catalogue:
                     about = await asyncio.wait_for(self._handle.describe.remote(), _DESCRIBE_S)
                     self.devices, self.catalogue = about["devices"], about["catalogue"]
-            except Exception as error:  # whatever it is, the next look may see more
-                log.warning("the engines cannot be looked at: %s", type(error).__name__)
-            await asyncio.sleep(_LOOK_S)
+            except Exception as error:  # the next poll may succeed, whatever this is
+                log.warning("cannot get the state of the engines: %s", type(error).__name__)
+            await asyncio.sleep(_POLL_S)
 
     @property
     def started(self) -> bool:
         """Whether `start` was called."""
-        return self._watch is not None
+        return self._poll is not None
 
     @property
     def ready(self) -> bool:
-        """Whether a replica is running, as far as it is known, and work is taken."""
+        """Whether a replica was running at the last poll and work is accepted."""
         return not self._stopping and self._replicas > 0
 
     @property
@@ -137,18 +137,18 @@ class RemoteEngine:
 
     @property
     def waiting(self) -> int:
-        """Requests between two replicas; what waits inside a replica is not known here."""
+        """Requests that wait for another attempt. Those that wait inside a replica are not known here."""
         return self._waiting
 
     @property
     def backlog_s(self) -> float:
-        """Seconds that what is inside will take, as far as can be told."""
+        """Estimated seconds until the requests inside are done."""
         return self._typical_seconds * self.inside / max(1, self._replicas)
 
     # Admission
 
     def check_ready(self, room: bool = True) -> None:
-        """Raise `NotReadyError` or (with `room`) `QueueFullError` where any work would be refused now."""
+        """Raises NotReadyError or (with `room`) QueueFullError if any work would be refused now."""
         if self._stopping:
             raise NotReadyError("the server is stopping; try another or come back later")
         if not self._replicas:
@@ -157,27 +157,26 @@ class RemoteEngine:
             raise self._full()
 
     def check_model(self, name: str, who: str = "the request asks") -> None:
-        """Raise `UnknownModelError` where the weights `name` are not loaded."""
+        """Raises UnknownModelError if the weights `name` are not loaded."""
         check_model(name, self.models, who)
 
     def model_for(self, work: Work) -> str:
-        """The weights that `work` will be done with. Raises `UnknownModelError` where they are not loaded."""
+        """Returns the weights for `work`. Raises UnknownModelError if they are not loaded."""
         return model_for(work, self.models)
 
     # Work
 
     async def reconstruct(self, work: Work, deadline_s: float = math.inf) -> Answer:
-        """Make one picture, within `deadline_s` seconds from now. Cancelling the call gives the work up.
+        """Makes one picture within `deadline_s` seconds. Cancelling the call cancels the work.
 
-        Raises:
-            As `Engine.reconstruct`.
+        Raises as `Engine.reconstruct`.
         """
         if work.region is not None:
             check_region(work.region, work.container)
         self.model_for(work)
         self.check_ready()
         began = time.monotonic()
-        call = asyncio.ensure_future(self._somewhere(work, began + deadline_s))
+        call = asyncio.ensure_future(self._try_replicas(work, began + deadline_s))
         self._inside.add(call)
         try:
             async with asyncio.timeout(None if math.isinf(deadline_s) else deadline_s):
@@ -194,23 +193,23 @@ class RemoteEngine:
         self._typical_seconds += 0.2 * (time.monotonic() - began - self._typical_seconds)
         return answer
 
-    async def _somewhere(self, work: Work, deadline: float) -> Answer:
-        """Have one replica after the other try, until one answers or refuses for a reason that others share."""
+    async def _try_replicas(self, work: Work, deadline: float) -> Answer:
+        """Asks one replica after the other, until one answers or refuses for a reason that others share."""
         deaths = busy = 0
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise too_late()
             try:
-                outcome = await self._once(work, left)
+                outcome = await self._call_replica(work, left)
             except _GONE as error:
                 deaths += 1
                 log.warning(
                     "a replica of the engine is gone (%s); another one is asked", type(error).__name__
                 )
-                if deaths == DEATHS:
+                if deaths == MAX_DEATHS:
                     raise NotReadyError(
-                        f"{DEATHS} engines ended while they worked on this; it is not tried again",
+                        f"{MAX_DEATHS} engines ended while they worked on this; it is not tried again",
                         retry_after=60,
                     ) from None
             except (BackPressureError, DeploymentUnavailableError) as error:
@@ -224,15 +223,15 @@ class RemoteEngine:
                 if not isinstance(refused, NotReadyError | QueueFullError):
                     raise refused
                 busy += isinstance(refused, BacklogError)
-                if busy > self._replicas:  # every one of them was asked, as far as that is known
+                if busy > self._replicas:  # probably every replica was asked
                     raise refused
             self._waiting += 1
             try:
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(_RETRY_S)
             finally:
                 self._waiting -= 1
 
-    async def _once(self, work: Work, seconds: float) -> Answer | Refusal:
+    async def _call_replica(self, work: Work, seconds: float) -> Answer | Refusal:
         response = self._handle.reconstruct.remote(work, seconds)
         try:
             outcome: Answer | Refusal = await response
@@ -250,11 +249,7 @@ class RemoteEngine:
         )
 
     async def swap(self, name: str) -> Mapping[str, object]:
-        """Refused: replicas that come later would have the old weights again.
-
-        Raises:
-            UsageError: always; says what to do.
-        """
+        """Always raises UsageError: replicas that start later would load the old weights again."""
         raise UsageError(
             "in a cluster weights are not swapped one engine at a time: change the settings and deploy again "
             "(serve deploy), which replaces the engines while others go on serving"

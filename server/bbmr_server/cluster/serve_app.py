@@ -1,7 +1,7 @@
-"""The Serve application: settings in, two deployments out. `Ingress` speaks HTTP, `Engine` has the network.
+"""Builds the Serve application from two deployments: `Ingress` speaks HTTP, `Engine` runs the network.
 
-`Ingress` is the server's own app with a `RemoteEngine`; it needs no torch. Each replica of `Engine` holds one engine
-as the single server has it. Both names, and every option below, may be set anew in a Serve config file.
+`Ingress` is the app of the single server with a `RemoteEngine`, and needs no torch. Each replica of `Engine` holds one
+engine like the single server's. A Serve config file can override every option below under these two names.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ from .remote_engine import RemoteEngine
 INGRESS, ENGINE = "Ingress", "Engine"
 
 TARGET_REQUESTS = 4
-"""Requests that a replica of the engine should have: one each for decoder, device and encoder, and one waiting."""
+"""Requests that a replica should have: one each in decoder, device and encoder, and one waiting."""
 
-_LOOK_S = 0.05
+_POLL_S = 0.05
 
 MakeEngine = Callable[[Settings], EngineLike]
 
 
 def make_engine(settings: Settings) -> EngineLike:
-    """The engine of one replica, with the shipped weights."""
-    from bbmr_server import loading  # torch is needed from here on: in a replica of the engine, nowhere else
+    """Returns the engine of one replica, with the shipped weights."""
+    from bbmr_server import loading  # needs torch, which only replicas of Engine have
 
     return loading.make_engine(settings)
 
 
 def build(settings: Settings, make: MakeEngine = make_engine) -> Application:
-    """The application. make: what a replica of `Engine` gets its engine from.
+    """Returns the application. A replica of `Engine` calls `make` to get its engine.
 
     Raises:
-        UsageError: a device is named by its number; which GPU a replica gets is Ray's choice.
+        UsageError if the setting `device` names a GPU by its number: Ray chooses the GPU of a replica.
     """
     if settings.device not in (("auto",), ("cpu",), ("cuda",)):
         raise UsageError(
@@ -94,14 +94,14 @@ def build(settings: Settings, make: MakeEngine = make_engine) -> Application:
 
 
 class EngineReplica:
-    """One engine. It counts as started once the engine is warm, and as healthy while the engine takes work."""
+    """One engine. The replica is started once the engine is ready, and healthy while the engine takes work."""
 
     async def __init__(self, settings: Settings, make: MakeEngine) -> None:  # type: ignore[misc]  # Serve awaits it
         logs.configure(settings.log_format)
         self._drain_s = settings.drain_s
         cores = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
-        # Serve lets at most `queue_length` requests in. One that was given up may hold its place until the next tile,
-        # and nobody who was let in is to be refused for that.
+        # Serve admits at most `queue_length` requests. A cancelled one may stay inside until its next tile, so the
+        # engine's own queue is longer: it must not refuse what Serve has admitted.
         inner = {"queue_length": 2 * settings.queue_length, "threads": settings.threads or max(1, int(cores))}
         self._engine = make(settings.model_copy(update=inner))
         self._engine.start()
@@ -110,32 +110,32 @@ class EngineReplica:
                 raise RuntimeError(
                     f"the engine cannot start: {self._engine.failure}"
                 ) from self._engine.failure
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_POLL_S)
 
     async def reconstruct(self, work: Work, deadline_s: float) -> Answer | Refusal:
-        """As `EngineLike.reconstruct`, but that a declared error is given back."""
+        """As `EngineLike.reconstruct`, but returns declared errors as `Refusal`."""
         try:
             return await self._engine.reconstruct(work, deadline_s)
         except BbmrError as error:
             return Refusal.of(error)
 
     async def describe(self) -> dict[str, Any]:
-        """What an ingress wants to know of an engine: its devices and the cards of its models."""
+        """Returns the devices of the engine and the cards of its models, for the ingress."""
         return {"devices": tuple(self._engine.devices), "catalogue": dict(self._engine.catalogue)}
 
     def check_health(self) -> None:
-        """Asked by Serve every few seconds; a replica that raises three times is replaced."""
+        """Serve calls this every few seconds, and replaces a replica after three exceptions."""
         self._engine.check_ready(room=False)
 
     def __del__(self) -> None:
-        # By Serve, once no request is left or their time is over; and by Python, when it does nothing any more.
+        # Called by Serve once all requests are done or timed out, and again by Python; the second call does nothing.
         engine: EngineLike | None = getattr(self, "_engine", None)
         if engine is not None:
             engine.stop(self._drain_s)
 
 
 class IngressReplica:
-    """The HTTP side: the app of the single server, with engines elsewhere."""
+    """The HTTP side: the app of the single server, with remote engines."""
 
     def __init__(self, settings: Settings, handle: DeploymentHandle[Any]) -> None:
         logs.configure(settings.log_format)
@@ -156,7 +156,7 @@ class IngressReplica:
 
 
 class OneRequestId:
-    """Takes the request's id out of the answer: Serve, which hands it to the app, adds it itself."""
+    """Removes the request's id from the response, because Serve adds the same header itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
