@@ -68,7 +68,7 @@ def create_app(settings: Settings | None = None, engine: EngineLike | None = Non
         finally:
             # Under uvicorn every request is over by now, and its way of stopping has had the time for that.
             left = getattr(app.state, "stop_by", math.inf) - time.monotonic()
-            await asyncio.to_thread(engine.stop, max(0.0, min(settings.drain_s, left)))
+            await asyncio.to_thread(engine.stop, max(0.0, min(settings.http.drain_s, left)))
             service.close()
             if tracer is not None:
                 await asyncio.to_thread(tracing.finish, tracer)
@@ -92,13 +92,13 @@ def create_app(settings: Settings | None = None, engine: EngineLike | None = Non
     route_of = RouteNames([*app.openapi()["paths"], "/openapi.json"])
     # The one added last is the outermost.
     app.add_middleware(Net)
-    if settings.rate_limit:
-        app.add_middleware(RateLimit, rate=settings.rate_limit, metrics=service.metrics)
+    if settings.access.rate_limit:
+        app.add_middleware(RateLimit, rate=settings.access.rate_limit, metrics=service.metrics)
     app.add_middleware(Crowd)
-    if settings.cors_origins:
+    if settings.http.cors_origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=settings.cors_origins,
+            allow_origins=settings.http.cors_origins,
             allow_methods=["GET", "HEAD", "POST", "PUT", "DELETE"],
             allow_headers=[
                 "Authorization",

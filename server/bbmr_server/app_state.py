@@ -33,14 +33,14 @@ class Service:
         self.keys = load_keys(settings)
         self.admin_keys = load_admin_keys(settings)
         check_apart(self.keys, self.admin_keys)
-        self.bodies = BodyMemory(settings.body_memory_bytes)
+        self.bodies = BodyMemory(settings.http.body_memory_bytes)
         self.metrics = Metrics()
         engine.observer = self.metrics.observer
         self.metrics.watch(engine)
         self.metrics.gauge(
             "bbmr_body_memory_bytes", "Bytes of bodies and answers in memory", lambda: self.bodies.used
         )
-        self.encode_queue = EncodeQueue(settings.encode_queue_length)
+        self.encode_queue = EncodeQueue(settings.page.encode_queue_length)
         self.store = open_store(settings, self.metrics.registry, len(self.keys))
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="bbmr-read")
         self._reading = asyncio.Semaphore(READERS)

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from bbmr_shared.errors import UsageError
 
 from .errors import ForbiddenError, UnauthorizedError
-from .settings import KEY, KEY_WORDS, Settings
+from .settings import KEY, KEY_RULE, Settings
 
 MAX_FILE_BYTES = 1 << 20
 _PLACEHOLDER = re.compile(
@@ -47,7 +47,7 @@ class KeyRing:
         for number, key in enumerate(keys, 1):
             found = KEY.fullmatch(key.get_secret_value())
             if found is None:
-                raise UsageError(f"{what} {number}: {KEY_WORDS}")
+                raise UsageError(f"{what} {number}: {KEY_RULE}")
             digest = _digest(found["secret"])
             name = found["name"] or f"key-{digest.hex()[:8]}"
             if digest in self._names or name in self._names.values():
@@ -101,12 +101,12 @@ def load_keys(settings: Settings) -> KeyRing:
         UsageError: the file cannot be read or has no key; a key is malformed; or the server would listen for others
             than its own machine with a key that everybody could guess.
     """
-    return _strong_ring([*settings.api_keys, *_from_file(settings)], settings, "API key")
+    return _strong_ring([*settings.access.api_keys, *_from_file(settings)], settings, "API key")
 
 
 def load_admin_keys(settings: Settings) -> KeyRing:
     """The keys of BBMR_ADMIN_KEYS. Raises `UsageError` as `load_keys`."""
-    return _strong_ring(settings.admin_keys, settings, "BBMR_ADMIN_KEYS: key")
+    return _strong_ring(settings.access.admin_keys, settings, "BBMR_ADMIN_KEYS: key")
 
 
 def check_apart(keys: KeyRing, admin_keys: KeyRing) -> None:
@@ -121,12 +121,12 @@ def check_apart(keys: KeyRing, admin_keys: KeyRing) -> None:
 
 def _strong_ring(keys: Sequence[SecretStr], settings: Settings, what: str) -> KeyRing:
     ring = KeyRing(keys, what)
-    if settings.public:
+    if settings.http.public:
         for number, key in enumerate(keys, 1):
             if why := weakness(key.get_secret_value().split()[-1]):
                 raise UsageError(
                     f"{what} {number} ({ring.names[number - 1]}) {why}, and others could reach the server on "
-                    f"{settings.host}: make one with `openssl rand -hex 24`"
+                    f"{settings.http.host}: make one with `openssl rand -hex 24`"
                 )
     return ring
 
@@ -148,7 +148,7 @@ def weakness(secret: str) -> str | None:
 
 
 def _from_file(settings: Settings) -> list[SecretStr]:
-    path = settings.api_keys_file
+    path = settings.access.api_keys_file
     if path is None:
         return []
     try:
@@ -165,7 +165,7 @@ def _from_file(settings: Settings) -> list[SecretStr]:
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         if line and not line.startswith("#"):
             if not KEY.fullmatch(line):
-                raise UsageError(f"BBMR_API_KEYS_FILE: line {number} of {path}: {KEY_WORDS}")
+                raise UsageError(f"BBMR_API_KEYS_FILE: line {number} of {path}: {KEY_RULE}")
             keys.append(SecretStr(line))
     if not keys:
         raise UsageError(f"BBMR_API_KEYS_FILE: there is no key in {path}")

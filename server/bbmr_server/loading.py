@@ -41,34 +41,35 @@ def make_engine(settings: Settings, backlog_s: float | None = None) -> Engine:
         UnknownModelError: there are no such weights. WeightsError: damaged ones.
         ModuleNotFoundError: neither torch nor another runtime is installed.
     """
+    wanted = settings.engine
     if all(importlib.util.find_spec(name) is None for name in ("torch", "ncnn")):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
-    if settings.model_dir and not Path(settings.model_dir).is_dir():
+    if wanted.model_dir and not Path(wanted.model_dir).is_dir():
         # Served would be the shipped weights, and a swap would seem to work.
-        raise UsageError(f"BBMR_MODEL_DIR: there is no folder {settings.model_dir}")
-    read = reader(Path(settings.model_dir) if settings.model_dir else None)
+        raise UsageError(f"BBMR_MODEL_DIR: there is no folder {wanted.model_dir}")
+    read = reader(Path(wanted.model_dir) if wanted.model_dir else None)
     try:
-        weights = [read(name) for name in settings.model]
+        weights = [read(name) for name in wanted.model]
     except UnknownModelError as error:
         raise UnknownModelError(f"BBMR_MODEL: {error}") from None
-    devices = find_devices(settings.device)
+    devices = find_devices(wanted.device)
     on_cpu = devices == ("cpu",)
-    batch = settings.batch or OWN_BATCH
-    small_only = on_cpu and not settings.batch
+    batch = wanted.batch or OWN_BATCH
+    small_only = on_cpu and not wanted.batch
     # The first batch of each shape takes as long as it takes to compile.
-    patience = LOADING_S if settings.compile else settings.worker_timeout_s
+    patience = LOADING_S if wanted.compile else wanted.worker_timeout_s
     return Engine(
-        ProcessLaunch(batch, settings.threads, settings.runtime, settings.compile, patience),
+        ProcessLaunch(batch, wanted.threads, wanted.runtime, wanted.compile, patience),
         weights,
         read=read,
         devices=devices,
-        queue_length=settings.queue_length,
-        backlog_s=(settings.drain_s or math.inf) if backlog_s is None else backlog_s,
-        memory_pixels=settings.max_pixels,
-        stage_threads=settings.stage_threads or (2 if on_cpu else max(2, min(16, os.cpu_count() or 2))),
+        queue_length=wanted.queue_length,
+        backlog_s=(settings.http.drain_s or math.inf) if backlog_s is None else backlog_s,
+        memory_pixels=settings.http.max_pixels,
+        stage_threads=wanted.stage_threads or (2 if on_cpu else max(2, min(16, os.cpu_count() or 2))),
         batch=batch,
         batch_pixels=CPU_BATCH_PIXELS if small_only else math.inf,
-        fill_s=settings.batch_wait_ms / 1000 if batch > 1 and not small_only else 0.0,
+        fill_s=wanted.batch_wait_ms / 1000 if batch > 1 and not small_only else 0.0,
         stall_s=patience / 4,
     )
 

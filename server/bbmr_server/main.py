@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bbmr-server",
         description="Serve the reconstruction of containers over HTTP.",
-        epilog="Every other setting is an environment variable (BBMR_DEVICE, BBMR_API_KEYS, …): docs/http-api.md.",
+        epilog="Every other setting is an environment variable (BBMR_DEVICE, BBMR_API_KEYS, …): docs/configuration.md.",
     )
     parser.add_argument(
         "command",
@@ -112,8 +112,8 @@ def _serve(host: str | None, port: int | None) -> int:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     settings = load_settings(host=host, port=port)
-    logs.configure(settings.log_format)
-    tell = _say if settings.log_format == "text" else logs.events.info
+    logs.configure(settings.observability.log_format)
+    tell = _say if settings.observability.log_format == "text" else logs.events.info
     listener = _listen(settings)
     app = create_app(settings)
     engine = app.state.service.engine
@@ -121,7 +121,7 @@ def _serve(host: str | None, port: int | None) -> int:
         tell(f"warning: {warning}")
     if settings.open_to_the_network:
         tell(
-            f"warning: anybody who reaches {settings.host} may use this server; "
+            f"warning: anybody who reaches {settings.http.host} may use this server; "
             "set BBMR_API_KEYS to change that"
         )
     tell(_about(app.state.service))
@@ -135,11 +135,11 @@ def _serve(host: str | None, port: int | None) -> int:
         access_log=False,
         server_header=False,
         date_header=True,
-        proxy_headers=bool(settings.forwarded_allow_ips),
-        forwarded_allow_ips=list(settings.forwarded_allow_ips),
+        proxy_headers=bool(settings.http.forwarded_allow_ips),
+        forwarded_allow_ips=list(settings.http.forwarded_allow_ips),
         timeout_keep_alive=KEEP_ALIVE_S,
         # What is left at drain_s is refused; this is for connections that hang on after that.
-        timeout_graceful_shutdown=math.ceil(settings.drain_s) + 2,
+        timeout_graceful_shutdown=math.ceil(settings.http.drain_s) + 2,
     )
     address = _url(listener)
 
@@ -150,9 +150,9 @@ def _serve(host: str | None, port: int | None) -> int:
                 tell(f"listening on {address}")
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            tell(f"stopping; {engine.inside} pictures are finished within {settings.drain_s:g} s")
-            app.state.stop_by = time.monotonic() + settings.drain_s
-            asyncio.get_running_loop().call_later(settings.drain_s, app.state.service.refuse_all)
+            tell(f"stopping; {engine.inside} pictures are finished within {settings.http.drain_s:g} s")
+            app.state.stop_by = time.monotonic() + settings.http.drain_s
+            asyncio.get_running_loop().call_later(settings.http.drain_s, app.state.service.refuse_all)
             await super().shutdown(sockets)
 
     server = Server(config)
@@ -196,7 +196,9 @@ def _about(service: Service) -> str:
         f"bbmr-server {release()}",
         f"weights {weights}",
         f"API keys {len(service.keys)}",
-        f"containers in {service.settings.store}" if service.settings.store else "keeps no containers",
+        f"containers in {service.settings.store.location}"
+        if service.settings.store.location
+        else "keeps no containers",
     ]
     return "; ".join(parts)
 
@@ -207,13 +209,13 @@ def _listen(settings: Settings) -> socket.socket:
 
     try:
         found = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            settings.http.host, settings.http.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         family, _, _, _, address = found[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
         raise UsageError(
-            f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}; "
+            f"cannot listen on {settings.http.host} port {settings.http.port}: {error.strerror or error}; "
             "choose with --host and --port"
         ) from None
 

@@ -15,7 +15,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from bbmr_server.cluster import app
 from bbmr_server.cluster.serve_app import ENGINE, INGRESS
-from bbmr_server.settings import Settings
+from bbmr_server.settings import variables
 from bbmr_shared.errors import UsageError
 from tests.cluster.conftest import shipped_config
 
@@ -32,7 +32,7 @@ def test_the_shipped_file_fits_serve_and_the_application() -> None:
     (application,) = config.applications
     module, _, name = application.import_path.partition(":")
     assert getattr(importlib.import_module(module), name) is app
-    assert set(application.args) <= set(Settings.model_fields)
+    assert set(application.args) <= set(variables().values())
     assert {each.name for each in application.deployments} == set(deployments(application.args))
     assert config.http_options.host == "127.0.0.1"
 

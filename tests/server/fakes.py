@@ -132,9 +132,9 @@ def fake_engine(network: FakeNetwork, settings: Settings | None = None, **argume
     return Engine(
         lambda device: FakeRunner(network, device),
         **{
-            "weights": [fake_weights(name) for name in checked.model],
-            "queue_length": checked.queue_length,
-            "memory_pixels": checked.max_pixels,
+            "weights": [fake_weights(name) for name in checked.engine.model],
+            "queue_length": checked.engine.queue_length,
+            "memory_pixels": checked.http.max_pixels,
             **arguments,
         },
     )

@@ -74,7 +74,7 @@ def test_what_is_no_ring_is_refused_without_a_word_of_the_secrets(keys: tuple[st
 def test_a_file_of_keys(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"# who may come in\n\n  alice {GOOD}  \r\n{OTHER}\n")
-    settings = Settings(api_keys_file=file, api_keys="third-one-0123456789")  # type: ignore[arg-type]
+    settings = Settings(api_keys_file=file, api_keys="third-one-0123456789")
     keys = load_keys(settings)
     assert len(keys) == 3
     assert keys.name_of(bearer(GOOD)) == "alice"
@@ -140,10 +140,10 @@ def test_a_public_server_refuses_a_key_that_everybody_could_guess(key: str) -> N
     keys = f"{GOOD},{key}"
     for host in ("0.0.0.0", "::", "192.0.2.1", "server.example"):
         with pytest.raises(UsageError, match=r"API key 2 \(key-[0-9a-f]{8}\)") as caught:
-            load_keys(Settings(host=host, api_keys=keys))  # type: ignore[arg-type]
+            load_keys(Settings(host=host, api_keys=keys))
         assert key not in str(caught.value)
     for host in ("127.0.0.1", "::1", "localhost"):
-        assert len(load_keys(Settings(host=host, api_keys=keys))) == 2  # type: ignore[arg-type]
+        assert len(load_keys(Settings(host=host, api_keys=keys))) == 2
 
 
 def test_a_weak_key_in_the_file_is_refused_too(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ async def test_the_log_names_the_operator_too(
 
 def test_a_weak_key_of_an_operator_is_refused_too() -> None:
     with pytest.raises(UsageError, match=r"BBMR_ADMIN_KEYS: key 1 \(carol\)"):
-        load_admin_keys(Settings(host="0.0.0.0", admin_keys="carol changeme-changeme"))  # type: ignore[arg-type]
+        load_admin_keys(Settings(host="0.0.0.0", admin_keys="carol changeme-changeme"))
 
 
 def test_two_keys_of_one_name_are_refused_over_both_rings(make_bench: Callable[..., Any]) -> None:

@@ -75,7 +75,7 @@ class BulkWorker:
             task = self._task
             if task.kind == "encode":
                 return carry_out(job, task.key, DEFAULT_LIMITS.max_photo_bytes, self._encode)
-            return carry_out(job, task.key, task.settings.max_body_bytes, self._reconstruct)
+            return carry_out(job, task.key, task.settings.http.max_body_bytes, self._reconstruct)
 
     def close(self) -> None:
         """Stops the engine. In a cluster it ends with its process instead."""
@@ -126,7 +126,7 @@ class EngineHandle:
             if self._engine is None:
                 from bbmr_server import loading
 
-                settings = self._task.settings.model_copy(update={"queue_length": 2 * STREAMS})
+                settings = self._task.settings.with_changes(queue_length=2 * STREAMS)
                 engine = loading.make_engine(settings, math.inf)
                 engine.start()
                 self._thread.start()

@@ -69,11 +69,11 @@ def _task(options: argparse.Namespace, settings: Settings) -> BulkTask:
         encoding = {} if options.rate is None else {"rate": options.rate}
         return BulkTask("encode", recipe_key("encode", encoding), settings, encoding=encoding)
     cards = available()
-    for name in settings.model:
+    for name in settings.engine.model:
         if name not in cards:
             raise UnknownModelError(f"there are no weights {name!r}; there are {', '.join(cards) or 'none'}")
     form = options.format or "png"
-    weights = {name: cards[name].sha256 for name in settings.model}
+    weights = {name: cards[name].sha256 for name in settings.engine.model}
     key = recipe_key("bulk", {"format": form, "model": options.model, "weights": weights})
     return BulkTask("reconstruct", key, settings, format=form, model=options.model)
 

@@ -65,8 +65,8 @@ class RayWorkerPool:
         except BaseException:
             self.stop()
             raise
-        inner = {"threads": task.settings.threads or int(self._resources["num_cpus"])}
-        self._task = replace(task, settings=task.settings.model_copy(update=inner))
+        threads = task.settings.engine.threads or int(self._resources["num_cpus"])
+        self._task = replace(task, settings=task.settings.with_changes(threads=threads))
         self.size = min(WINDOW * self._workers, LARGEST_WINDOW)
 
     def submit(self, job: Job) -> None:
@@ -164,10 +164,10 @@ def _allocate(
     """Returns the number of workers and the Ray resources of each."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
-    on_gpu = task.kind == "reconstruct" and task.settings.device != ("cpu",) and gpus > 0
-    if task.settings.device not in (("auto",), ("cpu",), ("cuda",)):
+    on_gpu = task.kind == "reconstruct" and task.settings.engine.device != ("cpu",) and gpus > 0
+    if task.settings.engine.device not in (("auto",), ("cpu",), ("cuda",)):
         raise UsageError("--device must be auto, cpu or cuda: Ray chooses the GPU of a worker")
-    if task.settings.device == ("cuda",) and not gpus and task.kind == "reconstruct":
+    if task.settings.engine.device == ("cuda",) and not gpus and task.kind == "reconstruct":
         raise UsageError("there is no GPU in the cluster: use --device cpu")
     cores = [int(node["CPU"]) for node in nodes]
     if workers is None:

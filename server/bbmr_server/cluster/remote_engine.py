@@ -58,11 +58,11 @@ class RemoteEngine:
         self, settings: Settings, handle: DeploymentHandle[Any], replicas: Callable[[], int]
     ) -> None:
         self.observer = Observer()  # gets no events: they happen in the replicas
-        self.models: tuple[str, ...] = tuple(settings.model)
+        self.models: tuple[str, ...] = tuple(settings.engine.model)
         self.devices: tuple[str, ...] = ()
         self.catalogue: Mapping[str, Mapping[str, object]] = {}
         self.failure: BaseException | None = None
-        self._places = settings.queue_length
+        self._places = settings.engine.queue_length
         self._handle = handle
         self._count_replicas = replicas
         self._replicas = 0

@@ -53,15 +53,15 @@ def build(settings: Settings, make: MakeEngine = make_engine) -> Application:
     Raises:
         UsageError if the setting `device` names a GPU by its number: Ray chooses the GPU of a replica.
     """
-    if settings.device not in (("auto",), ("cpu",), ("cuda",)):
+    if settings.engine.device not in (("auto",), ("cpu",), ("cuda",)):
         raise UsageError(
             "BBMR_DEVICE: in a cluster a replica gets its GPUs from Ray; use cpu or cuda, and num_gpus in the config"
         )
     options = {
-        "num_cpus": settings.threads or 1,
-        "num_gpus": 1 if settings.device == ("cuda",) else 0,
+        "num_cpus": settings.engine.threads or 1,
+        "num_gpus": 1 if settings.engine.device == ("cuda",) else 0,
     }
-    drain = math.ceil(settings.drain_s) + 2
+    drain = math.ceil(settings.http.drain_s) + 2
     engine = serve.deployment(
         EngineReplica,
         name=ENGINE,
@@ -69,10 +69,10 @@ def build(settings: Settings, make: MakeEngine = make_engine) -> Application:
         autoscaling_config={
             "min_replicas": 1,
             "max_replicas": 4,
-            "target_ongoing_requests": min(TARGET_REQUESTS, settings.queue_length),
+            "target_ongoing_requests": min(TARGET_REQUESTS, settings.engine.queue_length),
         },
-        max_ongoing_requests=settings.queue_length,
-        max_queued_requests=settings.queue_length,
+        max_ongoing_requests=settings.engine.queue_length,
+        max_queued_requests=settings.engine.queue_length,
         health_check_period_s=5,
         health_check_timeout_s=15,
         graceful_shutdown_wait_loop_s=0.5,
@@ -84,7 +84,7 @@ def build(settings: Settings, make: MakeEngine = make_engine) -> Application:
         name=INGRESS,
         num_replicas=1,
         ray_actor_options={"num_cpus": 0.5},
-        max_ongoing_requests=settings.max_connections,
+        max_ongoing_requests=settings.http.max_connections,
         health_check_period_s=5,
         health_check_timeout_s=15,
         graceful_shutdown_wait_loop_s=0.5,
@@ -97,13 +97,16 @@ class EngineReplica:
     """One engine. The replica is started once the engine is ready, and healthy while the engine takes work."""
 
     async def __init__(self, settings: Settings, make: MakeEngine) -> None:  # type: ignore[misc]  # Serve awaits it
-        logs.configure(settings.log_format)
-        self._drain_s = settings.drain_s
+        logs.configure(settings.observability.log_format)
+        self._drain_s = settings.http.drain_s
         cores = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
         # Serve admits at most `queue_length` requests. A cancelled one may stay inside until its next tile, so the
         # engine's own queue is longer: it must not refuse what Serve has admitted.
-        inner = {"queue_length": 2 * settings.queue_length, "threads": settings.threads or max(1, int(cores))}
-        self._engine = make(settings.model_copy(update=inner))
+        inner = settings.with_changes(
+            queue_length=2 * settings.engine.queue_length,
+            threads=settings.engine.threads or max(1, int(cores)),
+        )
+        self._engine = make(inner)
         self._engine.start()
         while not self._engine.ready:
             if self._engine.failure is not None:
@@ -138,7 +141,7 @@ class IngressReplica:
     """The HTTP side: the app of the single server, with remote engines."""
 
     def __init__(self, settings: Settings, handle: DeploymentHandle[Any]) -> None:
-        logs.configure(settings.log_format)
+        logs.configure(settings.observability.log_format)
         self._settings = settings
         self._handle = handle
 

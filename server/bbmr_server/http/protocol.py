@@ -40,12 +40,12 @@ _QUOTED = re.compile(r":? *(?:bytearray\(|b['\"]).*", re.DOTALL)
 def bounded_protocol(settings: Settings) -> type[H11Protocol]:
     """A protocol class that keeps to `head_timeout_s`, `send_timeout_s` and `max_connections`."""
     limits: dict[Stage, float] = {
-        "head": settings.head_timeout_s,
+        "head": settings.http.head_timeout_s,
         "work": float("inf"),
-        "answer": settings.send_timeout_s,
+        "answer": settings.http.send_timeout_s,
     }
-    most = settings.max_connections
-    tick = min(1.0, settings.head_timeout_s / 4, settings.send_timeout_s / 4)
+    most = settings.http.max_connections
+    tick = min(1.0, settings.http.head_timeout_s / 4, settings.http.send_timeout_s / 4)
 
     class BoundedProtocol(H11Protocol):
         """One connection. It looks at itself every tick: bounds are kept to within one."""

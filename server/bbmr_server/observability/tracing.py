@@ -61,7 +61,7 @@ def make_provider(settings: Settings, environ: Mapping[str, str] = os.environ) -
     about = {"service.version": release()} | ({} if named else {"service.name": "bbmr-server"})
     provider = TracerProvider(resource=Resource.create(about), shutdown_on_exit=False)
     timeout = None if "OTEL_EXPORTER_OTLP_TIMEOUT" in environ else _EXPORT_TIMEOUT_S
-    exporter = OTLPSpanExporter(_endpoint(settings.otel_endpoint), timeout=timeout)
+    exporter = OTLPSpanExporter(_endpoint(settings.observability.otel_endpoint), timeout=timeout)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 
@@ -154,7 +154,7 @@ def _wanted(settings: Settings, environ: Mapping[str, str]) -> bool:
         return False
     if environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
         return False
-    return bool(settings.otel_endpoint or any(environ.get(name) for name in ENDPOINTS))
+    return bool(settings.observability.otel_endpoint or any(environ.get(name) for name in ENDPOINTS))
 
 
 def _endpoint(base: str) -> str | None:

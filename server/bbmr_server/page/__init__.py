@@ -16,5 +16,5 @@ def routers(settings: Settings) -> list[APIRouter]:
 
     from . import files, measure, plain
 
-    shown = [files.router, measure.router] if settings.page else [plain.router]
+    shown = [files.router, measure.router] if settings.page.enabled else [plain.router]
     return [encode.router, *shown]

@@ -37,7 +37,7 @@ async def limits(service: Annotated[Service, Depends(service_of)]) -> JSONRespon
     settings = service.settings
     found = {
         "version": release(),
-        "max_body_bytes": settings.max_body_bytes,
+        "max_body_bytes": settings.http.max_body_bytes,
         "max_photo_pixels": photo_limits(settings).max_pixels,
         "max_side": settings.limits.max_side,
         "rates": [
@@ -103,7 +103,7 @@ async def _compare(service: Service, upload: Upload, length: int, model: str | N
     del body  # both lie apart from here on, and once
     photo_limits(service.settings).check_dimensions(container.width, container.height)
     answer = await service.engine.reconstruct(
-        Work(container, "png", model=model), service.settings.deadline_s
+        Work(container, "png", model=model), service.settings.http.deadline_s
     )
     service.metrics.count_picture(answer)
     upload.share.hold(len(answer.data))

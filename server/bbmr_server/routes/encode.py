@@ -52,8 +52,8 @@ def photo_limits(settings: Settings) -> Limits:
     """The limits of a photo: memory for encoding goes with its pixels."""
     return replace(
         settings.limits,
-        max_photo_bytes=settings.max_body_bytes,
-        max_pixels=min(settings.max_pixels, settings.encode_pixels),
+        max_photo_bytes=settings.http.max_body_bytes,
+        max_pixels=min(settings.http.max_pixels, settings.page.encode_pixels),
     )
 
 
@@ -93,8 +93,8 @@ async def uploaded(request: Request, service: Service) -> AsyncIterator[Upload]:
         body = await read_body(
             request.stream(),
             request.headers.get("content-length"),
-            limit=settings.max_body_bytes,
-            timeout=settings.upload_timeout_s,
+            limit=settings.http.max_body_bytes,
+            timeout=settings.http.upload_timeout_s,
             share=share,
         )
         with service.encode_queue.slot() as slot:

@@ -60,8 +60,8 @@ async def reconstruct(
         body = await read_body(
             request.stream(),
             request.headers.get("content-length"),
-            limit=settings.max_body_bytes,
-            timeout=settings.upload_timeout_s,
+            limit=settings.http.max_body_bytes,
+            timeout=settings.http.upload_timeout_s,
             share=share,
         )
         end = deadline_of(service)
@@ -151,7 +151,7 @@ def picture_response(service: Service, answer: Answer, form: str, caching: Mappi
 
 def deadline_of(service: Service) -> float:
     """When the time of a request is over that has come in whole just now, in seconds of `time.monotonic`."""
-    return time.monotonic() + service.settings.deadline_s
+    return time.monotonic() + service.settings.http.deadline_s
 
 
 async def in_time(request: Request, work: Coroutine[Any, Any, T], end: float) -> T:

@@ -55,31 +55,31 @@ def open_store(settings: Settings, registry: CollectorRegistry, keys: int) -> St
     Raises:
         UsageError if a directory cannot be used, a package is missing, or the server is public and has no keys.
     """
-    if not settings.store:
-        if settings.picture_cache is not None:
+    if not settings.store.location:
+        if settings.store.picture_cache is not None:
             raise UsageError("BBMR_PICTURE_CACHE keeps pictures of stored containers: set BBMR_STORE as well")
         return None
-    if settings.public and not keys:
+    if settings.http.public and not keys:
         raise UsageError(
-            f"BBMR_STORE is set and the server would listen on {settings.host} without API keys, so anybody could "
+            f"BBMR_STORE is set and the server would listen on {settings.http.host} without API keys, so anybody could "
             "store and delete: set BBMR_API_KEYS, or listen on 127.0.0.1"
         )
     from .container_store import ContainerStore
     from .metrics import StoreMetrics
 
-    timeout = settings.store_timeout_s
-    if settings.store.startswith("s3://"):
-        bucket, _, prefix = settings.store.removeprefix("s3://").partition("/")
+    timeout = settings.store.timeout_s
+    if settings.store.location.startswith("s3://"):
+        bucket, _, prefix = settings.store.location.removeprefix("s3://").partition("/")
         backend = open_bucket(bucket, prefix.strip("/"), "BBMR_STORE", timeout)
     else:
-        backend = open_directory(Path(settings.store), "BBMR_STORE", timeout)
+        backend = open_directory(Path(settings.store.location), "BBMR_STORE", timeout)
     metrics = StoreMetrics(registry)
-    containers = ContainerStore(backend, settings.store_max_bytes, metrics)
-    metrics.limit.set(settings.store_max_bytes)
+    containers = ContainerStore(backend, settings.store.max_bytes, metrics)
+    metrics.limit.set(settings.store.max_bytes)
     metrics.bytes.set_function(lambda: containers.usage.used or 0)
     pictures = None
-    if settings.picture_cache is not None:
-        pictures = _open_cache(settings.picture_cache, settings, metrics)
+    if settings.store.picture_cache is not None:
+        pictures = _open_cache(settings.store.picture_cache, settings, metrics)
     return StoreServices(containers, pictures)
 
 
@@ -137,8 +137,8 @@ def _open_cache(path: Path, settings: Settings, metrics: StoreMetrics) -> Pictur
         raise UsageError(
             "BBMR_PICTURE_CACHE needs cachetools, which is not installed: pip install 'bbmr[store]'"
         ) from None
-    backend = open_directory(path, "BBMR_PICTURE_CACHE", settings.store_timeout_s, cache=True)
-    return PictureCache(backend, settings.picture_cache_bytes, metrics)
+    backend = open_directory(path, "BBMR_PICTURE_CACHE", settings.store.timeout_s, cache=True)
+    return PictureCache(backend, settings.store.picture_cache_bytes, metrics)
 
 
 def _import(setting: str) -> Any:

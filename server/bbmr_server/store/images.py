@@ -103,7 +103,7 @@ async def image(
     vary = {} if format else {"Vary": "Accept"}
     caching = {
         "ETag": making.picture.tag,
-        "Cache-Control": f"{route_docs.scope(service)}, max-age={service.settings.picture_max_age_s}",
+        "Cache-Control": f"{route_docs.scope(service)}, max-age={service.settings.store.picture_max_age_s}",
         **vary,
     }
     if not_modified(route_docs.every(request, "if-none-match"), making.picture.tag):

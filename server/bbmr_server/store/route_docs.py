@@ -59,7 +59,7 @@ IMAGE: dict[int | str, dict[str, Any]] = {
 
 def scope(service: Service) -> str:
     """Returns the scope of Cache-Control: `private` if reading needs a key, otherwise `public`."""
-    protected = service.settings.store_reads == "keys" and len(service.keys) > 0
+    protected = service.settings.store.reads == "keys" and len(service.keys) > 0
     return "private" if protected else "public"
 
 

@@ -54,7 +54,7 @@ def to_write(request: Request, service: Shared) -> StoreServices:
 
 def to_read(request: Request, service: Shared) -> StoreServices:
     """Dependency of routes that read the store: needs a key, unless BBMR_STORE_READS is `open`."""
-    if service.settings.store_reads == "keys":
+    if service.settings.store.reads == "keys":
         service.keys.check(request.headers)
     return _store_of(service)
 
@@ -85,8 +85,8 @@ async def _put(request: Request, service: Service, store: StoreServices, expecte
         body = await read_body(
             request.stream(),
             request.headers.get("content-length"),
-            limit=service.settings.max_body_bytes,
-            timeout=service.settings.upload_timeout_s,
+            limit=service.settings.http.max_body_bytes,
+            timeout=service.settings.http.upload_timeout_s,
             share=share,
         )
         digest = await asyncio.to_thread(digest_of, body)

@@ -1,4 +1,4 @@
-"""docs/http-api.md says what the code does: every route, problem, setting, metric and parameter."""
+"""docs/http-api.md says what the code does: every route, problem and parameter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 
 import bbmr_server.errors
 from bbmr_server.http.problems import TITLES
-from bbmr_server.settings import Settings
 from bbmr_shared.errors import BbmrError, ServiceError
 
 
@@ -82,19 +81,3 @@ async def test_the_document_says_which_routes_want_which_key(
                     answer = await client.request(method, address, headers=given)
                     assert answer.status_code not in (401, 403), (method, path, name)
     assert seen == set(schemes)
-
-
-def test_every_setting_is_listed_with_its_default(text: str) -> None:
-    listed = dict(re.findall(r"^\| `(BBMR_[A-Z_]+)` \| `?([^`|]+?)`? \|", text, re.M))
-    for name, field in Settings.model_fields.items():
-        default = field.default
-        if default in ((), "", None):
-            shown = "none"
-        elif isinstance(default, bool):
-            shown = str(default).lower()
-        elif isinstance(default, tuple):
-            shown = ",".join(default)
-        else:
-            shown = f"{default:g}" if isinstance(default, float) else str(default)
-        assert listed.pop(f"BBMR_{name.upper()}") == shown
-    assert listed == {}
