@@ -225,7 +225,7 @@ def test_the_proxy_lets_through_what_the_server_takes(root: Path) -> None:
     text = (root / "docker/Caddyfile").read_text()
     settings = Settings()
     (size,) = re.findall(r"max_size (\d+)MiB", text)
-    assert int(size) * 2**20 >= settings.max_body_bytes
+    assert int(size) * 2**20 >= settings.http.max_body_bytes
     (seconds,) = re.findall(r"response_header_timeout (\d+)s", text)
     assert int(seconds) > settings.http.upload_timeout_s + settings.http.deadline_s
     for route in ("/metrics", "/admin", "/admin/*"):
