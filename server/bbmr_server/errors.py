@@ -1,22 +1,24 @@
-"""What a request can be refused for beside the errors of `bbmr_shared`, as one tree.
+"""The errors of requests, beside those of `bbmr_shared.errors`.
 
     BbmrError
     └── RequestError
-        ├── MalformedRequestError       400  it is not HTTP
+        ├── MalformedRequestError       400  the request is not HTTP
         ├── UnauthorizedError           401  no API key
         ├── ForbiddenError              403  an API key that is not valid
         ├── NotAcceptableError          406  none of the types in Accept can be made
         ├── UploadTimeoutError          408  the body came too slowly
-        ├── UnsupportedMediaTypeError   415  the body is declared as something else
-        ├── InvalidRequestError         422  a query parameter or header cannot be used
-        ├── QueueFullError              429  all places are taken
-        │   └── BacklogError            429  what was accepted before takes too long
-        ├── RateLimitedError            429  one key or address has sent too many requests
+        ├── UnsupportedMediaTypeError   415  the body has another media type
+        ├── RangeError                  416  the range is outside the container
+        ├── InvalidRequestError         422  a query parameter or header is bad
+        ├── QueueFullError              429  the queue is full
+        │   └── BacklogError            429  the accepted requests take too long
+        ├── RateLimitedError            429  a key or address sends too many requests
         ├── HeadTooLargeError           431  the request line and the headers are too long
         ├── NotReadyError               503  no working engine
-        └── DeadlineError               504  not finished in time
+        └── DeadlineError               504  the picture took too long
 
-Guarantees are those of `bbmr_shared.errors`; `headers` are added to the answer, `fields` to the problem document.
+`store.errors` has those of the store. The guarantees are those of `bbmr_shared.errors`; `headers` are added to the
+answer and `fields` to the problem document.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from bbmr_shared.errors import BbmrError
 
 
 class RequestError(BbmrError):
-    """Base of the errors that only a server has."""
+    """Base of the errors that only a server raises."""
 
     def __init__(
         self, message: str, *, headers: dict[str, str] | None = None, fields: dict[str, object] | None = None
@@ -59,35 +61,48 @@ class ForbiddenError(RequestError):
 
 
 class NotAcceptableError(RequestError):
-    """Nothing that Accept allows can be made."""
+    """The server can make no media type that Accept allows."""
 
     slug = "not-acceptable"
     status = 406
 
 
 class UploadTimeoutError(RequestError):
-    """The body was not complete in time."""
+    """The body did not arrive in time."""
 
     slug = "upload-timeout"
     status = 408
 
 
 class UnsupportedMediaTypeError(RequestError):
-    """The body is declared as something that is no container."""
+    """The Content-Type, or the Content-Encoding, of the body is not accepted."""
 
     slug = "unsupported-media-type"
     status = 415
 
 
+class RangeError(RequestError):
+    """The requested range begins after the end of the container of `size` bytes."""
+
+    slug = "range-not-satisfiable"
+    status = 416
+
+    def __init__(self, size: int) -> None:
+        super().__init__(
+            f"the container has {size} bytes; the range begins after them",
+            headers={"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"},
+        )
+
+
 class InvalidRequestError(RequestError):
-    """A query parameter or a header has a value that cannot be used."""
+    """A query parameter or a header has a bad value."""
 
     slug = "invalid-request"
     status = 422
 
 
 class QueueFullError(RequestError):
-    """Every place of the queue, or all memory for bodies, is taken; `retry_after` is in seconds."""
+    """The queue, or the memory for bodies, is full; `retry_after` is in seconds."""
 
     slug = "queue-full"
     status = 429
@@ -98,30 +113,30 @@ class QueueFullError(RequestError):
 
 
 class BacklogError(QueueFullError):
-    """There is a place, but what was accepted before leaves no time to be done in."""
+    """The queue has room, but the requests before this one would take up its time."""
 
 
 def wait_for(seconds: float) -> int:
-    """What Retry-After says where there may be room in `seconds`: whole seconds, 1 to 60."""
+    """Returns the value of Retry-After if there may be room in `seconds`: whole seconds, 1 to 60."""
     return min(60, max(1, math.ceil(seconds)))
 
 
 class RateLimitedError(RequestError):
-    """One key, or one address, has sent more requests than it may."""
+    """A key or an address has sent more requests than the rate limit allows."""
 
     slug = "rate-limited"
     status = 429
 
 
 class HeadTooLargeError(RequestError):
-    """The request line and the headers have more bytes than are read."""
+    """The request line and the headers are longer than the server reads."""
 
     slug = "head-too-large"
     status = 431
 
 
 class NotReadyError(RequestError):
-    """There is no working engine: still loading, failed, or stopping."""
+    """The engine does not work: it is loading, has failed, or stops."""
 
     slug = "not-ready"
     status = 503

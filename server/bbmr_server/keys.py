@@ -21,13 +21,13 @@ _PLACEHOLDER = re.compile(
     r"|your.{0,6}key|letmein",
     re.IGNORECASE,
 )
-_WHAT_IT_IS = re.compile(
+_PURPOSE_WORDS = re.compile(
     r"bbmr|server|service|client|admin|operator|user|api|key|token|auth|access|prod(uction)?|stag(e|ing)|test(ing)?"
     r"|dev(elopment)?|demo|local|my|the|our|for|20\d\d|[^a-z0-9]",
     re.IGNORECASE,
 )
 """Words that say what a key is for. They may stand before a secret; alone they are none."""
-UNTOLD = 8
+MIN_REMAINDER = 8
 """Characters that must be left of a key without them."""
 
 
@@ -135,7 +135,7 @@ def weakness(secret: str) -> str | None:
     """Why anybody could guess this secret, or None: a placeholder, only words of what it is for, a sequence, …"""
     if _PLACEHOLDER.search(secret):
         return "is a placeholder or an example"
-    if len(_WHAT_IT_IS.sub("", secret)) < UNTOLD:
+    if len(_PURPOSE_WORDS.sub("", secret)) < MIN_REMAINDER:
         return "only says what it is for"
     if len(set(secret)) < 5:
         return "has fewer than 5 different characters"

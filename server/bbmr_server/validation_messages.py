@@ -1,7 +1,6 @@
-"""Words: what pydantic finds wrong with a value in, a sentence for who sent it out.
+"""Words an error of pydantic for the user who sent the value. Settings and requests use it.
 
-For requests and for settings. Pydantic's own sentences are for programmers ("Input should be a valid integer, unable
-to parse string as an integer").
+Pydantic's own sentences are for programmers ("Input should be a valid integer, unable to parse string as an integer").
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_WORDS = {
+_MESSAGES = {
     "missing": "is missing",
     "bool_parsing": "is true or false",
     "int_parsing": "is a whole number",
@@ -24,17 +23,18 @@ _WORDS = {
     "string_too_long": "is no longer than {max_length} characters",
     "literal_error": "is one of {expected}",
 }
+"""Error type of pydantic → message; pydantic's `ctx` fills the gaps."""
 
 
-def in_words(error: Mapping[str, Any]) -> str:
-    """What a value may be, as the end of a sentence that begins with its name; without the value itself.
+def describe_error(error: Mapping[str, Any]) -> str:
+    """Returns what a value may be, as the end of a sentence that begins with its name; the value is not repeated.
 
-    `error` is an entry of `ValidationError.errors()`. What has no words here keeps pydantic's.
+    `error` is an entry of `ValidationError.errors()`. Types without a message here keep pydantic's sentence.
     """
-    words = _WORDS.get(error["type"])
-    if words is not None:
+    message = _MESSAGES.get(error["type"])
+    if message is not None:
         bounds = error.get("ctx", {}).items()
-        return words.format(
+        return message.format(
             **{name: int(x) if isinstance(x, float) and x.is_integer() else x for name, x in bounds}
         )
     text = str(error["msg"])

@@ -64,7 +64,7 @@ async def running(engine: Engine) -> AsyncIterator[None]:
 
 async def written(bench: Any) -> None:
     """Wait until pictures that were answered are in the cache, or are not kept."""
-    await asyncio.gather(*bench.app.state.service.store.pictures._tasks)
+    await asyncio.gather(*bench.app.state.store.pictures._tasks)
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def _listen(app: FastAPI) -> Iterator[int]:
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http=bounded_protocol(app.state.service.settings),
+        http=bounded_protocol(app.state.bbmr.settings.http),
         ws="none",
         log_config=None,
         timeout_graceful_shutdown=5,

@@ -208,7 +208,7 @@ sys.exit(main(["--port", "0"]))
     )
     assert done.returncode == 1
     assert done.stderr == (
-        f"bbmr-server: the server needs {package}, which is not installed: pip install 'bbmr[server]'\n"
+        f"bbmr-server: the server needs {package}, which is not installed: pip install '.[server]' in a checkout\n"
     )
 
 

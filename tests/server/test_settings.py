@@ -113,7 +113,7 @@ def test_arguments_have_flat_names() -> None:
     assert (changed.engine.threads, changed.engine.queue_length, changed.store) == (
         4,
         5,
-        settings.store.location,
+        settings.store,
     )
     for wrong in ({"portt": 1}, {"http": {"port": 1}}):
         with pytest.raises(ValidationError):

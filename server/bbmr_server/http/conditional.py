@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bbmr_server.store.errors import RangeError
+from bbmr_server.errors import RangeError
 
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 _RANGE = re.compile(r"bytes=\s*([0-9]{0,256})-([0-9]{0,256})\s*", re.IGNORECASE)

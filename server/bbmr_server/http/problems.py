@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
 
 from bbmr_server.observability.request_notes import notes_of
-from bbmr_server.validation_messages import in_words
+from bbmr_server.validation_messages import describe_error
 from bbmr_shared.errors import PROBLEM_PREFIX, BbmrError
 
 MEDIA_TYPE = "application/problem+json"
@@ -137,4 +137,4 @@ def _methods_of(request: Request) -> list[str]:
 def _plain(entry: Any) -> dict[str, str]:
     """Where and what, without the value: it may be long, and it is the user's."""
     location: Sequence[object] = entry["loc"]
-    return {"field": str(location[-1]) if location else "request", "message": in_words(entry)}
+    return {"field": str(location[-1]) if location else "request", "message": describe_error(entry)}

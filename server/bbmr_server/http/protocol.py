@@ -1,9 +1,13 @@
-"""Connections: uvicorn's HTTP/1.1 protocol with bounds on what a client may leave undone.
+"""uvicorn's HTTP/1.1 protocol with bounds on what a client may leave undone.
 
-In: the settings. Out: a protocol class for `uvicorn.Config(http=…)`. A connection without a whole request head, one
-whose client does not take its answer, and one too many are each ended; what lies between (the body, the work) has
-bounds of its own. What is no HTTP, or has too large a head, goes to the application as a request that is marked
-(`middleware.FAULT`), so that it is answered, logged and counted like any other; then the connection ends.
+A connection ends if it has no complete request head in time, if its client does not take the answer, or if there are
+too many; the body and the work have bounds elsewhere. A request that is not HTTP, or whose head is too large, goes to
+the application with a mark (`middleware.FAULT`), so that it is answered, logged and counted like any other; then the
+connection ends.
+
+Of uvicorn this uses `H11Protocol` (`conn`, `connections`, `cycle`, `transport`, `loop`, `app_state`, `handle_events`)
+and its request cycle (`scope`, `message_event`, `response_started`, `response_complete`). They are no public interface,
+so pyproject.toml caps uvicorn.
 """
 
 from __future__ import annotations
@@ -18,37 +22,40 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from bbmr_server.errors import HeadTooLargeError, MalformedRequestError, RequestError
 from bbmr_server.observability import logs
-from bbmr_server.settings import Settings
+from bbmr_server.settings import HttpSettings
 
-from .middleware import CROWDED, FAULT
+from .middleware import FAULT, OVER_LIMIT
 
 MAX_HEAD_BYTES = 64 << 10
-"""Request line and headers together."""
+"""Bytes of the request line and the headers together."""
 KEEP_ALIVE_S = 15
-"""Seconds an idle connection is kept after an answer."""
+"""Seconds for which a connection stays open after an answer."""
 SPARE = 64
-"""Connections over the limit that are still told so; any more are closed without a word."""
+"""Connections over the limit that get an answer that says so; further ones are closed without an answer."""
 
 Stage = Literal["head", "work", "answer"]
 _ABSOLUTE = re.compile(rb"https?://([^/?#]+)", re.IGNORECASE)
 _UNREADABLE = h11.Request(method=b"-", target=b"-", headers=[], http_version=b"1.0")
 """Stands for a request that cannot be read."""
 _QUOTED = re.compile(r":? *(?:bytearray\(|b['\"]).*", re.DOTALL)
-"""What the client sent, in the messages of h11."""
+"""What the client sent, as h11's messages quote it."""
 
 
-def bounded_protocol(settings: Settings) -> type[H11Protocol]:
-    """A protocol class that keeps to `head_timeout_s`, `send_timeout_s` and `max_connections`."""
+def bounded_protocol(settings: HttpSettings) -> type[H11Protocol]:
+    """Returns a protocol class for `uvicorn.Config(http=…)` with the bounds of the settings.
+
+    These are `head_timeout_s`, `send_timeout_s` and `max_connections`.
+    """
     limits: dict[Stage, float] = {
-        "head": settings.http.head_timeout_s,
+        "head": settings.head_timeout_s,
         "work": float("inf"),
-        "answer": settings.http.send_timeout_s,
+        "answer": settings.send_timeout_s,
     }
-    most = settings.http.max_connections
-    tick = min(1.0, settings.http.head_timeout_s / 4, settings.http.send_timeout_s / 4)
+    most = settings.max_connections
+    tick = min(1.0, settings.head_timeout_s / 4, settings.send_timeout_s / 4)
 
     class BoundedProtocol(H11Protocol):
-        """One connection. It looks at itself every tick: bounds are kept to within one."""
+        """One connection. It checks itself every tick, so it keeps the bounds to within one tick."""
 
         _timer: asyncio.TimerHandle | None = None
 
@@ -61,19 +68,15 @@ def bounded_protocol(settings: Settings) -> type[H11Protocol]:
             if len(self.connections) > most + SPARE:
                 transport.abort()
                 return
-            # asyncio does so only for sockets that were made with the protocol's number, which a listener's are not as
-            # a rule. With Nagle's algorithm an answer's last piece waits 40 ms for the client's acknowledgement.
-            made = transport.get_extra_info("socket")
-            if made is not None and made.family in (socket.AF_INET, socket.AF_INET6):
-                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _send_at_once(transport)
             if len(self.connections) > most:
                 self.app_state: dict[str, Any] = {
                     **self.app_state,
-                    CROWDED: lambda: len(self.connections) > most,
+                    OVER_LIMIT: lambda: len(self.connections) > most,
                 }
             self._seen: tuple[Stage, object] = ("head", None)
             self._since = self.loop.time()
-            self._timer = self.loop.call_later(tick, self._look)
+            self._timer = self.loop.call_later(tick, self._check)
 
         def connection_lost(self, exc: Exception | None) -> None:
             if self._timer is not None:
@@ -81,7 +84,7 @@ def bounded_protocol(settings: Settings) -> type[H11Protocol]:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            if self.conn.fault is None:  # nobody knows what comes after one
+            if self.conn.fault is None:  # after a fault, nobody knows where a request begins
                 super().data_received(data)
 
         def handle_events(self) -> None:
@@ -89,24 +92,27 @@ def bounded_protocol(settings: Settings) -> type[H11Protocol]:
             if self.conn.fault is None:
                 return
             if self.cycle is None or self.cycle.response_complete:
-                self.transport.close()  # it was in the body of a request that is answered already
+                self.transport.close()  # the fault was in the body of a request that is already answered
                 return
             self.cycle.scope["state"][FAULT] = self.conn.fault
             self.cycle.message_event.set()
 
-        def _look(self) -> None:
+        def _check(self) -> None:
             now = self.loop.time()
-            seen = (self._stage(), self.cycle)  # each request has a cycle of its own
+            seen = (self._stage(), self.cycle)  # each request has its own cycle
             if seen != self._seen:
                 self._seen, self._since = seen, now
             elif now - self._since >= limits[seen[0]]:
-                if seen[0] == "head":
-                    self.transport.close()
-                else:  # `close` would wait for the client to take what is still unsent
-                    logs.events.info("a client did not take its answer in time")
-                    self.transport.abort()
+                self._time_out(seen[0])
                 return
-            self._timer = self.loop.call_later(tick, self._look)
+            self._timer = self.loop.call_later(tick, self._check)
+
+        def _time_out(self, stage: Stage) -> None:
+            if stage == "head":
+                self.transport.close()
+            else:  # `close` would wait until the client takes what is not sent yet
+                logs.events.info("a client did not take its answer in time")
+                self.transport.abort()
 
         def _stage(self) -> Stage:
             if self.transport.get_write_buffer_size():
@@ -118,10 +124,20 @@ def bounded_protocol(settings: Settings) -> type[H11Protocol]:
     return BoundedProtocol
 
 
-class _Connection(h11.Connection):
-    """HTTP/1.1 that never raises: `fault` says what is wrong, and after that nothing is read any more.
+def _send_at_once(transport: asyncio.Transport) -> None:
+    """Turn off Nagle's algorithm, with which the last piece of an answer waits 40 ms for an acknowledgement.
 
-    Where a request would have begun, one that stands for it comes out. Targets are without scheme and host.
+    asyncio does so only for sockets that were made with the number of the protocol, which a listener's usually are not.
+    """
+    connection = transport.get_extra_info("socket")
+    if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+class _Connection(h11.Connection):
+    """HTTP/1.1 that never raises: `fault` says what is wrong, and nothing is read after it.
+
+    Where a request would have begun, `_UNREADABLE` stands for it. Targets come without scheme and host.
     """
 
     fault: RequestError | None = None
@@ -136,7 +152,7 @@ class _Connection(h11.Connection):
             return _UNREADABLE if self.our_state is h11.IDLE else h11.NEED_DATA
         if not isinstance(event, h11.Request):
             return event
-        if _size(event) > MAX_HEAD_BYTES:  # h11 bounds only what it has to wait for
+        if _size(event) > MAX_HEAD_BYTES:  # h11 itself bounds only an incomplete head
             self.fault = _too_large()
         return _in_origin_form(event)
 
@@ -152,18 +168,18 @@ def _too_large() -> HeadTooLargeError:
 
 
 def _size(request: h11.Request) -> int:
-    """Bytes of the request line and the headers."""
+    """Returns the bytes of the request line and the headers."""
     fields = sum(len(name) + len(value) + len(": \r\n") for name, value in request.headers)
     return len(request.method) + len(request.target) + len("  HTTP/1.1\r\n\r\n") + fields
 
 
 def _in_origin_form(request: h11.Request) -> h11.Request:
-    """`http://host/path` → `/path`; the host takes the place of the header's (RFC 9112, section 3.2.2)."""
-    found = _ABSOLUTE.match(request.target)
-    if found is None:
+    """Turns the target `http://host/path` into `/path`, and the Host header into `host` (RFC 9112, section 3.2.2)."""
+    match = _ABSOLUTE.match(request.target)
+    if match is None:
         return request
-    rest = request.target[found.end() :]
-    fields = [(name, found[1] if name == b"host" else value) for name, value in request.headers]
+    rest = request.target[match.end() :]
+    fields = [(name, match[1] if name == b"host" else value) for name, value in request.headers]
     return h11.Request(
         method=request.method,
         target=rest if rest.startswith(b"/") else b"/" + rest,

@@ -17,7 +17,7 @@ from bbmr_shared.images.output import OUTPUT_FORMATS
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PictureQuery:
     """Which picture of a container is asked for, as far as the query says."""
 
     region: Region | None = None
@@ -47,7 +47,7 @@ Format = Annotated[
 ]
 
 
-def wanted(
+def picture_query(
     request: Request,
     region: Annotated[
         str | None,
@@ -62,10 +62,10 @@ def wanted(
         str | None,
         Query(min_length=1, max_length=64, description="Weights; without it those the container names."),
     ] = None,
-) -> Wanted:
+) -> PictureQuery:
     """The dependency that reads the query of every route that answers with a picture."""
     check_query(request)
-    return Wanted(parse_region(region) if region else None, max_side, model)
+    return PictureQuery(parse_region(region) if region else None, max_side, model)
 
 
 def check_query(request: Request) -> None:

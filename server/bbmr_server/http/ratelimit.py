@@ -16,10 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from throttled import MemoryStore, RateLimiterType, Throttled
 
 from bbmr_server.errors import RateLimitedError
+from bbmr_server.observability.labels import PROBES
 from bbmr_server.observability.metrics import Metrics
 from bbmr_server.observability.request_notes import notes_of
 
-from .middleware import PROBES
 from .problems import problem
 
 CLIENTS = 65_536

@@ -23,7 +23,6 @@ from prometheus_client.registry import Collector
 
 from bbmr_server.engine import STAGES, Answer
 from bbmr_server.engine.interface import EngineLike
-from bbmr_server.http.problems import TITLES
 from bbmr_shared.release import release
 
 from .engine_metrics import SECONDS, EngineMetrics
@@ -36,7 +35,7 @@ CLIENT_GONE = 499
 class Metrics:
     """The metrics of one app. `observer` is what its engine tells."""
 
-    def __init__(self) -> None:
+    def __init__(self, problems: Iterable[str] = ()) -> None:
         self.registry = CollectorRegistry()
         self.observer = EngineMetrics(self.registry)
         ProcessCollector(registry=self.registry)
@@ -75,12 +74,12 @@ class Metrics:
         # What has not happened yet is 0, not absent: a rate over it can be alerted on.
         for stage in STAGES:
             self._stages.labels(stage)
-        for slug in TITLES:
+        for slug in problems:
             self._problems.labels(slug)
         for by in ("key", "address"):
             self._limited.labels(by)
 
-    def watch(self, engine: EngineLike) -> None:
+    def observe_engine(self, engine: EngineLike) -> None:
         """Report the queue, the readiness and the weights of `engine` from now on."""
         self.gauge("bbmr_queue_length", "Requests accepted and not finished", lambda: engine.inside)
         self.gauge("bbmr_backlog_seconds", "How long what is accepted will take", lambda: engine.backlog_s)

@@ -1,7 +1,6 @@
-"""Notes: what is found out about a request on its way, for those who watch it from outside (log, metrics, traces).
+"""Notes on a request, which its handlers write and the access log, metrics and traces read when it is over.
 
-Whoever handles a request adds to its notes; `middleware.Watch` and `tracing.Trace` read them when it is over. Nothing
-of a body, a query or a key belongs in them.
+Notes hold nothing of a body, a query or a key.
 """
 
 from __future__ import annotations
@@ -19,14 +18,15 @@ _KEY = "bbmr_notes"
 
 
 @dataclass
-class Notes:
+class RequestNotes:
     """What is known of one request.
 
     Attributes:
         fields: for its line in the access log, in this order.
-        problem: the name of the problem it was answered with.
-        key: the name of the API key it came with, if that is valid.
-        stages: stage → seconds, where a picture was made, at `made_ns` (nanoseconds since 1970).
+        problem: the name of the problem that answered it.
+        key: the name of its API key, if the key is valid.
+        stages: stage → seconds, if a picture was made.
+        made_ns: when the picture was finished, in nanoseconds since 1970.
     """
 
     fields: dict[str, object] = field(default_factory=dict)
@@ -36,9 +36,9 @@ class Notes:
     made_ns: int = 0
 
 
-def notes_of(scope: MutableMapping[str, Any]) -> Notes:
-    """The notes of the request with this ASGI scope; they are begun where there are none."""
-    notes: Notes = scope.setdefault("state", {}).setdefault(_KEY, Notes())
+def notes_of(scope: MutableMapping[str, Any]) -> RequestNotes:
+    """Returns the notes of the request with this ASGI scope; creates them if there are none."""
+    notes: RequestNotes = scope.setdefault("state", {}).setdefault(_KEY, RequestNotes())
     return notes
 
 
@@ -48,7 +48,7 @@ def note(request: HTTPConnection, **fields: object) -> None:
 
 
 def note_picture(request: HTTPConnection, answer: Answer) -> None:
-    """A picture was made for this request, just now."""
+    """Note that a picture was made for this request just now."""
     notes = notes_of(request.scope)
     notes.stages, notes.made_ns = answer.seconds, time.time_ns()
     notes.fields |= {

@@ -16,13 +16,13 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bbmr_server.http.middleware import PROBES, RouteNames, method_of
 from bbmr_server.settings import Settings
 from bbmr_shared.errors import UsageError
 from bbmr_shared.release import release
 
+from .labels import PROBES, RouteNames, method_of
 from .metrics import CLIENT_GONE
-from .request_notes import Notes, notes_of
+from .request_notes import RequestNotes, notes_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -111,7 +111,7 @@ class Trace:
                 self._describe(span, scope, notes, status)
             span.end()
 
-    def _describe(self, span: Span, scope: Scope, notes: Notes, status: int) -> None:
+    def _describe(self, span: Span, scope: Scope, notes: RequestNotes, status: int) -> None:
         from opentelemetry.trace import Status, StatusCode
 
         method, route = method_of(scope), self.route_of(scope)
@@ -134,7 +134,7 @@ class Trace:
             span.set_status(Status(StatusCode.ERROR, notes.problem))
         self._add_stages(span, notes)
 
-    def _add_stages(self, parent: Span, notes: Notes) -> None:
+    def _add_stages(self, parent: Span, notes: RequestNotes) -> None:
         """Spans of the stages, one after the other up to where the picture was made: their lengths are measured.
 
         All waiting comes first, also what lay between two stages.

@@ -15,12 +15,12 @@ from PIL import Image, PngImagePlugin
 from starlette.responses import JSONResponse, Response
 
 from bbmr_client.reports.ratemap import RATE_COLOURS
-from bbmr_server.app_state import Service, service_of
+from bbmr_server.app_state import AppState, get_state
 from bbmr_server.encode_queue import IsCancelled, check_cancelled
 from bbmr_server.engine import Work
 from bbmr_server.http.body import CountedResponse
 from bbmr_server.routes.encode import Upload, admit, photo_limits, read_photo, uploaded
-from bbmr_server.routes.reconstruct import NO_STORE, deadline_of, in_time
+from bbmr_server.routes.reconstruct import NO_STORE, deadline_from_now, within_deadline
 from bbmr_shared.container import Container
 from bbmr_shared.errors import UsageError
 from bbmr_shared.images.output import encode_picture
@@ -32,9 +32,9 @@ router = APIRouter(prefix="/page", include_in_schema=False)
 
 
 @router.get("/limits")
-async def limits(service: Annotated[Service, Depends(service_of)]) -> JSONResponse:
+async def limits(state: Annotated[AppState, Depends(get_state)]) -> JSONResponse:
     """What the page must know before it sends anything."""
-    settings = service.settings
+    settings = state.settings
     found = {
         "version": release(),
         "max_body_bytes": settings.http.max_body_bytes,
@@ -49,20 +49,20 @@ async def limits(service: Annotated[Service, Depends(service_of)]) -> JSONRespon
 
 
 @router.post("/facts")
-async def container_facts(request: Request, service: Annotated[Service, Depends(admit)]) -> JSONResponse:
+async def container_facts(request: Request, state: Annotated[AppState, Depends(admit)]) -> JSONResponse:
     """What the container in the body holds."""
-    async with uploaded(request, service) as upload:
-        container = await service.read_container(upload.body, upload.share)
+    async with uploaded(request, state) as upload:
+        container = await state.read_container(upload.body, upload.share)
         return JSONResponse(facts(container, len(upload.body)), headers=NO_STORE)
 
 
 @router.post("/photo")
-async def photo_to_look_at(request: Request, service: Annotated[Service, Depends(admit)]) -> Response:
+async def photo_to_look_at(request: Request, state: Annotated[AppState, Depends(admit)]) -> Response:
     """The photo in the body as PNG, upright: for browsers that do not know its format."""
-    async with uploaded(request, service) as upload:
+    async with uploaded(request, state) as upload:
 
         def work(cancelled: IsCancelled) -> bytes:
-            photo = read_photo(upload.body, service.settings)
+            photo = read_photo(upload.body, state.settings)
             check_cancelled(cancelled)
             picture = Image.fromarray(photo.rgb)
             if photo.alpha is not None:
@@ -71,14 +71,14 @@ async def photo_to_look_at(request: Request, service: Annotated[Service, Depends
                 picture.info["icc_profile"] = photo.icc
             return encode_picture(picture, "png")
 
-        data = await in_time(request, upload.slot.run(work), deadline_of(service))
-    return CountedResponse(data, service.bodies, media_type="image/png", headers=dict(NO_STORE))
+        data = await within_deadline(request, upload.slot.run(work), deadline_from_now(state))
+    return CountedResponse(data, state.bodies, media_type="image/png", headers=dict(NO_STORE))
 
 
 @router.post("/compare")
 async def compare(
     request: Request,
-    service: Annotated[Service, Depends(admit)],
+    state: Annotated[AppState, Depends(admit)],
     container: Annotated[int, Query(ge=1, description="Bytes of the container; the photo follows it.")],
     model: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
 ) -> JSONResponse:
@@ -86,30 +86,32 @@ async def compare(
 
     Body: the container and, right behind it, the photo's file.
     """
-    service.engine.check_ready()
+    state.engine.check_ready()
     if model is not None:
-        service.engine.check_model(model)
-    async with uploaded(request, service) as upload:
-        found = await in_time(request, _compare(service, upload, container, model), deadline_of(service))
+        state.engine.check_model(model)
+    async with uploaded(request, state) as upload:
+        found = await within_deadline(
+            request, _compare(state, upload, container, model), deadline_from_now(state)
+        )
     return JSONResponse(found, headers=NO_STORE)
 
 
-async def _compare(service: Service, upload: Upload, length: int, model: str | None) -> dict[str, Any]:
+async def _compare(state: AppState, upload: Upload, length: int, model: str | None) -> dict[str, Any]:
     if length >= len(upload.body):
         raise UsageError(f"there is no photo behind the {length} bytes of the container")
     body = upload.take_body()
-    container = await service.read_container(memoryview(body)[:length], upload.share)
+    container = await state.read_container(memoryview(body)[:length], upload.share)
     photo_file = body[length:]
     del body  # both lie apart from here on, and once
-    photo_limits(service.settings).check_dimensions(container.width, container.height)
-    answer = await service.engine.reconstruct(
-        Work(container, "png", model=model), service.settings.http.deadline_s
+    photo_limits(state.settings).check_dimensions(container.width, container.height)
+    answer = await state.engine.reconstruct(
+        Work(container, "png", model=model), state.settings.http.deadline_s
     )
-    service.metrics.count_picture(answer)
+    state.metrics.count_picture(answer)
     upload.share.hold(len(answer.data))
 
     def work(cancelled: IsCancelled) -> dict[str, Any]:
-        photo = read_photo(photo_file, service.settings)
+        photo = read_photo(photo_file, state.settings)
         if (photo.width, photo.height) != (container.width, container.height):
             raise UsageError(
                 f"the photo has {photo.width}×{photo.height} pixels, the container "

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request
 from starlette.exceptions import HTTPException
 
-from bbmr_server.app_state import Service, service_of
+from bbmr_server.app_state import AppState, get_state
 from bbmr_server.engine.interface import EngineLike
 from bbmr_server.errors import InvalidRequestError
 from bbmr_server.http import openapi
@@ -29,7 +29,7 @@ MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 @router.post("/admin/models/{name}", responses=openapi.refusals(401, 403, 404, 422, 503))
 async def swap_model(
     request: Request,
-    service: Annotated[Service, Depends(service_of)],
+    state: Annotated[AppState, Depends(get_state)],
     name: Annotated[
         str,
         Path(
@@ -43,15 +43,15 @@ async def swap_model(
     Requests that were accepted before are finished with the old ones. Where the new ones cannot be used, the old ones
     go on serving.
     """
-    if not len(service.admin_keys):
+    if not len(state.admin_keys):
         raise HTTPException(404)
-    service.admin_keys.check(request.headers)
+    state.admin_keys.check(request.headers)
     if not re.fullmatch(MODEL_NAME, name):  # not sooner: where the routes are off, there is no such route
         message = "is letters, digits, - and _, 64 at most"
         raise InvalidRequestError(
             f"name: {message}", fields={"errors": [{"field": "name", "message": message}]}
         )
-    return {"name": name, **await service.engine.swap(name)}
+    return {"name": name, **await state.engine.swap(name)}
 
 
 async def reload_all(engine: EngineLike) -> None:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from bbmr_client.encoding.encoder import encode
 from bbmr_client.encoding.options import DEFAULT_RATE
 from bbmr_client.photo import Photo, load_photo
-from bbmr_server.app_state import Service, service_of
+from bbmr_server.app_state import AppState, get_state
 from bbmr_server.encode_queue import IsCancelled, Slot, check_cancelled
 from bbmr_server.errors import UnsupportedMediaTypeError
 from bbmr_server.http import openapi
@@ -26,7 +26,7 @@ from bbmr_shared.container import MEDIA_TYPE
 from bbmr_shared.errors import PictureError
 from bbmr_shared.limits import Limits
 
-from .reconstruct import NO_STORE, check_not_compressed, deadline_of, in_time
+from .reconstruct import NO_STORE, check_not_compressed, deadline_from_now, within_deadline
 
 router = APIRouter()
 
@@ -65,9 +65,9 @@ def read_photo(data: bytes, settings: Settings) -> Photo:
         raise PictureError(_DECODERS_WORDS.sub(r"\1", str(error))) from error
 
 
-def admit(request: Request, service: Annotated[Service, Depends(service_of)]) -> Service:
+def admit(request: Request, state: Annotated[AppState, Depends(get_state)]) -> AppState:
     """Refuse what can be refused by the headers alone."""
-    service.keys.check(request.headers)
+    state.keys.check(request.headers)
     declared = request.headers.get("content-type", "")
     kind = declared.partition(";")[0].strip().lower()
     if not kind.startswith("image/") and kind != "application/octet-stream":
@@ -77,19 +77,19 @@ def admit(request: Request, service: Annotated[Service, Depends(service_of)]) ->
             headers={"Accept-Post": "image/*, application/octet-stream"},
         )
     check_not_compressed(request)
-    return service
+    return state
 
 
 @asynccontextmanager
-async def uploaded(request: Request, service: Service) -> AsyncIterator[Upload]:
+async def uploaded(request: Request, state: AppState) -> AsyncIterator[Upload]:
     """The body, once it is there, and a slot in the encode queue. Where none is free, the body is not read.
 
     Raises:
         QueueFullError, LimitExceededError, UploadTimeoutError
     """
-    settings = service.settings
-    service.encode_queue.check_room()
-    with service.bodies.share() as share:
+    settings = state.settings
+    state.encode_queue.check_room()
+    with state.bodies.share() as share:
         body = await read_body(
             request.stream(),
             request.headers.get("content-length"),
@@ -97,7 +97,7 @@ async def uploaded(request: Request, service: Service) -> AsyncIterator[Upload]:
             timeout=settings.http.upload_timeout_s,
             share=share,
         )
-        with service.encode_queue.slot() as slot:
+        with state.encode_queue.slot() as slot:
             upload = Upload(body, slot, share)
             del body
             yield upload
@@ -108,7 +108,7 @@ async def uploaded(request: Request, service: Service) -> AsyncIterator[Upload]:
 )
 async def encode_photo(
     request: Request,
-    service: Annotated[Service, Depends(admit)],
+    state: Annotated[AppState, Depends(admit)],
     rate: Annotated[
         float,
         Query(ge=1, le=16, allow_inf_nan=False, description="Overall rate: 1/rate² of the pixels are kept."),
@@ -124,11 +124,11 @@ async def encode_photo(
 ) -> Response:
     """Turn a photo into a container, as `bbmr-client encode` does."""
     if model is not None:
-        service.engine.check_model(model)
-    name = model or service.engine.models[0]
-    settings = service.settings
+        state.engine.check_model(model)
+    name = model or state.engine.models[0]
+    settings = state.settings
 
-    async with uploaded(request, service) as upload:
+    async with uploaded(request, state) as upload:
 
         def work(cancelled: IsCancelled) -> tuple[bytes, tuple[int, int]]:
             photo = read_photo(upload.body, settings)
@@ -140,7 +140,9 @@ async def encode_photo(
             return container.to_bytes(), (container.width, container.height)
 
         began = time.perf_counter()
-        data, (width, height) = await in_time(request, upload.slot.run(work), deadline_of(service))
+        data, (width, height) = await within_deadline(
+            request, upload.slot.run(work), deadline_from_now(state)
+        )
     headers = {
         "BBMR-Model": name,
         "BBMR-Width": str(width),
@@ -150,4 +152,4 @@ async def encode_photo(
         "X-Content-Type-Options": "nosniff",
         **NO_STORE,
     }
-    return CountedResponse(data, service.bodies, media_type=MEDIA_TYPE, headers=headers)
+    return CountedResponse(data, state.bodies, media_type=MEDIA_TYPE, headers=headers)

@@ -1,4 +1,4 @@
-"""`POST /reconstruct`, and what every route that answers with a picture shares: a container in, a coded picture out."""
+"""`POST /reconstruct`, and what all routes share that answer with a picture."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fastapi import APIRouter, Depends, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from bbmr_server.app_state import Service, service_of
+from bbmr_server.app_state import AppState, get_state
 from bbmr_server.engine import STAGES, Answer, Work
 from bbmr_server.errors import DeadlineError, UnsupportedMediaTypeError
 from bbmr_server.http import openapi
 from bbmr_server.http.body import CountedResponse, read_body
 from bbmr_server.http.negotiation import choose_format
-from bbmr_server.http.query import Format, Wanted, wanted
+from bbmr_server.http.query import Format, PictureQuery, picture_query
 from bbmr_server.observability.request_notes import note_picture
 from bbmr_shared.compositing.thumbnail import fitted
 from bbmr_shared.container import Container
@@ -30,9 +30,9 @@ MIMES = {name: form.mime for name, form in OUTPUT_FORMATS.items()}
 NO_STORE = {"Cache-Control": "no-store"}
 
 
-def _admit(request: Request, service: Annotated[Service, Depends(service_of)]) -> None:
-    """Refuse what can be refused by the head alone."""
-    service.keys.check(request.headers)
+def _admit(request: Request, state: Annotated[AppState, Depends(get_state)]) -> None:
+    """Refuse the request if its head alone is reason enough."""
+    state.keys.check(request.headers)
     check_body_type(request)
     if "format" not in request.query_params:
         choose_format(accept_of(request), MIMES)
@@ -47,38 +47,38 @@ def _admit(request: Request, service: Annotated[Service, Depends(service_of)]) -
 )
 async def reconstruct(
     request: Request,
-    service: Annotated[Service, Depends(service_of)],
-    what: Annotated[Wanted, Depends(wanted)],
+    state: Annotated[AppState, Depends(get_state)],
+    query: Annotated[PictureQuery, Depends(picture_query)],
     format: Format = None,
 ) -> Response:
     """Turn a container into a picture of the type that `format` or Accept asks for (PNG by default)."""
-    settings, engine = service.settings, service.engine
+    settings, engine = state.settings.http, state.engine
     engine.check_ready()
-    if what.model is not None:
-        engine.check_model(what.model)
-    with service.bodies.share() as share:
+    if query.model is not None:
+        engine.check_model(query.model)
+    with state.bodies.share() as share:
         body = await read_body(
             request.stream(),
             request.headers.get("content-length"),
-            limit=settings.http.max_body_bytes,
-            timeout=settings.http.upload_timeout_s,
+            limit=settings.max_body_bytes,
+            timeout=settings.upload_timeout_s,
             share=share,
         )
-        end = deadline_of(service)
-        container = await in_time(request, service.read_container(body, share), end)
-        del body  # the container has what is needed of it: only one of them lies in memory from here on
-        form = format_for(MIMES[format] if format else accept_of(request), container, what)
-        answer = await make_picture(request, service, container, form, what, end)
-    return picture_response(service, answer, form, NO_STORE)
+        end = deadline_from_now(state)
+        container = await within_deadline(request, state.read_container(body, share), end)
+        del body  # the container has copies of its planes: only one of the two stays in memory
+        form = format_for(MIMES[format] if format else accept_of(request), container, query)
+        answer = await make_picture(request, state, container, form, query, end)
+    return picture_response(state, answer, form, NO_STORE)
 
 
 def accept_of(request: Request) -> str:
-    """Every Accept header of the request as one; empty where there is none."""
+    """Returns all Accept headers of the request as one; empty if there are none."""
     return ",".join(request.headers.getlist("accept"))
 
 
 def check_body_type(request: Request) -> None:
-    """Raise `UnsupportedMediaTypeError` where the body is declared as no container, or as compressed."""
+    """Raises `UnsupportedMediaTypeError` if the body is not declared as a container, or is compressed."""
     declared = request.headers.get("content-type", "")
     kind = declared.partition(";")[0].strip().lower()
     if kind not in openapi.CONTAINER_TYPES:
@@ -90,7 +90,7 @@ def check_body_type(request: Request) -> None:
 
 
 def check_not_compressed(request: Request) -> None:
-    """Raise `UnsupportedMediaTypeError` where the body has a content coding."""
+    """Raises `UnsupportedMediaTypeError` if the body has a content coding."""
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaTypeError(
             "a compressed body is not read; send the file as it is, it hardly shrinks",
@@ -98,41 +98,41 @@ def check_not_compressed(request: Request) -> None:
         )
 
 
-def format_for(accept: str, container: Container, what: Wanted) -> str:
-    """The format of the answer, among those that can hold a picture of its size.
+def format_for(accept: str, container: Container, query: PictureQuery) -> str:
+    """Returns the format of the answer, among those that can hold a picture of its size.
 
     Raises:
-        NotAcceptableError: Accept allows none of those.
+        NotAcceptableError: Accept allows none of them.
     """
-    choose_format(accept, MIMES)  # what no size allows is no matter of the size
-    width, height = what.region[2:] if what.region else (container.width, container.height)
-    if what.max_side:
-        width, height = fitted(width, height, what.max_side)
-    holding = {
+    choose_format(accept, MIMES)  # the message should name the size only if the size is the reason
+    width, height = query.region[2:] if query.region else (container.width, container.height)
+    if query.max_side:
+        width, height = fitted(width, height, query.max_side)
+    large_enough = {
         name: MIMES[name] for name, row in OUTPUT_FORMATS.items() if max(width, height) <= row.max_side
     }
-    return choose_format(accept, holding, f"hold {width}×{height} pixels")
+    return choose_format(accept, large_enough, f"hold {width}×{height} pixels")
 
 
 async def make_picture(
-    request: Request, service: Service, container: Container, form: str, what: Wanted, end: float
+    request: Request, state: AppState, container: Container, form: str, query: PictureQuery, end: float
 ) -> Answer:
-    """Have the engine make the picture, and give it up as soon as the client has left. Counted in the metrics.
+    """Have the engine make the picture, and count it in the metrics. Cancels the work if the client leaves.
 
-    `end` is the deadline, as of `deadline_of`.
+    `end` is the deadline, as of `deadline_from_now`.
 
     Raises:
-        ClientDisconnect: nobody waits for it any more. Others as `Engine.reconstruct`.
+        ClientDisconnect: the client has left. Others as `Engine.reconstruct`.
     """
-    work = Work(container, form, what.region, what.max_side, what.model)
-    answer = await unless_gone(request, service.engine.reconstruct(work, end - time.monotonic()))
-    service.metrics.count_picture(answer)
+    work = Work(container, form, query.region, query.max_side, query.model)
+    answer = await cancel_on_disconnect(request, state.engine.reconstruct(work, end - time.monotonic()))
+    state.metrics.count_picture(answer)
     note_picture(request, answer)
     return answer
 
 
-def picture_response(service: Service, answer: Answer, form: str, caching: Mapping[str, str]) -> Response:
-    """A picture as an answer; `caching` are the headers that say who may keep it."""
+def picture_response(state: AppState, answer: Answer, form: str, caching: Mapping[str, str]) -> Response:
+    """Returns the response with a picture; `caching` are the headers that say who may cache it."""
     timing = ", ".join(
         f"{stage};dur={answer.seconds[stage] * 1000:.1f}" for stage in STAGES if stage in answer.seconds
     )
@@ -146,23 +146,23 @@ def picture_response(service: Service, answer: Answer, form: str, caching: Mappi
         "Vary": "Accept",
         **caching,
     }
-    return CountedResponse(answer.data, service.bodies, media_type=answer.mime, headers=headers)
+    return CountedResponse(answer.data, state.bodies, media_type=answer.mime, headers=headers)
 
 
-def deadline_of(service: Service) -> float:
-    """When the time of a request is over that has come in whole just now, in seconds of `time.monotonic`."""
-    return time.monotonic() + service.settings.http.deadline_s
+def deadline_from_now(state: AppState) -> float:
+    """Returns the deadline of a request whose body is complete now, in seconds of `time.monotonic`."""
+    return time.monotonic() + state.settings.http.deadline_s
 
 
-async def in_time(request: Request, work: Coroutine[Any, Any, T], end: float) -> T:
-    """The result of `work`, which is cancelled as soon as the client has left, or `end` (as of `deadline_of`) has come.
+async def within_deadline(request: Request, work: Coroutine[Any, Any, T], end: float) -> T:
+    """Returns the result of `work`; cancels it when the client leaves, or at `end` (as of `deadline_from_now`).
 
     Raises:
         ClientDisconnect, DeadlineError. Others as `work`.
     """
     try:
         async with asyncio.timeout(end - time.monotonic()) as limit:
-            return await unless_gone(request, work)
+            return await cancel_on_disconnect(request, work)
     except TimeoutError:
         if not limit.expired():
             raise
@@ -171,8 +171,8 @@ async def in_time(request: Request, work: Coroutine[Any, Any, T], end: float) ->
         ) from None
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled as soon as the client has left. Raises `ClientDisconnect` then."""
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Returns the result of `work`. If the client leaves, cancels it and raises `ClientDisconnect`."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnect(request))
     try:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from bbmr_server.app_state import Service, service_of
+from bbmr_server.app_state import AppState, get_state
 from bbmr_server.http import openapi
 from bbmr_server.observability import metrics
 from bbmr_shared.release import release
@@ -20,10 +20,10 @@ router = APIRouter()
 
 
 @router.get("/models", responses=openapi.refusals(401, 403))
-async def models(request: Request, service: Annotated[Service, Depends(service_of)]) -> dict[str, Any]:
+async def models(request: Request, state: Annotated[AppState, Depends(get_state)]) -> dict[str, Any]:
     """The weights that are loaded, with their cards."""
-    service.keys.check(request.headers)
-    engine = service.engine
+    state.keys.check(request.headers)
+    engine = state.engine
     return {
         "default": engine.models[0],
         "devices": list(engine.devices),
@@ -38,18 +38,18 @@ async def healthz() -> JSONResponse:
 
 
 @router.get("/readyz", responses=openapi.refusals(503))
-async def readyz(service: Annotated[Service, Depends(service_of)]) -> JSONResponse:
+async def readyz(state: Annotated[AppState, Depends(get_state)]) -> JSONResponse:
     """Whether a working engine takes requests."""
-    engine = service.engine
+    engine = state.engine
     engine.check_ready(room=False)
     report = {"status": "ready", "models": list(engine.models), "queue": engine.inside}
     return JSONResponse(report, headers=NO_STORE)
 
 
 @router.get("/metrics", response_class=Response)
-async def prometheus(service: Annotated[Service, Depends(service_of)]) -> Response:
+async def prometheus(state: Annotated[AppState, Depends(get_state)]) -> Response:
     """Metrics in Prometheus' text format."""
-    return Response(service.metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE, **NO_STORE})
+    return Response(state.metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE, **NO_STORE})
 
 
 @router.get("/docs", response_class=HTMLResponse)

@@ -12,7 +12,7 @@ from pydantic import ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from bbmr_server.validation_messages import in_words
+from bbmr_server.validation_messages import describe_error
 from bbmr_shared.errors import UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
@@ -157,10 +157,10 @@ def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
 def _sentence(error: Mapping[str, Any]) -> str:
     name = _name_of(error["loc"])
     if name is None:
-        return in_words(error)
+        return describe_error(error)
     # Numbers and choices are no secrets, and the sentence helps more with the value in it.
     value = error["input"] if error["type"] != "value_error" and isinstance(error["input"], str) else ""
-    return f"{PREFIX}{name.upper()}: {in_words(error)}" + (f", not {value[:32]!r}" if value else "")
+    return f"{PREFIX}{name.upper()}: {describe_error(error)}" + (f", not {value[:32]!r}" if value else "")
 
 
 def _name_of(location: tuple[str | int, ...]) -> str | None:

@@ -114,7 +114,7 @@ class ContainerStore:
 
         Args:
             longest: how many bytes a header may have.
-            read: parses the start of a container, as `Service.read_header` does.
+            read: parses the start of a container, as `AppState.read_header` does.
 
         Raises:
             NotFoundError if there is no such container, DamagedContainerError if the header does not parse.

@@ -2,7 +2,6 @@
 
 RequestError
 ├── NotFoundError               404  the store is off, or has no such container
-├── RangeError                  416  the range is outside the container
 ├── DamagedContainerError       500  the stored bytes have changed
 ├── StoreUnavailableError       503  the disk or the service behind the store fails
 └── InsufficientStorageError    507  the store is full
@@ -18,19 +17,6 @@ class NotFoundError(RequestError):
 
     slug = "not-found"
     status = 404
-
-
-class RangeError(RequestError):
-    """The requested range begins after the end of the container of `size` bytes."""
-
-    slug = "range-not-satisfiable"
-    status = 416
-
-    def __init__(self, size: int) -> None:
-        super().__init__(
-            f"the container has {size} bytes; the range begins after them",
-            headers={"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"},
-        )
 
 
 class DamagedContainerError(RequestError):

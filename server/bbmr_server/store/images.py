@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from bbmr_server.app_state import Service
+from bbmr_server.app_state import AppState
 from bbmr_server.engine import Answer, Work
 from bbmr_server.engine.request import check_region
 from bbmr_server.http.body import BodyShare
 from bbmr_server.http.conditional import not_modified
-from bbmr_server.http.query import Format, Wanted, wanted
+from bbmr_server.http.query import Format, PictureQuery, picture_query
 from bbmr_server.observability.request_notes import note
 from bbmr_server.routes.reconstruct import (
     MIMES,
     accept_of,
-    deadline_of,
+    cancel_on_disconnect,
+    deadline_from_now,
     format_for,
-    in_time,
     make_picture,
     picture_response,
-    unless_gone,
+    within_deadline,
 )
 from bbmr_shared.compositing.thumbnail import fitted
 from bbmr_shared.container import Container
@@ -67,12 +67,19 @@ class _Picture:
     model: str
     model_sha256: str
     form: str
-    what: Wanted
+    query: PictureQuery
 
     @property
     def name(self) -> str:
         """32 hexadecimal digits that differ for whatever may give other pixels or other bytes."""
-        parts = (self.digest, self.model, self.model_sha256, self.form, self.what.region, self.what.max_side)
+        parts = (
+            self.digest,
+            self.model,
+            self.model_sha256,
+            self.form,
+            self.query.region,
+            self.query.max_side,
+        )
         text = "\n".join(str(part) for part in (*parts, release()))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -85,25 +92,25 @@ class _Picture:
 @router.get("/containers/{digest}/image", response_class=Response, responses=route_docs.IMAGE)
 async def image(
     request: Request,
-    service: Shared,
+    state: Shared,
     store: Reading,
     digest: Digest,
-    what: Annotated[Wanted, Depends(wanted)],
+    query: Annotated[PictureQuery, Depends(picture_query)],
     format: Format = None,
 ) -> Response:
     """The picture of a stored container, of the type that `format` or Accept asks for (PNG by default)."""
-    end = deadline_of(service)
-    longest = service.settings.limits.max_header_bytes
-    header = await in_time(request, store.containers.header(digest, longest, service.read_header), end)
+    end = deadline_from_now(state)
+    longest = state.settings.limits.max_header_bytes
+    header = await within_deadline(request, store.containers.header(digest, longest, state.read_header), end)
     info = _stand_in(header)
-    form = format_for(MIMES[format] if format else accept_of(request), info, what)
-    if what.region is not None:
-        check_region(what.region, info)
-    making = _Making(request, service, store, info, _resolve(service, digest, info, form, what), end)
+    form = format_for(MIMES[format] if format else accept_of(request), info, query)
+    if query.region is not None:
+        check_region(query.region, info)
+    making = _Making(request, state, store, info, _resolve(state, digest, info, form, query), end)
     vary = {} if format else {"Vary": "Accept"}
     caching = {
         "ETag": making.picture.tag,
-        "Cache-Control": f"{route_docs.scope(service)}, max-age={service.settings.store.picture_max_age_s}",
+        "Cache-Control": f"{route_docs.scope(state)}, max-age={state.settings.store.picture_max_age_s}",
         **vary,
     }
     if not_modified(route_docs.every(request, "if-none-match"), making.picture.tag):
@@ -116,7 +123,7 @@ async def image(
     elif not making.is_current():
         # The weights were swapped meanwhile: it is unknown which ones made the picture.
         caching = {"Cache-Control": "no-store", **vary}
-    return _response(service, answer, form, caching)
+    return _response(state, answer, form, caching)
 
 
 router.add_api_route("/containers/{digest}/image", image, methods=["HEAD"], include_in_schema=False)
@@ -124,10 +131,10 @@ router.add_api_route("/containers/{digest}/image", image, methods=["HEAD"], incl
 
 @dataclass(frozen=True)
 class _Making:
-    """One request for a picture. `end` is its deadline, as of `deadline_of`."""
+    """One request for a picture. `end` is its deadline, as of `deadline_from_now`."""
 
     request: Request
-    service: Service
+    state: AppState
     store: StoreServices
     info: Container
     picture: _Picture
@@ -136,7 +143,7 @@ class _Making:
     def is_current(self) -> bool:
         """Whether the same request would still give the same picture; not so after a swap of the weights."""
         picture = self.picture
-        return _resolve(self.service, picture.digest, self.info, picture.form, picture.what) == picture
+        return _resolve(self.state, picture.digest, self.info, picture.form, picture.query) == picture
 
     async def cached_or_made(self) -> tuple[Answer, bool]:
         """Returns the picture, and whether it was in the cache."""
@@ -147,33 +154,33 @@ class _Making:
         return answer, hit
 
     async def _look_up_or_make(self, pictures: PictureCache) -> tuple[Answer, bool]:
-        picture, gone = self.picture, partial(unless_gone, self.request)
-        cached = await self._in_time(self._cached(pictures, count_miss=False))
+        picture, gone = self.picture, partial(cancel_on_disconnect, self.request)
+        cached = await self._within_deadline(self._cached(pictures, count_miss=False))
         if cached is not None:
             return cached, True
         async with pictures.making(picture.name, self.end - time.monotonic(), gone):
-            cached = await self._in_time(self._cached(pictures))
+            cached = await self._within_deadline(self._cached(pictures))
             if cached is not None:
                 return cached, True  # another request has made it meanwhile
             answer = await self._make()
             if self.is_current():
                 # `size` raises if the container was deleted while the picture was made.
                 exists = partial(self.store.containers.size, picture.digest)
-                pictures.keep(picture.digest, picture.name, answer, self.service.bodies, exists)
+                pictures.keep(picture.digest, picture.name, answer, self.state.bodies, exists)
             return answer, False
 
     async def _make(self) -> Answer:
-        self.service.engine.check_ready()
-        with self.service.bodies.share() as share:
-            container = await self._in_time(self._container(share))
-            form, what = self.picture.form, self.picture.what
-            return await make_picture(self.request, self.service, container, form, what, self.end)
+        self.state.engine.check_ready()
+        with self.state.bodies.share() as share:
+            container = await self._within_deadline(self._container(share))
+            form, query = self.picture.form, self.picture.query
+            return await make_picture(self.request, self.state, container, form, query, self.end)
 
     async def _container(self, share: BodyShare) -> Container:
         """Returns the whole container. It counts in `share`; the bytes of its file are released."""
         containers, digest = self.store.containers, self.picture.digest
         share.take(await containers.size(digest))
-        return await self.service.read_container(await containers.get(digest), share)
+        return await self.state.read_container(await containers.get(digest), share)
 
     async def _cached(self, pictures: PictureCache, count_miss: bool = True) -> Answer | None:
         """Returns the picture if it is in the cache; `count_miss` as in `PictureCache.get`.
@@ -181,14 +188,14 @@ class _Making:
         Raises:
             QueueFullError if there is no memory left to send it from.
         """
-        picture, bodies = self.picture, self.service.bodies
+        picture, bodies = self.picture, self.state.bodies
         size = await pictures.size(picture.digest, picture.name)
         with bodies.share() as share:
             share.take(min(size, bodies.limit))  # a larger picture is sent when nothing else is in memory
             return await pictures.get(picture.digest, picture.name, count_miss)
 
-    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
-        return await in_time(self.request, work, self.end)
+    async def _within_deadline(self, work: Coroutine[Any, Any, T]) -> T:
+        return await within_deadline(self.request, work, self.end)
 
 
 def _stand_in(header: Header) -> Container:
@@ -197,30 +204,30 @@ def _stand_in(header: Header) -> Container:
     return cast(Container, _HeaderInfo(header.width, header.height, header.model, corrected))
 
 
-def _resolve(service: Service, digest: str, container: Container, form: str, what: Wanted) -> _Picture:
+def _resolve(state: AppState, digest: str, container: Container, form: str, query: PictureQuery) -> _Picture:
     """Raises UnknownModelError if the weights are not loaded."""
-    model = service.engine.model_for(Work(container, form, what.region, what.max_side, what.model))
-    if what.max_side is not None or (what.model is None and not container.uses_network):
+    model = state.engine.model_for(Work(container, form, query.region, query.max_side, query.model))
+    if query.max_side is not None or (query.model is None and not container.uses_network):
         model = "none"
-    sha256 = str(service.engine.catalogue.get(model, {}).get("sha256", ""))
-    return _Picture(digest, model, sha256, form, what)
+    sha256 = str(state.engine.catalogue.get(model, {}).get("sha256", ""))
+    return _Picture(digest, model, sha256, form, query)
 
 
 def _head_response(making: _Making, caching: dict[str, str]) -> Response:
     """Returns the response to HEAD. The length of the picture is not known before it is made."""
-    picture, what = making.picture, making.picture.what
-    width, height = what.region[2:] if what.region else (making.info.width, making.info.height)
-    if what.max_side:
-        width, height = fitted(width, height, what.max_side)
+    picture, query = making.picture, making.picture.query
+    width, height = query.region[2:] if query.region else (making.info.width, making.info.height)
+    if query.max_side:
+        width, height = fitted(width, height, query.max_side)
     answer = Answer(b"", MIMES[picture.form], width, height, picture.model)
-    response = _response(making.service, answer, picture.form, caching)
+    response = _response(making.state, answer, picture.form, caching)
     del response.headers["Content-Length"]
     del response.headers["Server-Timing"]
     return response
 
 
-def _response(service: Service, answer: Answer, form: str, caching: dict[str, str]) -> Response:
-    response = picture_response(service, answer, form, caching)
+def _response(state: AppState, answer: Answer, form: str, caching: dict[str, str]) -> Response:
+    response = picture_response(state, answer, form, caching)
     if "Vary" not in caching:
         del response.headers["Vary"]
     return response

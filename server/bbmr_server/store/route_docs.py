@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from bbmr_server.app_state import Service
+from bbmr_server.app_state import AppState
 from bbmr_server.http.openapi import BINARY, PICTURE_HEADERS, PICTURE_TYPES, headers, refusals
 from bbmr_shared.container import MEDIA_TYPE
 
@@ -57,9 +57,9 @@ IMAGE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def scope(service: Service) -> str:
+def scope(state: AppState) -> str:
     """Returns the scope of Cache-Control: `private` if reading needs a key, otherwise `public`."""
-    protected = service.settings.store.reads == "keys" and len(service.keys) > 0
+    protected = state.settings.store.reads == "keys" and len(state.keys) > 0
     return "private" if protected else "public"
 
 

@@ -11,12 +11,12 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import AfterValidator
 from starlette.responses import JSONResponse, Response
 
-from bbmr_server.app_state import Service, service_of
+from bbmr_server.app_state import AppState, get_state
 from bbmr_server.errors import InvalidRequestError
 from bbmr_server.http import openapi
 from bbmr_server.http.body import CountedResponse, read_body
 from bbmr_server.http.conditional import not_modified, wanted_range
-from bbmr_server.routes.reconstruct import check_body_type, unless_gone
+from bbmr_server.routes.reconstruct import cancel_on_disconnect, check_body_type
 from bbmr_shared.container import MEDIA_TYPE
 
 from . import route_docs
@@ -43,20 +43,20 @@ Digest = Annotated[
         json_schema_extra={"pattern": f"^{DIGEST_PATTERN}$"},
     ),
 ]
-Shared = Annotated[Service, Depends(service_of)]
+Shared = Annotated[AppState, Depends(get_state)]
 
 
-def to_write(request: Request, service: Shared) -> StoreServices:
+def to_write(request: Request, state: Shared) -> StoreServices:
     """Dependency of routes that change the store: needs a key, if the server has keys."""
-    service.keys.check(request.headers)
-    return _store_of(service)
+    state.keys.check(request.headers)
+    return _store_of(request)
 
 
-def to_read(request: Request, service: Shared) -> StoreServices:
+def to_read(request: Request, state: Shared) -> StoreServices:
     """Dependency of routes that read the store: needs a key, unless BBMR_STORE_READS is `open`."""
-    if service.settings.store.reads == "keys":
-        service.keys.check(request.headers)
-    return _store_of(service)
+    if state.settings.store.reads == "keys":
+        state.keys.check(request.headers)
+    return _store_of(request)
 
 
 Writing = Annotated[StoreServices, Depends(to_write)]
@@ -66,33 +66,33 @@ Reading = Annotated[StoreServices, Depends(to_read)]
 @router.post(
     "/containers", status_code=201, responses=route_docs.POST, openapi_extra=openapi.RECONSTRUCT_BODY
 )
-async def add(request: Request, service: Shared, store: Writing) -> Response:
+async def add(request: Request, state: Shared, store: Writing) -> Response:
     """Store a container; the answer says where."""
-    return await _put(request, service, store, None)
+    return await _put(request, state, store, None)
 
 
 @router.put(
     "/containers/{digest}", status_code=201, responses=route_docs.PUT, openapi_extra=openapi.RECONSTRUCT_BODY
 )
-async def put(request: Request, service: Shared, store: Writing, digest: Digest) -> Response:
+async def put(request: Request, state: Shared, store: Writing, digest: Digest) -> Response:
     """Store a container at the address of its digest."""
-    return await _put(request, service, store, digest)
+    return await _put(request, state, store, digest)
 
 
-async def _put(request: Request, service: Service, store: StoreServices, expected: str | None) -> Response:
+async def _put(request: Request, state: AppState, store: StoreServices, expected: str | None) -> Response:
     check_body_type(request)
-    with service.bodies.share() as share:
+    with state.bodies.share() as share:
         body = await read_body(
             request.stream(),
             request.headers.get("content-length"),
-            limit=service.settings.http.max_body_bytes,
-            timeout=service.settings.http.upload_timeout_s,
+            limit=state.settings.http.max_body_bytes,
+            timeout=state.settings.http.upload_timeout_s,
             share=share,
         )
         digest = await asyncio.to_thread(digest_of, body)
         if expected is not None and digest != expected:
             raise _wrong_digest(digest)
-        container = await unless_gone(request, service.read_container(body, share))
+        container = await cancel_on_disconnect(request, state.read_container(body, share))
         document = {
             "digest": digest,
             "bytes": len(body),
@@ -100,7 +100,7 @@ async def _put(request: Request, service: Service, store: StoreServices, expecte
             "height": container.height,
         }
         del container  # it holds the planes a second time, and storing may take long
-        new = await store.containers.put(digest, body, partial(unless_gone, request))
+        new = await store.containers.put(digest, body, partial(cancel_on_disconnect, request))
     place = request.scope.get("root_path", "") + f"/containers/{digest}"
     return JSONResponse(document, 201 if new else 200, {"Location": place, "Cache-Control": "no-store"})
 
@@ -112,13 +112,13 @@ def _wrong_digest(digest: str) -> InvalidRequestError:
 
 
 @router.get("/containers/{digest}", response_class=Response, responses=route_docs.GET)
-async def get(request: Request, service: Shared, store: Reading, digest: Digest) -> Response:
+async def get(request: Request, state: Shared, store: Reading, digest: Digest) -> Response:
     """A stored container, whole or a range of its bytes."""
     size = await store.containers.size(digest)
     tag = f'"{digest}"'
     headers = {
         "ETag": tag,
-        "Cache-Control": f"{route_docs.scope(service)}, max-age={YEAR_S}, immutable",
+        "Cache-Control": f"{route_docs.scope(state)}, max-age={YEAR_S}, immutable",
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
         "Content-Disposition": f'attachment; filename="{digest[:16]}.bbmr"',
@@ -128,10 +128,10 @@ async def get(request: Request, service: Shared, store: Reading, digest: Digest)
     if request.method == "HEAD":
         return Response(media_type=MEDIA_TYPE, headers={**headers, "Content-Length": str(size)})
     part = wanted_range(request.headers.get("range"), request.headers.get("if-range"), tag, size)
-    with service.bodies.share() as share:
+    with state.bodies.share() as share:
         share.take(part[1] if part else size)
         data = await (store.containers.range(digest, *part) if part else store.containers.get(digest))
-    response = CountedResponse(data, service.bodies, media_type=MEDIA_TYPE, headers=headers)
+    response = CountedResponse(data, state.bodies, media_type=MEDIA_TYPE, headers=headers)
     if part:
         response.status_code = 206
         response.headers["Content-Range"] = f"bytes {part[0]}-{part[0] + part[1] - 1}/{size}"
@@ -144,13 +144,14 @@ router.add_api_route("/containers/{digest}", get, methods=["HEAD"], include_in_s
 @router.delete("/containers/{digest}", status_code=204, response_class=Response, responses=route_docs.DELETE)
 async def delete(request: Request, store: Writing, digest: Digest) -> Response:
     """Delete a container, and its pictures in this server's cache."""
-    await store.containers.delete(digest, partial(unless_gone, request))
+    await store.containers.delete(digest, partial(cancel_on_disconnect, request))
     if store.pictures is not None:
         await store.pictures.forget(digest)
     return Response(status_code=204)
 
 
-def _store_of(service: Service) -> StoreServices:
-    if service.store is None:
+def _store_of(request: Request) -> StoreServices:
+    store: StoreServices | None = request.app.state.store
+    if store is None:
         raise NotFoundError("this server stores no containers: the store is off (BBMR_STORE turns it on)")
-    return service.store
+    return store

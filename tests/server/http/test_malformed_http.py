@@ -72,7 +72,7 @@ def test_what_is_no_http(
             made.sendall(sent)
             document = refusal(made, 400, "malformed-request")
         wait_for(access)
-        metrics = bench.app.state.service.metrics.render().decode()
+        metrics = bench.app.state.bbmr.metrics.render().decode()
     assert document["detail"].isprintable()
     (line,) = access()
     assert line["status"] == 400
@@ -170,7 +170,7 @@ def test_a_body_that_breaks_off(
     together: bool,
 ) -> None:
     bench = make_bench()
-    memory = bench.app.state.service.bodies
+    memory = bench.app.state.bbmr.bodies
     with listen(bench.app) as port, connection(port) as made:
         made.sendall(CHUNKED + b"3\r\nabc\r\n")
         if not together:

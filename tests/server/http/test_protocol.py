@@ -133,7 +133,7 @@ def test_an_answer_that_nobody_reads(
     """It counts in the memory for bodies, which keeps others out, until its client is cut off."""
     body = noise.to_bytes()
     bench = make_bench(send_timeout_s=1.5, max_body_bytes=len(body), body_memory_bytes=len(body) + 1000)
-    memory = bench.app.state.service.bodies
+    memory = bench.app.state.bbmr.bodies
     with listen(bench.app) as port, connection(port, buffer=4096) as rude:
         rude.sendall(request(body))
         assert rude.recv(15) == b"HTTP/1.1 200 OK"

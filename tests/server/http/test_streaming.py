@@ -91,7 +91,7 @@ def test_an_endless_body_is_cut_off(make_bench: Callable[..., Any], listen: Any)
                 connection.sendall(chunk)
                 sent += len(chunk)
         assert sent < 1 << 30
-        assert bench.app.state.service.bodies.used == 0
+        assert bench.app.state.bbmr.bodies.used == 0
 
 
 def test_a_body_that_arrives_too_slowly(make_bench: Callable[..., Any], listen: Any, body: bytes) -> None:
@@ -184,7 +184,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body(
     make_bench: Callable[..., Any], listen: Any, body: bytes, wait_for: Callable[..., None]
 ) -> None:
     bench = make_bench()
-    memory = bench.app.state.service.bodies
+    memory = bench.app.state.bbmr.bodies
     with listen(bench.app) as port:
         with socket.create_connection(("127.0.0.1", port), 10) as connection:
             connection.sendall(head(len(body)) + body[:-10])

@@ -19,7 +19,7 @@ async def full_page(
     if has_store:
         settings |= {"store": str(folder / "containers"), "picture_cache": str(folder / "pictures")}
     bench = make_bench(**settings)
-    observer = bench.app.state.service.metrics.observer
+    observer = bench.app.state.bbmr.metrics.observer
     observer.worker("cpu", "ready")
     observer.batch("cpu", "light", 4, 4096, 0.5)
     observer.memory("cpu", 1 << 30)

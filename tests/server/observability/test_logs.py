@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bbmr_server.http.middleware import Watch
+from bbmr_server.http.middleware import AccessLog
 from bbmr_server.observability import logs
 from bbmr_shared.container import MEDIA_TYPE
 
@@ -160,12 +160,12 @@ async def test_without_a_client_or_a_route_a_line_is_written_too(
     make_bench: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure("json")
-    service = make_bench(start=False).app.state.service
+    service = make_bench(start=False).app.state.bbmr
 
     async def gone(scope: Any, receive: Any, send: Any) -> None:
         raise ConnectionError
 
-    watch = Watch(gone, service.metrics, (service.keys,), lambda scope: "other")  # type: ignore[arg-type]
+    watch = AccessLog(gone, service.metrics, (service.keys,), lambda scope: "other")  # type: ignore[arg-type]
     scope = {"type": "http", "method": "X" * 99, "path": "/" + "é" * 999, "headers": [], "client": None}
     with pytest.raises(ConnectionError):
         await watch(scope, None, None)  # type: ignore[arg-type]

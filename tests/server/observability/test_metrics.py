@@ -112,7 +112,7 @@ async def test_memory_of_bodies_and_the_queue_are_told(
     make_bench: Callable[..., Any], connect: Any, wait_for: Callable[..., None]
 ) -> None:
     bench = make_bench(queue_length=3)
-    with bench.app.state.service.bodies.share() as share:
+    with bench.app.state.bbmr.bodies.share() as share:
         share.take(1000)
         async with connect(bench) as client:
             assert (await scrape(client))["bbmr_body_memory_bytes",] == 1000
@@ -127,7 +127,7 @@ def test_the_weights_are_those_of_the_moment() -> None:
     metrics = Metrics()
     for name in ("inside", "waiting", "length", "ready", "backlog_s"):
         setattr(engine, name, 0)
-    metrics.watch(engine)  # type: ignore[arg-type]
+    metrics.observe_engine(engine)  # type: ignore[arg-type]
 
     def served() -> set[tuple[str, ...]]:
         found = samples(metrics.render().decode())

@@ -215,8 +215,8 @@ async def test_encode_refuses_in_words(
     problem = answer.json()
     assert (answer.status_code, problem["type"]) == (status, f"urn:bbmr:problem:{slug}")
     assert words in problem["detail"]
-    assert len(bench.app.state.service.encode_queue) == 0
-    assert bench.app.state.service.bodies.used == 0
+    assert len(bench.app.state.bbmr.encode_queue) == 0
+    assert bench.app.state.bbmr.bodies.used == 0
 
 
 async def test_a_damaged_photo_is_refused(make_bench: Callable[..., Any], connect: Any, jpeg: bytes) -> None:
@@ -263,7 +263,7 @@ async def test_places_and_time_are_bounded(
     wait_for: Callable[..., None],
 ) -> None:
     bench = make_bench(encode_queue_length=2, deadline_s=0.3)
-    queue = bench.app.state.service.encode_queue
+    queue = bench.app.state.bbmr.encode_queue
     gate, seen = threading.Event(), []
 
     def slow(data: bytes, settings: Any) -> Any:
@@ -289,7 +289,7 @@ async def test_places_and_time_are_bounded(
         gate.set()
     await asyncio.to_thread(wait_for, lambda: len(queue) == 0)
     assert len(seen) == 1
-    assert bench.app.state.service.bodies.used == 0
+    assert bench.app.state.bbmr.bodies.used == 0
 
 
 async def test_a_slow_upload_holds_no_place(
@@ -323,7 +323,7 @@ async def test_a_client_that_leaves_stops_the_work(
     path: str,
 ) -> None:
     bench = make_bench()
-    service = bench.app.state.service
+    service = bench.app.state.bbmr
     entered, gate, checked = threading.Event(), threading.Event(), []
 
     def slow(data: bytes, settings: Any) -> Any:
@@ -439,8 +439,8 @@ async def test_compare_refuses_what_does_not_belong_together(
             answer = await client.post(f"/page/compare?container={length}", content=data, headers=BYTES)
             assert answer.status_code == status, answer.text
             assert words in answer.json()["detail"]
-    assert len(bench.app.state.service.encode_queue) == 0
-    assert bench.app.state.service.bodies.used == 0
+    assert len(bench.app.state.bbmr.encode_queue) == 0
+    assert bench.app.state.bbmr.bodies.used == 0
 
 
 async def test_what_is_measured_lies_in_memory_once(

@@ -42,7 +42,7 @@ async def test_it_asks_neither_the_engine_nor_a_disk(make_bench: Callable[..., A
     sys.addaudithook(hook)  # stays for the life of the process, deaf from then on
     async with connect(bench) as client:
         assert (await client.get("/healthz")).status_code == 200
-        bench.app.state.service.engine = Untouchable()
+        bench.app.state.bbmr.engine = Untouchable()
         listening[0] = True
         try:
             answers = [await client.get("/healthz"), await client.head("/healthz")]

@@ -353,7 +353,7 @@ async def test_too_many_bytes_streamed(make_bench: Callable[..., Any], connect: 
     async with connect(bench) as client:
         response = await client.post("/reconstruct", content=endless(), headers=HEADERS)
     assert "longer than" in check_problem(response, 413, "too-large")["detail"]
-    assert bench.app.state.service.bodies.used == 0
+    assert bench.app.state.bbmr.bodies.used == 0
 
 
 async def test_all_bodies_together_are_bounded(
@@ -370,7 +370,7 @@ async def test_all_bodies_together_are_bounded(
         bench.network.gate.set()
         assert (await first).status_code == 200
         assert (await client.post("/reconstruct", content=body, headers=HEADERS)).status_code == 200
-    assert bench.app.state.service.bodies.used == 0
+    assert bench.app.state.bbmr.bodies.used == 0
 
 
 async def test_a_full_queue(make_bench: Callable[..., Any], connect: Any, body: bytes) -> None:

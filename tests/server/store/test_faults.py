@@ -328,7 +328,7 @@ async def test_bytes_of_other_servers_are_counted_in_time(
         assert (await keep(first, other)).status_code == 201
         assert (await keep(second, body)).status_code == 201
         monkeypatch.setattr("bbmr_server.store.usage.RECOUNT_S", 0.0)
-        kept = one.app.state.service.store.containers
+        kept = one.app.state.store.containers
         for _ in range(100):  # the first of these begin the count, and may still come in before it is over
             await keep(first, third)
             await asyncio.sleep(0.01)
@@ -352,7 +352,7 @@ async def test_a_count_loses_nothing_that_is_being_written(
 
     other = encode(Image.new("RGB", (64, 64), (9, 9, 9)), rate=2.0).to_bytes()
     bench = make_bench(store=str(tmp_path / "store"))
-    store = bench.app.state.service.store.containers
+    store = bench.app.state.store.containers
     async with connect(bench) as client:
         await keep(client, other)
         monkeypatch.setattr(Backend, "_put", slow)

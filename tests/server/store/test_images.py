@@ -221,7 +221,7 @@ async def test_cached_pictures_are_not_read_where_answers_fill_the_memory(
     make_store: Any, connect: Any, body: bytes, place: str, tmp_path: Path
 ) -> None:
     bench = make_store(picture_cache=tmp_path / "cache")
-    bodies = bench.app.state.service.bodies
+    bodies = bench.app.state.bbmr.bodies
     async with connect(bench) as client:
         await fill(client, place, body)
         first = await client.get(f"{place}/image")
@@ -298,7 +298,7 @@ async def test_who_finds_the_picture_does_not_wait_for_others(
     make_store: Any, connect: Any, body: bytes, place: str, tmp_path: Path
 ) -> None:
     bench = make_store(picture_cache=tmp_path / "cache", deadline_s=5)
-    pictures = bench.app.state.service.store.pictures
+    pictures = bench.app.state.store.pictures
     async with connect(bench) as client:
         await fill(client, place, body)
         first = await client.get(f"{place}/image")

@@ -85,7 +85,7 @@ async def test_a_cache_whose_disk_hangs_holds_up_nobody(
     monkeypatch.setattr(Backend, "_for_each", hangs)
     cache = tmp_path / "cache"
     bench = make_bench(store=str(tmp_path / "store"), picture_cache=cache)
-    pictures = bench.app.state.service.store.pictures
+    pictures = bench.app.state.store.pictures
     place = f"/containers/{digest}"
     async with connect(bench) as client:
         try:
@@ -114,7 +114,7 @@ async def test_pictures_of_a_container_deleted_before_the_cache_was_listed_go_wi
         await client.get(f"/containers/{digest}/image")
         await written(bench)
     assert len(files_in(tmp_path / "cache")) == 1
-    pictures = make_bench(**settings).app.state.service.store.pictures
+    pictures = make_bench(**settings).app.state.store.pictures
     gate, fold = threading.Event(), pictures._backend._for_each
     pictures._backend._for_each = lambda take: (gate.wait(10), fold(take))
     pictures.begin()
@@ -142,7 +142,7 @@ async def test_nobody_waits_for_a_picture_to_be_written(
 
     monkeypatch.setattr(Backend, "_put", slow)
     bench = make_bench(store=str(tmp_path / "store"), picture_cache=tmp_path / "cache")
-    service, place = bench.app.state.service, f"/containers/{digest}"
+    service, place = bench.app.state.bbmr, f"/containers/{digest}"
     async with connect(bench) as client:
         try:
             await keep(client, body)
@@ -154,7 +154,7 @@ async def test_nobody_waits_for_a_picture_to_be_written(
             assert service.bodies.used >= len(first.content)  # it is in memory still
             for side in range(1, MAX_PENDING + 5):
                 assert (await client.get(f"{place}/image?max_side={side}")).status_code == 200
-            assert len(service.store.pictures._tasks) == MAX_PENDING
+            assert len(bench.app.state.store.pictures._tasks) == MAX_PENDING
             assert (await client.delete(place)).status_code == 204
             assert (await keep(client, body)).status_code == 201
             assert (await client.delete(place)).status_code == 204
@@ -170,7 +170,7 @@ async def test_a_picture_whose_container_is_deleted_while_it_is_written_does_not
     make_bench: Callable[..., Any], connect: Any, body: bytes, digest: str, tmp_path: Path
 ) -> None:
     bench = make_bench(store=str(tmp_path / "store"), picture_cache=tmp_path / "cache")
-    store = bench.app.state.service.store
+    store = bench.app.state.store
     entered, gate, put = threading.Event(), threading.Event(), store.pictures._backend._put
 
     def slow(name: str, data: bytes) -> None:
@@ -201,7 +201,7 @@ async def test_a_cache_that_hangs_when_it_is_read_is_left_alone_for_a_while(
 ) -> None:
     monkeypatch.setattr("bbmr_server.store.picture_cache.DISK_TIMEOUT_S", 0.05)
     bench = make_bench(store=str(tmp_path / "store"), picture_cache=tmp_path / "cache")
-    pictures, place = bench.app.state.service.store.pictures, f"/containers/{digest}/image"
+    pictures, place = bench.app.state.store.pictures, f"/containers/{digest}/image"
     gate, get, asked = threading.Event(), pictures._backend._get, []
 
     def hangs(name: str) -> Any:

@@ -327,7 +327,7 @@ async def test_bodies_of_the_store_count_in_the_same_memory(
     serve: Any, body: bytes, digest: str, store: Path
 ) -> None:
     async with serve(max_body_bytes=len(body), body_memory_bytes=len(body)) as client:
-        service = client._transport.app.state.service
+        service = client._transport.app.state.bbmr
         with service.bodies.share() as share:
             share.take(100)
             answer = await client.put(f"/containers/{digest}", content=body, headers=HEADERS)
@@ -384,7 +384,7 @@ async def test_on_the_wire(
             return answer.status, answer.read(), answer
 
         place = f"/containers/{digest}"
-        wait_for(lambda: bench.app.state.service.store.containers.usage.used == 0)  # counted at the start
+        wait_for(lambda: bench.app.state.store.containers.usage.used == 0)  # counted at the start
         assert ask("PUT", place)[0] == 201
         status, content, answer = ask("HEAD", place)
         assert (status, content, answer.headers["content-length"]) == (200, b"", str(len(body)))

@@ -95,7 +95,7 @@ async def test_many_who_send_the_same_to_a_disk_that_hangs_do_not_wait_for_one_a
         assert took < 8 * 0.4  # one after the other it would be sixteen times
         gate.opened.set()
         await keep(client, body)
-    assert bench.app.state.service.bodies.used == 0
+    assert bench.app.state.bbmr.bodies.used == 0
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
@@ -112,7 +112,7 @@ def test_who_leaves_while_others_write_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(Backend, "_put", gate.before(Backend._put))
     bench = make_bench(store=str(tmp_path / "store"))
-    memory, place = bench.app.state.service.bodies, f"/containers/{digest}"
+    memory, place = bench.app.state.bbmr.bodies, f"/containers/{digest}"
     with listen(bench.app) as port:
         with ask(port, "PUT", place, body) as first:
             assert gate.entered.wait(10)
@@ -178,7 +178,7 @@ async def test_the_deadline_of_a_picture_holds_for_the_store_as_well(
             began = time.monotonic()
             check_problem(await client.get(f"/containers/{digest}/image"), 504, "deadline")
             assert 0.25 < time.monotonic() - began < 3
-        assert bench.app.state.service.bodies.used == 0
+        assert bench.app.state.bbmr.bodies.used == 0
         gate.opened.set()
         statuses = [(await client.get(f"/containers/{digest}/image")).status_code for _ in range(20)]
         assert set(statuses) <= {200, 504}  # 0.3 s may be little on a busy machine
@@ -205,7 +205,7 @@ async def test_the_deadline_holds_for_who_waits_for_a_reader(
             )
     for answer in answers:
         check_problem(answer, 504, "deadline")
-    assert bench.app.state.service.bodies.used == 0
+    assert bench.app.state.bbmr.bodies.used == 0
 
 
 @pytest.mark.parametrize("route", ["/reconstruct", "/containers/{}/image"])
@@ -263,7 +263,7 @@ def test_who_leaves_while_a_container_is_fetched_is_not_waited_for(
         gone = 'method="GET",route="/containers/{digest}/image",status="499"'
         wait_for(lambda: gone in httpx.get(f"{address}/metrics").text)
         assert not gate.opened.is_set()
-        assert bench.app.state.service.bodies.used == 0
+        assert bench.app.state.bbmr.bodies.used == 0
 
 
 def test_who_leaves_while_another_makes_the_same_picture_is_not_waited_for(
@@ -326,7 +326,7 @@ async def test_a_container_counts_twice_only_while_it_is_read(
     route: str,
 ) -> None:
     bench = make_bench(store=str(tmp_path / "store"), max_body_bytes=len(body), body_memory_bytes=len(body))
-    memory, read, reconstruct = bench.app.state.service.bodies, Container.from_bytes, bench.engine.reconstruct
+    memory, read, reconstruct = bench.app.state.bbmr.bodies, Container.from_bytes, bench.engine.reconstruct
     reading, later = [], []
 
     def noted(*given: Any) -> Container:
