@@ -152,7 +152,7 @@ def _connect(address: str | None) -> str | None:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises plain `Exception` if one of its processes does not start
         where = "on this machine" if address is None else f"at {address}"
         raise ClusterError(f"there is no Ray {where}: {one_line(error)}") from error
     return folder
