@@ -19,8 +19,8 @@ from typing import Any
 import ray
 import ray.data
 
-from bbmr_client.batch.concurrency import usable_cores
 from bbmr_client.batch.result import Failed, Job, Result
+from bbmr_shared.cpus import available_cpus
 from bbmr_shared.errors import BbmrError, UsageError, one_line
 
 from .bulk_worker import STREAMS, BulkTask, BulkWorker
@@ -143,7 +143,7 @@ def _connect(address: str | None) -> str | None:
         try:
             ray.init(
                 address="local",
-                num_cpus=usable_cores(),
+                num_cpus=available_cpus(),
                 include_dashboard=False,
                 object_store_memory=_STORE_BYTES,
                 _temp_dir=folder,

@@ -1,20 +1,16 @@
-"""What a visitor and a photo are given: the page at `/` with its files, `POST /encode`, and what the page asks for.
-
-In: the settings. Out: the routers of an app; `POST /encode` is always there, the page unless `BBMR_PAGE` is off.
-"""
+"""The page at `/` with its files, and the routes that only the page uses."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
+from bbmr_server.routes import encode
 from bbmr_server.settings import Settings
+
+from . import files, measure, plain
 
 
 def routers(settings: Settings) -> list[APIRouter]:
-    """The routers that `settings` ask for."""
-    from bbmr_server.routes import encode
-
-    from . import files, measure, plain
-
+    """Returns the routers of `POST /encode` and of the page; with BBMR_PAGE off, of a plain page instead."""
     shown = [files.router, measure.router] if settings.page.enabled else [plain.router]
     return [encode.router, *shown]

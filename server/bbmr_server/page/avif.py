@@ -1,7 +1,4 @@
-"""AVIF at its strongest within a number of bytes: the highest quality that fits, of fewer pixels where that is closer.
-
-In: a photo as `uint8 [H, W, 3]` and the bytes it may take. Out: the file, and what it shows at the photo's size.
-"""
+"""Finds the best AVIF of a photo (`uint8 [H, W, 3]`) within a number of bytes, scaled down if that is closer."""
 
 from __future__ import annotations
 
@@ -20,16 +17,15 @@ Picture = NDArray[np.uint8]
 
 SCALES = (1, 2, 4, 8)
 LOW_QUALITY = 30
-"""From here on AVIF gains from more pixels: below it, fewer pixels at a higher quality may be closer to the photo."""
+"""Below this quality, fewer pixels at a higher quality may be closer to the photo."""
 
 SPEED, SPEED_LARGE, LARGE = 8, 10, 2 << 20
-"""Of libavif; pictures with more pixels than the last are coded at the second, which takes a quarter of the time and
-10 % more bytes."""
+"""Speeds of libavif. Pictures of more than LARGE pixels use SPEED_LARGE: a quarter of the time, 10 % more bytes."""
 
 
 @dataclass(frozen=True)
 class Avif:
-    """A file whose sides are 1/`scale` of the photo's, and its `picture`, bicubic where it had to be scaled up."""
+    """An AVIF file with sides of 1/`scale` of the photo's, and its `picture` at the photo's size (bicubic)."""
 
     scale: int
     quality: int
@@ -39,13 +35,13 @@ class Avif:
 
 
 def avif_within(photo: Picture, size: int, cancelled: IsCancelled) -> Avif | None:
-    """The AVIF of at most `size` bytes that is closest to the photo (PSNR over RGB); None where none fits.
+    """Returns the AVIF of at most `size` bytes that is closest to the photo (PSNR over RGB), or None if none fits.
 
-    The photo as it is goes first. It is scaled down where no quality fits, and for as long as a low one gains by it.
-    Each size costs a quarter of the one before, or as much where the speed changes; all of them 2.4 times the first.
+    The photo is first tried at full size. It is scaled down while no quality fits, and while the quality is low and
+    scaling down improves the PSNR. All scales together take 2.4 times as long as the first.
 
     Raises:
-        WorkCancelledError: as soon as `cancelled()` is true.
+        WorkCancelledError as soon as `cancelled()` is true.
     """
     best, best_psnr = None, -np.inf
     for scale in SCALES:
@@ -62,7 +58,7 @@ def avif_within(photo: Picture, size: int, cancelled: IsCancelled) -> Avif | Non
 
 
 def resized(picture: Picture, size: tuple[int, int]) -> Picture:
-    """`picture` at `size` (width, height), bicubic; itself where it has that size."""
+    """Returns `picture` scaled to `size` (width, height), bicubic."""
     if (picture.shape[1], picture.shape[0]) == size:
         return picture
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))

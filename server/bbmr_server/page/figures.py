@@ -1,7 +1,6 @@
-"""The figures of the page: what a container holds, and how far its reconstruction is from the photo, beside others.
+"""The figures that the page shows, as plain JSON data: what a container holds, and how it compares with other codecs.
 
-In: a container, and for the comparison the photo and the reconstruction as `uint8 [H, W, 3]`. Out: plain JSON data.
-A PSNR of None is that of equal pictures.
+Photos and reconstructions are `uint8 [H, W, 3]`. PSNR is in dB, and None for equal pictures.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ Figures = dict[str, object]
 
 
 def facts(container: Container, size: int) -> Figures:
-    """What a container of `size` bytes holds; `rate_map` has one digit a block, log₂ of its rate, row by row."""
+    """Returns what a container of `size` bytes holds. `rate_map` has a string for each row, with log₂ of each rate."""
     grid = container.grid
     symbols = np.log2(container.rate_map).astype(np.uint8)
     return {
@@ -46,12 +45,12 @@ def facts(container: Container, size: int) -> Figures:
 def comparison(
     photo: Picture, reconstruction: Picture, container: Container, size: int, cancelled: IsCancelled
 ) -> Figures:
-    """PSNR of the reconstruction, of AVIF with at most as many bytes, and of plain rescaling with as many pixels.
+    """Returns PSNR and size of the reconstruction, of AVIF with as many bytes, and of rescaling with as many pixels.
 
-    `avif` is None where no AVIF is so small, `rescaled` where the whole photo has no more pixels than are kept.
+    `avif` is None if no AVIF is so small, `rescaled` if the photo has no more pixels than the container keeps.
 
     Raises:
-        WorkCancelledError: as soon as `cancelled()` is true.
+        WorkCancelledError as soon as `cancelled()` is true.
     """
     height, width = photo.shape[:2]
     found: Figures = {
@@ -71,9 +70,9 @@ def comparison(
 
 
 def rescaled(photo: Picture, pixels: int, grey: bool = False) -> Figures | None:
-    """The whole photo scaled down to at most `pixels` pixels and up again, both bicubic; None where all of it fits.
+    """Returns the figures of scaling the photo down to at most `pixels` pixels and up again (bicubic).
 
-    Its bytes are those of the small picture, coded as planes are: without loss, `grey` in one channel.
+    None if the whole photo has no more pixels. `bytes` is the small picture in lossless WebP; with `grey`, one channel.
     """
     height, width = photo.shape[:2]
     factor = math.sqrt(pixels / (width * height))

@@ -1,4 +1,4 @@
-"""`GET /` and the files of the page: read once, served with an ETag, and with a policy that lets nothing else in."""
+"""Serves `/` and the files of the page, with an ETag and a Content-Security-Policy that allows no other sources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
-"""Scripts, styles and requests of this server alone; pictures also from the visitor's own files."""
+"""Only scripts, styles and requests of this server; pictures also from the visitor's own files."""
 
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -26,7 +26,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",  # kept, and asked for by its ETag each time: a new release shows at once
+    "Cache-Control": "no-cache",  # cached, but checked by ETag each time, so that a new release shows at once
 }
 
 INDEX = "index.html"
@@ -42,7 +42,7 @@ Route = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class File:
-    """One file as it is served."""
+    """One file with its response headers."""
 
     data: bytes
     media_type: str
@@ -50,7 +50,7 @@ class File:
 
 
 def read_files() -> dict[str, File]:
-    """Every file of the page by its name."""
+    """Returns every file of the page by its name."""
     found = {}
     for path in (files("bbmr_server") / "page" / "static").iterdir():
         ending = path.name[path.name.rfind(".") :]
@@ -77,7 +77,7 @@ _index = _route(_FILES[INDEX])
 
 @router.get("/", response_class=HTMLResponse)
 async def index(request: Request) -> Response:
-    """The page: a photo before and after, its rate map, and what it costs."""
+    """The page: a photo before and after, its rate map and its size."""
     return await _index(request)
 
 

@@ -1,7 +1,6 @@
-"""What only the page asks for, under `/page/`: limits, facts about a container, figures, and a photo to look at.
+"""Routes under `/page/` that only the page uses: limits, facts about a container, figures, photos as PNG.
 
-Stateless: whatever is needed comes with the request. These routes belong to the page and change with it; they are not
-in the OpenAPI document.
+They are stateless. They change with the page, so they are not in the OpenAPI document.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ router = APIRouter(prefix="/page", include_in_schema=False)
 
 @router.get("/limits")
 async def limits(state: Annotated[AppState, Depends(get_state)]) -> JSONResponse:
-    """What the page must know before it sends anything."""
+    """The limits and rates that the page must know before it sends anything."""
     settings = state.settings
-    found = {
+    document = {
         "version": release(),
         "max_body_bytes": settings.http.max_body_bytes,
         "max_photo_pixels": photo_limits(settings).max_pixels,
@@ -45,20 +44,20 @@ async def limits(state: Annotated[AppState, Depends(get_state)]) -> JSONResponse
             for rate, colour in RATE_COLOURS.items()
         ],
     }
-    return JSONResponse(found, headers=NO_STORE)
+    return JSONResponse(document, headers=NO_STORE)
 
 
 @router.post("/facts")
 async def container_facts(request: Request, state: Annotated[AppState, Depends(admit)]) -> JSONResponse:
-    """What the container in the body holds."""
+    """What the container in the body holds: see `figures.facts`."""
     async with uploaded(request, state) as upload:
         container = await state.read_container(upload.body, upload.share)
         return JSONResponse(facts(container, len(upload.body)), headers=NO_STORE)
 
 
 @router.post("/photo")
-async def photo_to_look_at(request: Request, state: Annotated[AppState, Depends(admit)]) -> Response:
-    """The photo in the body as PNG, upright: for browsers that do not know its format."""
+async def photo_as_png(request: Request, state: Annotated[AppState, Depends(admit)]) -> Response:
+    """The photo in the body as an upright PNG, for browsers that cannot show its format."""
     async with uploaded(request, state) as upload:
 
         def work(cancelled: IsCancelled) -> bytes:
@@ -79,12 +78,12 @@ async def photo_to_look_at(request: Request, state: Annotated[AppState, Depends(
 async def compare(
     request: Request,
     state: Annotated[AppState, Depends(admit)],
-    container: Annotated[int, Query(ge=1, description="Bytes of the container; the photo follows it.")],
+    container: Annotated[int, Query(ge=1, description="Size of the container in the body.")],
     model: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
 ) -> JSONResponse:
-    """The figures of a container beside AVIF and plain rescaling, measured against the photo it was made from.
+    """The figures of a container and of other codecs, measured against its photo: see `figures.comparison`.
 
-    Body: the container and, right behind it, the photo's file.
+    Body: the container, directly followed by the photo's file.
     """
     state.engine.check_ready()
     if model is not None:
@@ -98,11 +97,11 @@ async def compare(
 
 async def _compare(state: AppState, upload: Upload, length: int, model: str | None) -> dict[str, Any]:
     if length >= len(upload.body):
-        raise UsageError(f"there is no photo behind the {length} bytes of the container")
+        raise UsageError(f"there is no photo after the {length} bytes of the container")
     body = upload.take_body()
     container = await state.read_container(memoryview(body)[:length], upload.share)
     photo_file = body[length:]
-    del body  # both lie apart from here on, and once
+    del body  # so that both are in memory only once
     photo_limits(state.settings).check_dimensions(container.width, container.height)
     answer = await state.engine.reconstruct(
         Work(container, "png", model=model), state.settings.http.deadline_s
@@ -115,7 +114,7 @@ async def _compare(state: AppState, upload: Upload, length: int, model: str | No
         if (photo.width, photo.height) != (container.width, container.height):
             raise UsageError(
                 f"the photo has {photo.width}×{photo.height} pixels, the container "
-                f"{container.width}×{container.height}: it was made from another one"
+                f"{container.width}×{container.height}: it was made from another photo"
             )
         check_cancelled(cancelled)
         picture = _decoded(answer.data, container)
@@ -126,6 +125,6 @@ async def _compare(state: AppState, upload: Upload, length: int, model: str | No
 
 
 def _decoded(data: bytes, container: Container) -> np.ndarray:
-    picture = PngImagePlugin.PngImageFile(io.BytesIO(data))  # our own file, of the size that was checked
+    picture = PngImagePlugin.PngImageFile(io.BytesIO(data))  # made by this server, of a size that was checked
     assert picture.size == (container.width, container.height)
     return np.asarray(picture.convert("RGB"))

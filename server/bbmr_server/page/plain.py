@@ -1,4 +1,4 @@
-"""`GET /` where the page is turned off: one plain page, without a script."""
+"""`GET /` when the page is turned off: one plain page without scripts."""
 
 from __future__ import annotations
 

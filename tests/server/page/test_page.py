@@ -427,9 +427,9 @@ async def test_compare_refuses_what_does_not_belong_together(
     out = io.BytesIO()
     photo.crop((0, 0, 100, 100)).save(out, "PNG")
     cases = [
-        (len(body), body, 422, "no photo behind"),
-        (len(body) + 5, body, 422, "no photo behind"),
-        (len(body), body + out.getvalue(), 422, "made from another one"),
+        (len(body), body, 422, "no photo after"),
+        (len(body) + 5, body, 422, "no photo after"),
+        (len(body), body + out.getvalue(), 422, "made from another photo"),
         (len(body) - 5, body + jpeg, 400, ""),
         (0, body + jpeg, 422, "container"),
     ]

@@ -1,4 +1,4 @@
-// Requests to this server: what is sent and answered, and waiting where the server is full or starting.
+// Requests to this server. Repeats them while the server is full or starting.
 
 import { Refusal, problemOf, refusal } from "./refusals.js";
 
@@ -10,9 +10,9 @@ const BYTES = "application/octet-stream";
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
 
 /**
- * `encode(photo)` and the others: blobs in, blobs or plain data out. While the server is full or starting,
- * `waiting(seconds, left, slug)` is called each second: how long it is waited for in all, and from now on.
- * `still(promise)` is for what does not know `signal`: it ends as a request does where that was aborted meanwhile.
+ * Returns functions that send requests, such as `encode(photo)`. They take blobs and return blobs or plain data.
+ * While the server is full or starting, `waiting(seconds, left, slug)` is called each second with the whole wait and
+ * the rest of it. `unlessAborted(promise)` returns its value, but throws as a request does if `signal` was aborted.
  */
 export function server(signal, waiting) {
   const post = (path, query, body, headers) =>
@@ -33,7 +33,7 @@ export function server(signal, waiting) {
     },
     models: async () => (await request("models", { signal }, waiting)).json(),
     limits: async () => (await request("page/limits", { signal }, waiting)).json(),
-    still: async (promise) => {
+    unlessAborted: async (promise) => {
       const value = await promise;
       signal.throwIfAborted();
       return value;
@@ -42,7 +42,7 @@ export function server(signal, waiting) {
   };
 }
 
-/** The limits, asked for once and without a word: null where the server does not say them now. */
+/** Returns the limits, or null if the server does not answer now. Shows no error. */
 export async function earlyLimits() {
   try {
     const answer = await fetch("page/limits", { cache: "no-cache" });

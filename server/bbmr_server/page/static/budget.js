@@ -1,11 +1,11 @@
-// The budget: a slider in, the query of POST /encode out. Other budgets (bytes, say) become another kind here.
+// The budget: turns the position of a slider into the query of POST /encode.
 
-const RATES = [16, 12, 8, 6, 5, 4, 3, 2.5, 2, 1.5, 1]; // to the right more is kept
+const RATES = [16, 12, 8, 6, 5, 4, 3, 2.5, 2, 1.5, 1]; // the right end keeps most pixels
 const START = 3;
 const PAUSE = 350;
 
 export class Budget {
-  /** `moved()` is called as soon as the slider moves, `changed()` once it has rested. */
+  /** Calls `moved()` as soon as the slider moves, `changed()` once it rests for PAUSE milliseconds. */
   constructor(slider, output, moved, changed) {
     this.slider = slider;
     this.output = output;
@@ -27,7 +27,7 @@ export class Budget {
     return { rate: RATES[this.slider.value] };
   }
 
-  /** The slider at the setting of a query. */
+  /** Moves the slider to the setting of a query. */
   set({ rate }) {
     clearTimeout(this.timer);
     this.timer = null;
@@ -35,7 +35,7 @@ export class Budget {
     this.show();
   }
 
-  /** As `set`, but not under the hand of a visitor who moves it. */
+  /** As `set`, but not while the visitor moves the slider. */
   goBack(query) {
     if (!this.timer) this.set(query);
   }

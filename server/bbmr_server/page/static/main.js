@@ -1,25 +1,25 @@
-// The page: what is chosen goes through encode, reconstruct and compare, and each answer is shown as it comes.
+// The page: sends the chosen file through encode, reconstruct and compare, and shows each response as it arrives.
 
 import { earlyLimits, keepKey, server } from "./api.js";
 import { Budget } from "./budget.js";
-import { checkSize, kindOf, listen } from "./chosen.js";
+import { checkSize, kindOf, listen } from "./file-input.js";
 import { begin, say, wait } from "./progress.js";
 import { Refusal, waiting } from "./refusals.js";
-import { $, clear, figures, focusMain, present, stage, stale, tell, untell, welcome } from "./screen.js";
-import { bytes, pixels, rows, summary, verdict } from "./words.js";
+import { $, clear, figures, focusMain, present, stage, stale, showProblem, hideProblem, showStart } from "./screen.js";
+import { bytes, pixels, rows, summary, verdict } from "./results.js";
 
 const budget = new Budget($("rate"), $("rate-value"), () => stale(true), () => wanted?.kind === "photo" && run());
 let limits = null;
-const early = earlyLimits().then((found) => found && learn(found)); // so that the first file can be refused at sight
-let listed = false; // whether the server has said which networks it has
+const early = earlyLimits().then((found) => found && learn(found)); // so that the first file can be checked at once
+let listed = false; // whether the list of networks has been filled
 let latest = null; // the file that was chosen last
-let wanted = null; // the source that is worked on: { kind, file, name, original once there is one }
+let wanted = null; // the source that is worked on: { kind, file, name, original (once it is shown) }
 let staged = null; // the source whose original is on the screen
 let shown = null; // the last result: { source, setting, facts, picture, container, rows, words, status }
-let task = null; // the AbortController of what is under way
-let again = null; // does what was refused once more
+let task = null; // the AbortController of the running work
+let again = null; // repeats what was refused
 
-/** Take a file. One that is refused at sight stops nothing. */
+/** Takes a file. A file that is refused by its first bytes or its size does not stop running work. */
 async function choose(file, name) {
   latest = file;
   let kind;
@@ -27,7 +27,7 @@ async function choose(file, name) {
     kind = await kindOf(file, name);
     if (limits) checkSize(file, name, limits);
   } catch (error) {
-    if (latest === file) tell(error);
+    if (latest === file) showProblem(error);
     return;
   }
   if (latest !== file) return;
@@ -35,7 +35,7 @@ async function choose(file, name) {
   await run({ kind, file, name });
 }
 
-/** Work on a source: a new one, or another setting, or again what was refused. */
+/** Works on a source: a new one, one with another setting, or one that was refused before. */
 function run(source = wanted, setting = current()) {
   wanted = source;
   budget.set(setting);
@@ -43,11 +43,11 @@ function run(source = wanted, setting = current()) {
   stale(true);
   return attempt(
     async (ask) => {
-      await ask.still(early);
+      await ask.unlessAborted(early);
       if (!limits) learn(await ask.limits());
       checkSize(source.file, source.name, limits);
       await listModels(ask);
-      Object.assign(setting, { ...current(), ...setting }); // with a network, now that there are some
+      Object.assign(setting, { ...current(), ...setting }); // adds the chosen network, now that they are listed
       await (source.kind === "photo" ? work : look)(ask, source, setting);
     },
     () => run(source, setting),
@@ -94,11 +94,11 @@ async function work(ask, source, setting) {
 /** The photo as the browser shows it, or as the server does where the browser cannot. */
 async function showOriginal(ask, source) {
   let picture = source.file;
-  let size = await ask.still(sizeOf(picture));
+  let size = await ask.unlessAborted(sizeOf(picture));
   if (!size) {
     say("The browser does not know this format; the server makes a picture of it …");
     picture = await ask.photo(source.file);
-    size = (await ask.still(sizeOf(picture))) ?? [1, 1];
+    size = (await ask.unlessAborted(sizeOf(picture))) ?? [1, 1];
   }
   const [width, height] = size;
   if (width * height > limits.max_photo_pixels) {
@@ -152,13 +152,13 @@ function showStage(source, original) {
 }
 
 async function show(ask, result) {
-  await present(result, limits.rates, ask.still);
+  await present(result, limits.rates, ask.unlessAborted);
   shown = result;
 }
 
 /**
- * After a refusal, or where a visitor cancels: the last result with its setting, where there is one, or the start. A
- * photo that is on the screen and not to blame stays there.
+ * Shows the last result with its setting again, or the start if there is none. For refusals and for the button Cancel.
+ * `kind`: "cancel", or that of the refusal. A photo that is on the screen stays there unless it caused the refusal.
  */
 async function goBack(ask, kind) {
   say("");
@@ -173,12 +173,12 @@ async function goBack(ask, kind) {
     say(shown.status);
     const away = staged !== wanted;
     if (away) showStage(wanted, wanted.original);
-    // What was cancelled may have put its picture there already.
-    if (away || kind === "cancel") await present(shown, limits.rates, ask.still);
+    // The cancelled work may already have replaced the picture.
+    if (away || kind === "cancel") await present(shown, limits.rates, ask.unlessAborted);
     else figures(shown.rows, shown.words);
   } else if (wanted !== staged || !staged || kind === "problem" || kind === "cancel") {
     wanted = staged = null;
-    welcome();
+    showStart();
   }
 }
 
@@ -199,13 +199,13 @@ async function listModels(ask) {
   $("model-row").hidden = false;
 }
 
-// Requests, one piece of work at a time
+// Running one piece of work at a time
 
 async function attempt(doing, retry, name) {
   task?.abort();
   const own = (task = new AbortController());
   again = retry;
-  untell();
+  hideProblem();
   begin("Reading the file …");
   const ask = server(own.signal, (seconds, left, slug) => wait(waiting(left && seconds, slug), left));
   try {
@@ -213,8 +213,8 @@ async function attempt(doing, retry, name) {
   } catch (error) {
     if (error.name === "AbortError" || own !== task) return;
     const seen = wanted === shown?.source;
-    goBack(ask, error.kind).catch((late) => own === task && tell(late));
-    tell(error, name, seen);
+    goBack(ask, error.kind).catch((late) => own === task && showProblem(late));
+    showProblem(error, name, seen);
   }
 }
 
@@ -222,11 +222,11 @@ function cancel() {
   task?.abort();
   const own = (task = new AbortController());
   const ask = server(own.signal, () => {});
-  goBack(ask, "cancel").catch((late) => own === task && tell(late));
+  goBack(ask, "cancel").catch((late) => own === task && showProblem(late));
   focusMain();
 }
 
-// What a visitor does
+// Events
 
 function takeSample(path) {
   const name = path.split("/").pop();

@@ -1,19 +1,19 @@
-// What is under way: the line that says it, for how long it has been so, and the way out of it.
+// The status line: what is under way, for how many seconds, and the button Cancel.
 
 import { $ } from "./screen.js";
 
-const PATIENCE = 2; // seconds that need no explaining
+const QUIET_S = 2; // seconds before the elapsed time is shown
 
 let began = 0;
 let ticking = null;
 
-/** Say what is under way from now on; the clock starts again. */
+/** Shows what begins now, and starts the clock again. */
 export function begin(text) {
   stop();
   say(text);
 }
 
-/** Say how it goes on, or how it ended. Only this is read aloud: what changes by the second is beside it. */
+/** Shows the next step or the end. Screen readers read only this line, not the seconds beside it. */
 export function say(text, busy = text.endsWith("…")) {
   if ($("status").textContent !== text) $("status").textContent = text;
   $("working").hidden = !busy;
@@ -22,11 +22,11 @@ export function say(text, busy = text.endsWith("…")) {
   if (!busy) stop();
   else if (!ticking) {
     began = performance.now();
-    ticking = setInterval(() => beside((seconds) => (seconds < PATIENCE ? "" : `${seconds} s`)), 250);
+    ticking = setInterval(() => beside((seconds) => (seconds < QUIET_S ? "" : `${seconds} s`)), 250);
   }
 }
 
-/** Say that the server is asked again in a while, of which `left` seconds are left. */
+/** Shows that the request is repeated in `left` seconds. */
 export function wait(text, left) {
   stop();
   say(text, true);

@@ -1,8 +1,8 @@
-// Refusals: a problem of the server in, what a visitor is told out.
+// Turns problem documents of the server into messages for the visitor.
 
 /**
- * What a visitor is told; `kind`: "problem", "setting" (another rate or network will do), "key" (a key is wanted),
- * "later" (the same may work another time).
+ * A message for the visitor. `kind`: "problem", "setting" (another rate or network may work), "key" (the server needs
+ * an API key), "later" (the same request may work later).
  */
 export class Refusal extends Error {
   constructor(title, text, kind = "problem") {
@@ -14,7 +14,7 @@ export class Refusal extends Error {
 
 const PREFIX = "urn:bbmr:problem:";
 
-// The server speaks to programs of bodies and containers; here are files and photos.
+// The server's own titles are for programs (bodies, containers); these are for visitors (files, photos).
 const TITLES = {
   "unreadable-container": "This .bbmr file cannot be read",
   "unsupported-container": "This .bbmr file needs a newer or another reader",
@@ -37,27 +37,27 @@ const WAITS = {
   "rate-limited": "This server takes only so many requests in a minute.",
 };
 
-/** The problem document of an answer, `slug` being the end of its type; one of a stranger in between has neither. */
+/** Returns the problem document of a response. `slug` is the end of its type, "" if a proxy answered. */
 export async function problemOf(answer) {
   let problem = {};
   try {
     problem = await answer.json();
   } catch {
-    // something between here and the server answered; its status has to do
+    // a proxy answered; only the status is known
   }
   const slug = String(problem.type ?? "").startsWith(PREFIX) ? problem.type.slice(PREFIX.length) : "";
   return { slug: slug || (answer.status === 413 ? "too-large" : ""), title: problem.title, detail: problem.detail };
 }
 
-/** The problem of an answer of `status`, in words. */
+/** Returns the `Refusal` for a response of `status`. */
 export function refusal(status, { slug, title, detail }) {
   const kind = status === 401 || status === 403 ? "key" : status === 429 || status >= 500 ? "later" : "problem";
-  const bytes = slug === "too-large" && (!detail || /\bbody\b/.test(detail)); // which the visitor did not write
+  const bytes = slug === "too-large" && (!detail || /\bbody\b/.test(detail)); // a word that visitors do not know
   const text = bytes ? "It has more bytes than this server takes." : TEXTS[slug] ?? detail ?? "It did not say why.";
   return new Refusal(TITLES[slug] ?? title ?? `The server answered with status ${status}`, sentence(text), kind);
 }
 
-/** What is said while the same is asked again in `seconds`; 0: now. */
+/** Returns the status line while a request waits to be repeated in `seconds`; 0: now. */
 export const waiting = (seconds, slug) =>
   seconds ? `${WAITS[slug] ?? "The server is busy."} Trying again in ${seconds} s …` : "Trying again …";
 

@@ -1,9 +1,9 @@
-// What is on the screen: the start, a photo and its original, a result with its figures, a refusal.
+// The parts of the screen: the start, the original, a result with its figures, a problem.
 
-import { drawLegend, drawMap, drawMarks } from "./rates.js";
+import { drawLegend, drawMap, drawMarks } from "./rate-map.js";
 import { Refusal } from "./refusals.js";
 import { Viewer, zoomStep } from "./viewer.js";
-import { bytes, fill } from "./words.js";
+import { bytes, fill } from "./results.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -12,14 +12,14 @@ const viewer = new Viewer($("stage"), (zoom) => {
   $("zoom").textContent = `${Math.round(zoom * 100)} %`;
   drawMarks($("marks"), mapped, viewer);
 });
-const urls = new Map(); // what a picture is for → its address in this page
+const urls = new Map(); // purpose of a picture → its object URL
 
-export function welcome() {
+export function showStart() {
   $("welcome").hidden = false;
   leave($("work"));
 }
 
-/** Hide a part of the page. Who was in it with the keyboard goes on at the picture, or at the start. */
+/** Hides a part of the page. If it has the focus, the focus moves to the picture or the start. */
 function leave(part) {
   const inside = part.contains(document.activeElement);
   part.hidden = true;
@@ -30,7 +30,7 @@ export function focusMain() {
   ($("work").hidden ? document.querySelector("#welcome [data-choose]") : $("stage")).focus({ preventScroll: true });
 }
 
-/** Whether figures and files are those of before: something new is under way. */
+/** Marks figures and files as out of date while something new is under way. */
 export function stale(on) {
   for (const part of ["numbers", "take"]) {
     $(part).classList.toggle("stale", on);
@@ -38,7 +38,7 @@ export function stale(on) {
   }
 }
 
-/** Room for a photo, and nothing in it yet. */
+/** Shows the empty work area. */
 export function clear() {
   $("work").hidden = false;
   leave($("welcome"));
@@ -53,7 +53,7 @@ export function clear() {
   scrollTo({ top: 0 });
 }
 
-/** The original of a source, and what it can be set to. */
+/** Shows the original of a source, and its settings. */
 export function stage({ kind, name, original }) {
   clear();
   const { picture, width, height, tags } = original;
@@ -65,10 +65,10 @@ export function stage({ kind, name, original }) {
   viewer.begin(address("before", picture), width, height);
 }
 
-/** A result beside the original, its files and its figures; `still` as in api.js. */
-export async function present({ source, setting, facts, picture, container, rows, words }, rates, still) {
+/** Shows a result beside the original, with its files and figures; `unlessAborted` as in api.js. */
+export async function present({ source, setting, facts, picture, container, rows, words }, rates, unlessAborted) {
   viewer.resize(facts.width, facts.height);
-  await still(viewer.finish(address("after", picture)));
+  await unlessAborted(viewer.finish(address("after", picture)));
   const rate = source.kind === "photo" ? `rate ${setting.rate}` : "";
   $("tag-after").textContent = [source.original.tags[1], rate].filter(Boolean).join(", ");
   $("tag-after").hidden = false;
@@ -87,15 +87,15 @@ export async function present({ source, setting, facts, picture, container, rows
   stale(false);
 }
 
-/** Rows of the table, and what they say; no words as long as nothing is measured. */
+/** Shows the rows of the table and the sentences about them; `words` is null until they are measured. */
 export function figures(rows, words) {
   fill($("rows"), rows);
   $("numbers").hidden = false;
   paragraphs(words ?? []);
 }
 
-/** A refusal, or an error of this page, above all else, about the file `name`; `shown`: that file is on the screen. */
-export function tell(error, name = "", shown = false) {
+/** Shows a refusal, or an error of this page, about the file `name`; `shown`: that file is on the screen. */
+export function showProblem(error, name = "", shown = false) {
   if (!(error instanceof Refusal)) {
     console.error(error);
     error = new Refusal("Something went wrong on this page", `${error.message || error}.`);
@@ -116,7 +116,7 @@ export function tell(error, name = "", shown = false) {
   $(error.kind === "key" ? "key-form" : "problem").scrollIntoView({ block: "nearest" });
 }
 
-export function untell() {
+export function hideProblem() {
   leave($("problem"));
   leave($("key-form"));
 }
@@ -146,9 +146,9 @@ function showMap(on) {
 }
 
 $("overlay").addEventListener("click", () => showMap($("map").hidden));
-$("dismiss").addEventListener("click", untell);
+$("dismiss").addEventListener("click", hideProblem);
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !$("problem").hidden) untell();
+  if (event.key === "Escape" && !$("problem").hidden) hideProblem();
 });
 $("zoom-in").addEventListener("click", () => viewer.zoomBy(zoomStep));
 $("zoom-out").addEventListener("click", () => viewer.zoomBy(1 / zoomStep));

@@ -1,13 +1,13 @@
-// The picture before and after: a border that moves, zoom and pan. Knows nothing of where the pictures come from.
+// The picture before and after, with a movable border, zoom and pan.
 
-const MOST = 16;
+const MAX_SCALE = 16;
 const STEP = 1.25;
 
 export class Viewer {
-  /** `stage` holds #before, #after, #map and #handle; `told(zoom)` hears the zoom in screen pixels a photo pixel. */
-  constructor(stage, told) {
+  /** `stage` holds #before, #after, #map and #handle. Calls `onZoom(zoom)` with screen pixels per photo pixel. */
+  constructor(stage, onZoom) {
     this.stage = stage;
-    this.told = told;
+    this.onZoom = onZoom;
     this.before = stage.querySelector("#before");
     this.after = stage.querySelector("#after");
     this.map = stage.querySelector("#map");
@@ -22,14 +22,14 @@ export class Viewer {
     this.listen();
   }
 
-  /** Show nothing. */
+  /** Shows nothing. */
   clear() {
     for (const layer of [this.before, this.after]) layer.firstElementChild.removeAttribute("src");
     this.handle.hidden = true;
     this.after.hidden = true;
   }
 
-  /** Show a picture of `width`×`height` pixels before; nothing after yet. */
+  /** Shows the picture before, of `width`×`height` pixels. */
   begin(url, width, height) {
     this.clear();
     this.resize(width, height);
@@ -38,7 +38,7 @@ export class Viewer {
     this.fit();
   }
 
-  /** Show what it is after; the border appears. */
+  /** Shows the picture after, and the border. */
   async finish(url) {
     const image = this.after.firstElementChild;
     image.src = url;
@@ -73,10 +73,10 @@ export class Viewer {
     this.zoomTo(this.scale * factor, x, y);
   }
 
-  /** `x`, `y`: the point of the stage that stays where it is; its middle without them. */
+  /** `x`, `y`: the point of the stage that stays in place; by default its middle. */
   zoomTo(scale, x = this.stage.clientWidth / 2, y = this.stage.clientHeight / 2) {
     const smallest = Math.min(this.smallest(), 1 / devicePixelRatio);
-    const next = Math.min(MOST, Math.max(smallest, scale));
+    const next = Math.min(MAX_SCALE, Math.max(smallest, scale));
     const ratio = next / this.scale;
     this.at = [x - (x - this.at[0]) * ratio, y - (y - this.at[1]) * ratio];
     this.scale = next;
@@ -94,7 +94,7 @@ export class Viewer {
     this.draw();
   }
 
-  /** Whether all of the picture is in view: there is nothing to pan, so dragging and arrows move the border. */
+  /** Whether the whole picture is in view. Then dragging and arrow keys move the border instead of panning. */
   get whole() {
     const { clientWidth: wide, clientHeight: high } = this.stage;
     return this.size[0] * this.scale <= wide + 0.5 && this.size[1] * this.scale <= high + 0.5;
@@ -122,7 +122,7 @@ export class Viewer {
     this.handle.setAttribute("aria-valuetext", `${percent} % before, ${100 - percent} % after`);
     this.stage.classList.toggle("whole", this.whole);
     this.stage.classList.toggle("close", this.scale * devicePixelRatio >= 3);
-    this.told(this.scale * devicePixelRatio);
+    this.onZoom(this.scale * devicePixelRatio);
   }
 
   listen() {
@@ -173,7 +173,7 @@ export class Viewer {
 
   up(event) {
     this.pointers.delete(event.pointerId);
-    if (this.pointers.size === 1) this.splitting = false; // what is left of a pinch pans
+    if (this.pointers.size === 1) this.splitting = false; // the finger that remains after a pinch pans
   }
 
   stageKey(event) {

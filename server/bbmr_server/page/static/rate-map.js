@@ -1,13 +1,13 @@
 // The rate map over the picture, and its legend; colours come from the server.
 
-const NAMED = 40; // pixels of the screen a block needs for its rate to be written into it
-const LINED = 8; // and for its border
+const LABEL_SIDE = 40; // screen pixels that a block needs for its rate to be written into it
+const BORDER_SIDE = 8; // screen pixels that a block needs for its border to be drawn
 
-/** Draw one pixel a block; CSS scales the canvas to the picture. */
+/** Draws one pixel for each block; CSS scales the canvas to the picture. */
 export function drawMap(canvas, facts, rates) {
   canvas.width = facts.cols;
   canvas.height = facts.rows;
-  // The last blocks may reach beyond the picture (or stop short of a whole block): what is outside is cut off.
+  // The last blocks may reach beyond the picture: that part is clipped.
   canvas.style.width = `${facts.cols * facts.block}px`;
   canvas.style.height = `${facts.rows * facts.block}px`;
   canvas.style.clipPath = `inset(0 ${facts.cols * facts.block - facts.width}px ${facts.rows * facts.block - facts.height}px 0)`;
@@ -21,8 +21,8 @@ export function drawMap(canvas, facts, rates) {
 }
 
 /**
- * Draw the borders of the blocks and, where there is room, their rates. Lines and letters are as thin and as large at
- * every zoom, so this canvas is as large as the stage and drawn anew; `facts` null: nothing.
+ * Draws the borders of the blocks and, where there is room, their rates. Lines and letters have the same size at every
+ * zoom, so this canvas has the size of the stage and is drawn again for each zoom. Draws nothing if `facts` is null.
  */
 export function drawMarks(canvas, facts, { stage, at, scale }) {
   if (!facts || canvas.parentElement.hidden) return;
@@ -36,14 +36,14 @@ export function drawMarks(canvas, facts, { stage, at, scale }) {
   context.scale(devicePixelRatio, devicePixelRatio);
   const xs = edges(facts.cols, facts.width, at[0], wide);
   const ys = edges(facts.rows, facts.height, at[1], high);
-  if (side >= LINED) {
+  if (side >= BORDER_SIDE) {
     context.fillStyle = "rgb(12 13 16 / 45%)";
     const inside = (edge) => edge.number > 0 && edge.from === edge.start;
     for (const x of xs.filter(inside)) context.fillRect(Math.round(x.from), ys[0].from, 1, ys.at(-1).to - ys[0].from);
     for (const y of ys.filter(inside)) context.fillRect(xs[0].from, Math.round(y.from), xs.at(-1).to - xs[0].from, 1);
   }
-  if (side < NAMED) return;
-  const size = Math.min(20, Math.max(13, side / 5)); // in the corner, where no tag and no handle covers it
+  if (side < LABEL_SIDE) return;
+  const size = Math.min(20, Math.max(13, side / 5)); // in the corner, where no tag and no handle covers the label
   context.font = `600 ${size}px system-ui, sans-serif`;
   context.textBaseline = "top";
   context.lineJoin = "round";
@@ -59,7 +59,7 @@ export function drawMarks(canvas, facts, { stage, at, scale }) {
     }
   }
 
-  /** The blocks of one direction that can be seen: from where to where, and where each starts, in pixels of the stage. */
+  /** Returns the visible blocks along one axis: the start of each, and its visible part, in pixels of the stage. */
   function edges(count, length, origin, room) {
     const found = [];
     for (let number = 0; number < count; number++) {

@@ -1,15 +1,15 @@
-// Figures as rows of a table and as sentences.
+// A result's figures as rows of a table and as sentences.
 
 const whole = new Intl.NumberFormat("en");
 const EQUAL = 0.05; // dB: shown as 0.0
-const SEEN = 0.5; // dB: less is hardly a difference
+const VISIBLE = 0.5; // dB: a smaller difference is hardly visible
 
 export const bytes = (count) =>
   count < 1000 ? `${count} bytes` : count < 999_500 ? `${(count / 1000).toFixed(0)} kB` : `${(count / 1e6).toFixed(1)} MB`;
 export const pixels = (count) => (count < 1e6 ? `${whole.format(count)} pixels` : `${(count / 1e6).toFixed(1)} megapixels`);
 const decibel = (psnr) => (psnr === null ? "equal" : psnr.toFixed(2));
 
-/** Fill the body of the table. `rows`: [what, note, bytes or null, bpp or null, PSNR, undefined where there is none]. */
+/** Fills the body of the table. Each row: [name, note, bytes or null, bpp or null, PSNR or undefined]. */
 export function fill(body, rows) {
   body.replaceChildren(
     ...rows.map(([what, note, size, bpp, psnr], index) => {
@@ -34,7 +34,7 @@ export function fill(body, rows) {
   );
 }
 
-/** The rows of a container with these `facts`, of the photo's `file` if there is one, and of `figures` once it is measured. */
+/** Returns the rows for a container with these `facts`, for the photo's `file` if any, and for `figures` once measured. */
 export function rows(facts, file, figures) {
   const found = [["bbmr", pixels(facts.pixels), facts.bytes, facts.bpp, figures?.bbmr.psnr_rgb]];
   if (figures) {
@@ -52,7 +52,7 @@ export function rows(facts, file, figures) {
   return found;
 }
 
-/** A result in one line; `made` is the answer of the network. */
+/** Returns a result in one line; `made` is the response of /reconstruct. */
 export function summary(facts, made) {
   if (facts.share === 1) return `${bytes(facts.bytes)}. Every pixel is kept.`;
   const time = networkTime(made.timing);
@@ -60,7 +60,7 @@ export function summary(facts, made) {
   return `${bytes(facts.bytes)}, ${(facts.share * 100).toFixed(facts.share < 0.1 ? 1 : 0)} % of the pixels. ${by}`;
 }
 
-/** What the figures say, good or bad: first about as many pixels, then about as many bytes. */
+/** Returns sentences about the figures: first at the same number of pixels, then at the same number of bytes. */
 export function verdict(facts, figures, fileSize) {
   const sentences = [besideRescaling(facts, figures), besideAvif(figures)];
   if (figures.bbmr.bytes > fileSize) sentences.push("The photo's own file is smaller than this container: choose fewer pixels.");
@@ -76,8 +76,8 @@ function besideRescaling({ share }, { bbmr, rescaled, model }) {
   const rescaling = "scaling the whole photo down and up again (bicubic, no network)";
   if (gain === Infinity) return `With as many pixels, bbmr is the original, bit for bit; ${rescaling} is not. bbmr takes ${cost}.`;
   if (gain === -Infinity) return `With as many pixels, ${rescaling} gives the original, bit for bit; bbmr does not, and takes ${cost}.`;
-  if (gain <= -SEEN) return `With as many pixels, bbmr loses here: ${rescaling} is ${(-gain).toFixed(1)} dB closer to the original. bbmr takes ${cost}.`;
-  if (gain < SEEN) {
+  if (gain <= -VISIBLE) return `With as many pixels, bbmr loses here: ${rescaling} is ${(-gain).toFixed(1)} dB closer to the original. bbmr takes ${cost}.`;
+  if (gain < VISIBLE) {
     const by = Math.abs(gain) <= EQUAL ? "no closer to the original and no further" : `${Math.abs(gain).toFixed(1)} dB ${gain > 0 ? "closer to the original" : "further from the original"}`;
     return `With as many pixels, bbmr hardly differs from ${rescaling}: it is ${by}, and takes ${cost}.`;
   }
@@ -99,11 +99,11 @@ function besideAvif({ bbmr, avif }) {
 
 const atSize = ({ scale }) => ({ 2: "at half size", 4: "at a quarter of the size", 8: "at an eighth of the size" })[scale];
 
-/** By how many decibels one is closer to the original than the other; infinite where only one of them is the original. */
+/** Returns by how many dB `one` is closer to the original than `other`; infinite if only one of them is equal to it. */
 const ahead = (one, other) => (one.psnr_rgb === other.psnr_rgb ? 0 : value(one.psnr_rgb) - value(other.psnr_rgb));
 const value = (psnr) => (psnr === null ? Infinity : psnr);
 
-/** The milliseconds of the network in a Server-Timing header, as "0.8 s", or "". */
+/** Returns the time of the network in a Server-Timing header, such as "0.8 s", or "". */
 function networkTime(timing) {
   const found = /network;dur=([\d.]+)/.exec(timing);
   if (!found) return "";

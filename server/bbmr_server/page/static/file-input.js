@@ -1,11 +1,11 @@
-// The file that a visitor chooses, drops or pastes; and whether it is one for this page.
+// The file that a visitor chooses, drops or pastes, and first checks of it.
 
 import { Refusal } from "./refusals.js";
-import { bytes } from "./words.js";
+import { bytes } from "./results.js";
 
 const SIGNATURE = [0x8b, 0x42, 0x42, 0x4d]; // of a container
 
-/** "photo" or "container". Throws a `Refusal` of what is neither at first sight. */
+/** Returns "photo" or "container" by the first bytes. Throws a `Refusal` if the file is clearly neither. */
 export async function kindOf(file, name) {
   let start;
   try {
@@ -21,13 +21,13 @@ export async function kindOf(file, name) {
   return "photo";
 }
 
-/** Throws a `Refusal` of a file with more bytes than the server takes. */
+/** Throws a `Refusal` if the file has more bytes than the server takes. */
 export function checkSize(file, name, limits) {
   if (file.size <= limits.max_body_bytes) return;
   throw new Refusal("This file is too large", `${name} has ${bytes(file.size)}; this server takes at most ${bytes(limits.max_body_bytes)}.`);
 }
 
-/** `choose(file, name)` hears of every file; `input` is the page's own, `veil` shows where a file may be dropped. */
+/** Calls `choose(file, name)` for every file. `input` is the file input, `veil` the drop overlay. */
 export function listen(input, veil, choose) {
   for (const button of document.querySelectorAll("[data-choose]")) button.addEventListener("click", () => input.click());
   input.addEventListener("change", () => {

@@ -11,7 +11,7 @@ from .browser import Visit, missing, visit
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
-ASK = "async ([name, values]) => (await import('./page/words.js'))[name](...values)"
+ASK = "async ([name, values]) => (await import('./page/results.js'))[name](...values)"
 
 
 @pytest.fixture(scope="module")
