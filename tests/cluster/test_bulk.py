@@ -83,7 +83,7 @@ def begun(*arguments: object) -> Iterator[subprocess.Popen[bytes]]:
                 os.kill(pid, signal.SIGKILL)
 
 
-def test_a_run_that_is_killed_goes_on_where_it_was(archive: Path, tmp_path: Path) -> None:
+def test_a_killed_run_continues_where_it_stopped(archive: Path, tmp_path: Path) -> None:
     """First its worker, whose work another process does again; then the run itself."""
     target, report = tmp_path / "pictures", tmp_path / "report.json"
     with begun(archive, target) as process:

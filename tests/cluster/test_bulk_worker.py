@@ -22,7 +22,7 @@ def job_in(folder: Path, index: int = 1) -> Job:
     return Job(index, str(source), str(target), str(folder / f".bbmr-0-{index}-x.part"), None, False)
 
 
-def test_a_file_is_given_up_after_two_deaths(tmp_path: Path) -> None:
+def test_a_job_fails_after_two_dead_processes(tmp_path: Path) -> None:
     guard, job = PoisonGuard(), job_in(tmp_path)
     temporary = Path(job.temporary)
     with guard.share(job) as failed:
@@ -39,7 +39,7 @@ def test_a_file_is_given_up_after_two_deaths(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".bbmr-*"))
 
 
-def test_a_suspect_is_alone(tmp_path: Path) -> None:
+def test_a_suspect_job_runs_alone(tmp_path: Path) -> None:
     guard = PoisonGuard()
     suspect, other = job_in(tmp_path, 1), job_in(tmp_path, 2)
     Path(suspect.temporary).touch()
@@ -60,9 +60,7 @@ def test_a_suspect_is_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["png", "jpeg"])
-def test_a_job_is_done_and_what_is_done_needs_no_engine(
-    tmp_path: Path, container: Container, form: str
-) -> None:
+def test_a_worker_does_a_pickled_job(tmp_path: Path, container: Container, form: str) -> None:
     job = job_in(tmp_path)
     Path(job.source).write_bytes(container.to_bytes())
     task = BulkTask("reconstruct", b"key", Settings(device="cpu"), format=form)  # type: ignore[arg-type]

@@ -91,7 +91,7 @@ def gone() -> ActorDiedError:
     return ActorDiedError()
 
 
-def test_it_is_an_engine() -> None:
+def test_remote_engine_has_the_whole_engine_interface() -> None:
     engine: EngineLike = engine_over(Handle(ANSWER))
     wanted = {name for name in vars(EngineLike) if not name.startswith("_")}
     assert wanted <= set(dir(engine))
@@ -107,7 +107,7 @@ def test_it_is_an_engine() -> None:
         QueueFullError("full", retry_after=7),
     ],
 )
-def test_a_refusal_is_the_same_error_on_the_other_side(error: BbmrError) -> None:
+def test_a_refusal_restores_the_same_error(error: BbmrError) -> None:
     error.__cause__ = ValueError("of that machine")
     there = pickle.loads(pickle.dumps(Refusal.of(error))).error()
     assert type(there) is type(error)
@@ -127,19 +127,19 @@ def test_a_dead_replica_is_replaced_by_another(container: Container) -> None:
     assert len(handle.responses) == 2
 
 
-def test_a_request_that_kills_is_not_tried_for_ever(container: Container) -> None:
+def test_a_request_that_kills_replicas_is_refused(container: Container) -> None:
     handle = Handle(gone())
     with pytest.raises(NotReadyError, match="ended while they worked on this"):
         run(handle, Work(container))
     assert len(handle.responses) == MAX_DEATHS
 
 
-def test_an_engine_that_is_not_ready_or_full_for_a_moment_loses_nothing(container: Container) -> None:
+def test_a_replica_that_is_briefly_not_ready_or_full_is_asked_again(container: Container) -> None:
     passing = [Refusal.of(NotReadyError("a worker is restarted")), Refusal.of(QueueFullError("full"))]
     assert run(Handle(*passing, ANSWER), Work(container)) == ANSWER
 
 
-def test_the_deadline_counts_everything_and_cancels(container: Container) -> None:
+def test_the_deadline_includes_retries_and_cancels_the_call(container: Container) -> None:
     handle = Handle("for ever")
     with pytest.raises(DeadlineError):
         run(handle, Work(container), deadline_s=0.1)
@@ -170,7 +170,7 @@ def test_cancelling_the_call_cancels_it_in_the_replica(container: Container) -> 
     assert handle.responses[0].cancelled
 
 
-def test_no_more_are_let_in_than_there_are_places(container: Container) -> None:
+def test_requests_beyond_the_queue_length_are_refused(container: Container) -> None:
     async def crowd() -> None:
         engine = engine_over(Handle("for ever"))
         with pytest.raises(NotReadyError, match="no engine is running"):
@@ -192,12 +192,12 @@ def test_no_more_are_let_in_than_there_are_places(container: Container) -> None:
     asyncio.run(crowd())
 
 
-def test_what_serve_refuses_is_too_many_requests(container: Container) -> None:
+def test_back_pressure_of_serve_is_queue_full(container: Container) -> None:
     with pytest.raises(QueueFullError):
         run(Handle(BackPressureError(num_queued_requests=2, max_queued_requests=2)), Work(container))
 
 
-def test_what_can_be_known_here_is_refused_here(container: Container) -> None:
+def test_invalid_work_is_refused_without_asking_a_replica(container: Container) -> None:
     handle = Handle(ANSWER)
     with pytest.raises(UnknownModelError):
         run(handle, Work(container, model="nonsense"))
@@ -206,6 +206,6 @@ def test_what_can_be_known_here_is_refused_here(container: Container) -> None:
     assert handle.responses == []
 
 
-def test_swapping_says_what_to_do_instead() -> None:
+def test_swapping_weights_is_refused_with_advice() -> None:
     with pytest.raises(UsageError, match="deploy again"):
         asyncio.run(engine_over(Handle(ANSWER)).swap("light"))

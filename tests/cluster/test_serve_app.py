@@ -39,7 +39,7 @@ def expected(container: Container) -> np.ndarray:
     return np.asarray(reconstruct_local(container)).astype(int)
 
 
-def test_the_picture_is_that_of_the_network_here(
+def test_the_picture_equals_a_local_reconstruction(
     cluster: Cluster, container: Container, expected: np.ndarray
 ) -> None:
     answer = post(cluster.url, container.to_bytes())
@@ -84,7 +84,7 @@ def test_problems_of_an_engine(cluster: Cluster, container: Container) -> None:
     assert "secret" not in broken.text
 
 
-def test_too_many_are_refused_and_the_accepted_served(cluster: Cluster, container: Container) -> None:
+def test_excess_requests_are_refused_and_accepted_ones_served(cluster: Cluster, container: Container) -> None:
     body = container.to_bytes()
     with ThreadPoolExecutor(4 * QUEUE) as pool:
         answers = list(pool.map(lambda _: post(cluster.sleepy, body, max_side=2000), range(4 * QUEUE)))
@@ -97,7 +97,7 @@ def test_too_many_are_refused_and_the_accepted_served(cluster: Cluster, containe
         assert answer.json()["type"] == "urn:bbmr:problem:queue-full"
 
 
-def test_a_client_that_leaves_costs_nothing_more(cluster: Cluster, container: Container) -> None:
+def test_a_disconnect_cancels_the_work_in_the_replica(cluster: Cluster, container: Container) -> None:
     began, cancelled = cluster.traces("began"), cluster.traces("cancelled")
     address = httpx.URL(cluster.sleepy)
     body = container.to_bytes()
@@ -111,7 +111,7 @@ def test_a_client_that_leaves_costs_nothing_more(cluster: Cluster, container: Co
     assert time.monotonic() - left < DEADLINE_S / 2
 
 
-def test_the_deadline_ends_the_work(cluster: Cluster, container: Container) -> None:
+def test_the_deadline_cancels_the_work_in_the_replica(cluster: Cluster, container: Container) -> None:
     cancelled = cluster.traces("cancelled")
     answer = post(cluster.sleepy, container.to_bytes(), max_side=60000)
     assert (answer.status_code, answer.json()["type"]) == (504, "urn:bbmr:problem:deadline")

@@ -58,7 +58,7 @@ def test_a_photo_appears_before_and_after(here: Visit, photo: bytes, detail: np.
     assert np.abs(crop - detail[10:290, 10:410].astype(int)).mean() < 3
 
 
-def test_a_photo_chosen_meanwhile_is_the_one_that_is_shown(here: Visit, photo: bytes) -> None:
+def test_a_newer_photo_replaces_one_that_is_still_loading(here: Visit, photo: bytes) -> None:
     small = io.BytesIO()
     Image.new("RGB", (64, 48), "red").save(small, "PNG")
     # The browser takes its time over the first photo.
@@ -75,7 +75,9 @@ def test_a_photo_chosen_meanwhile_is_the_one_that_is_shown(here: Visit, photo: b
     assert here.asked("/encode") == 1
 
 
-def test_the_figures_are_true(here: Visit, url: str, photo: bytes, detail: np.ndarray) -> None:
+def test_the_figures_match_independent_measurements(
+    here: Visit, url: str, photo: bytes, detail: np.ndarray
+) -> None:
     here.choose("rock.png", photo)
     here.wait()
     container = encode(photo, rate=3, metadata="icc", model="light").to_bytes()
@@ -125,7 +127,7 @@ def test_the_rate_map_lies_over_the_picture(here: Visit, photo: bytes) -> None:
     assert np.abs(here.look() - plain).max() <= 2
 
 
-def test_the_budget_changes_the_file_once_it_rests(here: Visit, photo: bytes) -> None:
+def test_the_slider_sends_one_request_once_it_rests(here: Visit, photo: bytes) -> None:
     here.choose("rock.png", photo)
     here.wait()
     size = here.page.locator("#rows tr.ours td").first
@@ -194,7 +196,7 @@ def test_a_format_that_browsers_do_not_know(here: Visit, detail: np.ndarray) -> 
     assert here.look().std() > 20
 
 
-def test_the_hint_about_dragging_waits_for_the_border(here: Visit, photo: bytes) -> None:
+def test_the_dragging_hint_appears_with_the_border(here: Visit, photo: bytes) -> None:
     held: list[Any] = []
     here.page.route("**/reconstruct*", lambda route: held.append(route))
     with here.page.expect_request("**/reconstruct*"):
@@ -215,7 +217,7 @@ def test_networks_are_asked_for_once(here: Visit, photo: bytes) -> None:
     assert here.asked("/models") == here.asked("/page/limits") == 1
 
 
-def test_it_all_works_by_keyboard(here: Visit) -> None:
+def test_everything_works_by_keyboard(here: Visit) -> None:
     def tab_to(selector: str) -> None:
         for _ in range(30):
             here.page.keyboard.press("Tab")

@@ -47,7 +47,7 @@ def fulfil(route: Any, *, body: str) -> None:
         ("torn.bbmr", "", b"\x8bBBM\r\n\x1a\n and no more", r"This \.bbmr file cannot be read\W+.*ends"),
     ],
 )
-def test_what_cannot_be_shown_is_said_in_words(
+def test_a_refused_file_shows_a_clear_message(
     here: Visit, photo: bytes, name: str, mime: str, data: bytes, words: str
 ) -> None:
     here.refusals = True
@@ -64,7 +64,7 @@ def test_what_cannot_be_shown_is_said_in_words(
         assert alert.is_hidden()
 
 
-def test_a_refused_file_takes_no_finished_work_away(here: Visit, photo: bytes, detail: np.ndarray) -> None:
+def test_a_refused_file_keeps_the_last_result(here: Visit, photo: bytes, detail: np.ndarray) -> None:
     here.choose("rock.png", photo)
     here.wait()
     with here.page.expect_response("**/page/compare*"):
@@ -107,7 +107,7 @@ def test_a_refused_file_takes_no_finished_work_away(here: Visit, photo: bytes, d
     assert here.page.locator("#name").inner_text() == "rock.png · 420 × 300"
 
 
-def test_a_photo_that_only_the_browser_can_read_is_not_worked_on(here: Visit, detail: np.ndarray) -> None:
+def test_a_photo_that_only_the_browser_can_read_is_refused(here: Visit, detail: np.ndarray) -> None:
     out = io.BytesIO()
     Image.fromarray(detail).save(out, "JPEG")
     here.refusals = True
@@ -117,7 +117,7 @@ def test_a_photo_that_only_the_browser_can_read_is_not_worked_on(here: Visit, de
     assert here.page.locator("#work").is_hidden()
 
 
-def test_a_folder_is_refused_in_words(here: Visit) -> None:
+def test_a_folder_is_refused_with_a_message(here: Visit) -> None:
     here.page.evaluate(
         """() => {
             const file = new File(["x"], "holiday");
@@ -130,7 +130,7 @@ def test_a_folder_is_refused_in_words(here: Visit) -> None:
     here.page.get_by_role("alert").get_by_text("holiday is a folder").wait_for()
 
 
-def test_a_setting_that_is_refused_leaves_what_is_shown(here: Visit, url: str, detail: np.ndarray) -> None:
+def test_a_refused_setting_keeps_the_last_result(here: Visit, url: str, detail: np.ndarray) -> None:
     out = io.BytesIO()
     Image.fromarray(detail).save(out, "JPEG", quality=50)
     photo = out.getvalue()
@@ -179,7 +179,7 @@ def test_the_first_setting_is_refused_and_the_photo_stays(here: Visit, url: str,
     assert here.page.get_by_role("alert").is_hidden()
 
 
-def test_figures_that_could_not_be_measured_are_not_those_of_before(here: Visit, photo: bytes) -> None:
+def test_a_failed_measurement_removes_the_old_figures(here: Visit, photo: bytes) -> None:
     here.choose("rock.png", photo)
     here.wait()
     here.refusals = True
@@ -197,7 +197,7 @@ def test_figures_that_could_not_be_measured_are_not_those_of_before(here: Visit,
     here.wait()
 
 
-def test_what_is_too_large_is_not_sent(here: Visit, photo: bytes, url: str) -> None:
+def test_a_file_that_is_too_large_is_not_sent(here: Visit, photo: bytes, url: str) -> None:
     for less in ({"max_body_bytes": len(photo) - 1}, {"max_photo_pixels": 420 * 300 - 1}):
         limit(here, url, **less)
         here.choose("rock.png", photo)
@@ -231,7 +231,7 @@ def test_a_full_server_is_asked_again(here: Visit, photo: bytes, status: int, sl
     here.wait()
 
 
-def test_without_a_connection_it_can_be_tried_again(here: Visit, photo: bytes) -> None:
+def test_a_lost_connection_can_be_retried(here: Visit, photo: bytes) -> None:
     here.refusals = True
     here.page.route("**/encode*", lambda route: route.abort("connectionrefused"))
     here.choose("rock.png", photo)

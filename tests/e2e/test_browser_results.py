@@ -52,7 +52,7 @@ def verdict(
         (30.0, "all", "smaller than the blocks", False),
     ],
 )
-def test_the_first_sentence_is_about_as_many_pixels(
+def test_the_first_sentence_compares_at_the_same_number_of_pixels(
     here: Visit, ours: float | None, rescaled: Any, words: str, praise: bool
 ) -> None:
     first = verdict(here, ours, rescaled=rescaled)[0]
@@ -66,7 +66,7 @@ def test_the_first_sentence_is_about_as_many_pixels(
     ("size", "words"),
     [(61_000, "takes 39 kB more"), (100_400, "takes 400 bytes less"), (100_000, "takes as many bytes")],
 )
-def test_its_bytes_are_said(here: Visit, size: int, words: str) -> None:
+def test_the_first_sentence_names_the_difference_in_bytes(here: Visit, size: int, words: str) -> None:
     for ours in (33.0, 30.1, 28.0):
         assert words in verdict(here, ours, bytes=size)[0]
 
@@ -84,16 +84,18 @@ def test_its_bytes_are_said(here: Visit, size: int, words: str) -> None:
         (30.0, "none", 1, "AVIF cannot make this photo so small, even at an eighth of the size."),
     ],
 )
-def test_the_second_is_about_avif(here: Visit, ours: float | None, avif: Any, scale: int, words: str) -> None:
+def test_the_second_sentence_is_about_avif(
+    here: Visit, ours: float | None, avif: Any, scale: int, words: str
+) -> None:
     assert words in verdict(here, ours, avif=avif, scale=scale)[1]
 
 
-def test_the_network_is_not_praised_where_it_did_nothing(here: Visit) -> None:
+def test_the_network_is_only_mentioned_if_it_ran(here: Visit) -> None:
     assert "block by block and the network do that together" in verdict(here, 33.0)[0]
     assert "network do" not in verdict(here, 33.0, model="none")[0]
 
 
-def test_every_pixel(here: Visit) -> None:
+def test_sentences_for_rate_1(here: Visit) -> None:
     said = verdict(here, None, rescaled="all", share=1, file=90_000)
     assert said[0] == "Every pixel is kept: the picture is the original."
     assert said[2].startswith("The photo's own file is smaller")

@@ -46,7 +46,7 @@ def small(detail: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def test_what_is_shown_says_that_it_is_of_before(here: Visit, photo: bytes) -> None:
+def test_old_results_are_marked_while_new_work_runs(here: Visit, photo: bytes) -> None:
     here.choose("rock.png", photo)
     here.wait()
     numbers, take, download = (here.page.locator(name) for name in ("#numbers", "#take", "#download"))
@@ -107,7 +107,7 @@ def test_cancelling_goes_back_to_the_last_result(here: Visit, photo: bytes, smal
     here.wait()
 
 
-def test_what_is_cancelled_leaves_no_picture_behind(here: Visit, photo: bytes) -> None:
+def test_cancelled_work_leaves_no_picture_behind(here: Visit, photo: bytes) -> None:
     here.choose("rock.png", photo)
     here.wait()
     here.page.locator("#handle").press("Home")
@@ -134,7 +134,7 @@ def test_cancelling_the_first_photo_goes_back_to_the_start(here: Visit, photo: b
     here.wait()
 
 
-def test_the_wait_for_a_full_server_is_counted_and_read_aloud_once(here: Visit, photo: bytes) -> None:
+def test_waiting_for_a_full_server_shows_seconds_and_is_announced_once(here: Visit, photo: bytes) -> None:
     here.refusals = True
     answers = [{"status": 429, "headers": {"Retry-After": "3"}, "body": "{}"}]
     here.page.route(
@@ -150,7 +150,7 @@ def test_the_wait_for_a_full_server_is_counted_and_read_aloud_once(here: Visit, 
     assert said.count("Trying again …") == 1
 
 
-def test_a_photo_stays_where_the_server_is_lost_over_it(here: Visit, photo: bytes, small: bytes) -> None:
+def test_a_photo_stays_on_screen_if_the_server_is_lost(here: Visit, photo: bytes, small: bytes) -> None:
     here.choose("rock.png", photo)
     here.wait()
     here.refusals = True
@@ -201,7 +201,7 @@ def test_limits_are_known_before_the_first_file(here: Visit, photo: bytes) -> No
     expect(version).to_have_text(re.compile(r"^\d+\.\d+"))
 
 
-def test_every_pixel_is_kept(here: Visit, photo: bytes) -> None:
+def test_rate_1_keeps_every_pixel(here: Visit, photo: bytes) -> None:
     here.choose("rock.png", photo)
     here.wait()
     here.page.locator("#rate").fill("10")

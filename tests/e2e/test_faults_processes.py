@@ -76,7 +76,7 @@ def fill(server: Served, worker: int) -> float:
     return time.monotonic()
 
 
-def test_a_worker_that_is_killed_loses_nothing_and_comes_back(ask: Ask) -> None:
+def test_a_killed_worker_loses_no_request_and_restarts(ask: Ask) -> None:
     with served({"BBMR_THREADS": "1"}) as server:
         (victim,) = workers(server)
         load = Load(server, ask)
@@ -98,7 +98,7 @@ def test_a_worker_that_is_killed_loses_nothing_and_comes_back(ask: Ask) -> None:
     assert metrics['bbmr_worker_restarts_total{device="cpu"}'] == 1
 
 
-def test_a_server_that_is_asked_to_stop_answers_what_it_accepted(ask: Ask) -> None:
+def test_a_stopping_server_answers_accepted_requests(ask: Ask) -> None:
     with served({"BBMR_THREADS": "1", "BBMR_DRAIN_S": str(DRAIN_S)}) as server:
         (worker,) = workers(server)
         load = Load(server, ask)

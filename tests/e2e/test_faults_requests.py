@@ -85,7 +85,7 @@ def memory_stays_within(server: Served, megabytes: float) -> Iterator[None]:
     assert sum(processes.peak(pid) for pid in family) - before < megabytes
 
 
-def test_ten_gigabytes_declared_are_refused_before_the_body(bounded: Served) -> None:
+def test_a_declared_length_of_10_gb_is_refused_before_the_body(bounded: Served) -> None:
     with memory_stays_within(bounded, 20), raw.connect(bounded) as made:
         made.sendall(raw.head(10 << 30, "Expect: 100-continue\r\n"))
         status, fields = raw.read_head(made)
@@ -93,7 +93,7 @@ def test_ten_gigabytes_declared_are_refused_before_the_body(bounded: Served) -> 
         assert fields["content-type"] == "application/problem+json"
 
 
-def test_ten_gigabytes_streamed_are_cut_off_and_cost_no_more_than_the_limit(bounded: Served) -> None:
+def test_a_streamed_body_of_10_gb_is_cut_off_at_the_limit(bounded: Served) -> None:
     chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
     sent = 0
     with memory_stays_within(bounded, 4 * BODY_LIMIT / 1e6), raw.connect(bounded) as made:
@@ -107,7 +107,7 @@ def test_ten_gigabytes_streamed_are_cut_off_and_cost_no_more_than_the_limit(boun
 
 
 @pytest.mark.parametrize("side", [100_000, 65_000], ids=["a side is too long", "there are too many pixels"])
-def test_a_picture_of_gigapixels_is_refused_by_its_header(bounded: Served, side: int) -> None:
+def test_a_gigapixel_picture_is_refused_by_its_header(bounded: Served, side: int) -> None:
     body = claiming(side)
     with memory_stays_within(bounded, 20):
         began = time.monotonic()
@@ -117,7 +117,7 @@ def test_a_picture_of_gigapixels_is_refused_by_its_header(bounded: Served, side:
     assert answer.json()["type"] == "urn:bbmr:problem:too-large"
 
 
-def test_clients_that_leave_in_the_middle_give_everything_back(bounded: Served, noise: bytes) -> None:
+def test_disconnected_clients_free_all_memory(bounded: Served, noise: bytes) -> None:
     """The memory for bodies has room for one such request, so that even one leak would keep the last one out."""
     for sent in (noise[: len(noise) // 2], noise[:-1], noise):
         for _ in range(3):
@@ -130,7 +130,7 @@ def test_clients_that_leave_in_the_middle_give_everything_back(bounded: Served, 
     assert bounded.metrics()["bbmr_queue_waiting"] == 0
 
 
-def test_slow_clients_hold_up_nobody_and_are_closed(bounded: Served, noise: bytes) -> None:
+def test_slow_clients_delay_nobody_and_are_closed(bounded: Served, noise: bytes) -> None:
     """Half of them never finish a head, half never finish a body."""
     beginnings = [b"GET /healthz HTTP/1.1\r\nHost: ", raw.head(100_000)] * 50
     with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:

@@ -170,7 +170,7 @@ class TestBadInput:
         for body in (b"", b"words", data[:-50], data[:40], flipped, bomb):
             self.problem(post(server, body), 400)
 
-    def test_a_version_of_the_future(self, server: str, container: Container) -> None:
+    def test_a_future_version(self, server: str, container: Container) -> None:
         data = container.to_bytes()
         at = data.index(b"\xa7version\x01") + 8
         body = data[:at] + b"\x63" + data[at + 1 : -16]
@@ -210,10 +210,10 @@ class TestBadInput:
             assert not (tmp_path / "o.png").exists()
 
     @pytest.mark.parametrize("region", ["0,0,9999,9999", "a", "0,0,0,0", "-1,0,5,5"])
-    def test_a_region_that_is_none(self, server: str, container: Container, region: str) -> None:
+    def test_an_invalid_region(self, server: str, container: Container, region: str) -> None:
         self.problem(post(server, container.to_bytes(), params={"region": region}), 422)
 
-    def test_a_bomb_of_a_plane(self, server: str, container: Container) -> None:
+    def test_a_decompression_bomb_in_a_plane(self, server: str, container: Container) -> None:
         """A plane whose own header claims 20000×20000 is refused by its header."""
         header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
         plane = replace(

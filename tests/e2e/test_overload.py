@@ -9,7 +9,7 @@ SLACK = 10
 """How many times slower than measured alone /healthz may be here, where other tests and the load share the cores."""
 
 
-def test_what_is_accepted_is_served_and_the_rest_is_told_when_to_come_back() -> None:
+def test_accepted_requests_are_served_and_others_get_retry_after() -> None:
     with served({**settings(), "BBMR_THREADS": "1"}) as server:
         results = overload(server, PHOTO, seconds=4, side=384)
     failed = {row["check"] for row in results["checks"] if not row["holds"]}

@@ -23,7 +23,7 @@ def own_server() -> Iterator[Served]:
     torch.set_num_threads(threads)
 
 
-def test_nothing_is_lost_and_nothing_wrong(own_server: Served) -> None:
+def test_every_request_of_a_soak_is_answered_correctly(own_server: Served) -> None:
     results = soak(own_server, PHOTO, count=300, clients=8, kinds=36)
     failed = [row["check"] for row in results["checks"] if not row["holds"]]
     # So short a run is over before memory has settled; that is for the ten thousand.

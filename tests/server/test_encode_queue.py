@@ -18,7 +18,7 @@ from bbmr_server.errors import NotReadyError, QueueFullError
 pytestmark = pytest.mark.anyio
 
 
-async def test_work_that_was_given_up_learns_of_it() -> None:
+async def test_running_work_sees_that_it_is_cancelled() -> None:
     queue, entered, ended = EncodeQueue(2), threading.Event(), threading.Event()
 
     def work(cancelled: Callable[[], bool]) -> None:
@@ -39,7 +39,7 @@ async def test_work_that_was_given_up_learns_of_it() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux only")
-async def test_the_event_loop_goes_first() -> None:
+async def test_the_thread_has_a_lower_priority() -> None:
     queue = EncodeQueue(1)
     with queue.slot() as slot:
         nice = await slot.run(lambda cancelled: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
@@ -47,7 +47,7 @@ async def test_the_event_loop_goes_first() -> None:
     queue.close()
 
 
-async def test_what_is_inside_can_be_refused() -> None:
+async def test_unfinished_work_can_be_refused() -> None:
     queue, entered, gate = EncodeQueue(2), threading.Event(), threading.Event()
 
     def work(cancelled: Callable[[], bool]) -> bool:
@@ -69,7 +69,7 @@ async def test_what_is_inside_can_be_refused() -> None:
     queue.close()
 
 
-async def test_a_photo_given_up_before_its_turn_is_let_go_at_once() -> None:
+async def test_a_photo_cancelled_before_its_turn_is_released_at_once() -> None:
     """Its bytes do not count any more then: whoever sends and leaves must not fill the memory behind slow work."""
     queue, entered, gate = EncodeQueue(2), threading.Event(), threading.Event()
 
@@ -101,7 +101,7 @@ async def test_a_photo_given_up_before_its_turn_is_let_go_at_once() -> None:
     queue.close()
 
 
-async def test_a_place_comes_back_whatever_happens() -> None:
+async def test_a_slot_is_free_again_whatever_happens() -> None:
     queue = EncodeQueue(1)
     with pytest.raises(ZeroDivisionError), queue.slot() as slot:
         await slot.run(lambda cancelled: 1 // 0)

@@ -1,4 +1,4 @@
-"""The store and the cache when things go wrong: full disks, damaged files, a directory or service that fails."""
+"""The store and the cache when something fails: full disks, damaged files, a directory that fails, killed servers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from PIL import Image
 
@@ -23,13 +22,11 @@ from bbmr_client.encoding.encoder import encode
 from bbmr_server.store.backend import Backend
 from bbmr_server.store.errors import StoreUnavailableError
 from bbmr_server.store.factory import open_directory
-from bbmr_shared.container import MEDIA_TYPE
 from tests.server.conftest import written
 from tests.server.routes.test_reconstruct import check_problem
+from tests.server.store.helpers import HEADERS, files_in, keep
 
 pytestmark = pytest.mark.anyio
-
-HEADERS = {"Content-Type": MEDIA_TYPE}
 
 
 @pytest.fixture
@@ -56,14 +53,6 @@ def fill_disk(disk: Path, leave: int = 0) -> Path:
             pass
     os.truncate(ballast, max(0, ballast.stat().st_size - leave))
     return ballast
-
-
-async def keep(client: httpx.AsyncClient, body: bytes) -> httpx.Response:
-    return await client.post("/containers", content=body, headers=HEADERS)
-
-
-def files_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 async def test_a_full_disk_refuses_and_leaves_nothing_half_written(
@@ -150,9 +139,7 @@ async def test_a_container_damaged_on_the_disk_gives_no_picture(
 
 
 @pytest.mark.parametrize("cache", [True, False])
-async def test_what_is_written_after_it_was_given_up_does_not_stay_in_a_cache(
-    tmp_path: Path, cache: bool
-) -> None:
+async def test_a_late_write_does_not_stay_in_a_cache(tmp_path: Path, cache: bool) -> None:
     backend = open_directory(tmp_path, "BBMR_STORE", 0.1, cache=cache)
     gate, put = threading.Event(), backend._put
     backend._put = lambda name, data: (gate.wait(60), put(name, data))[1]  # type: ignore[method-assign,func-returns-value]
@@ -163,7 +150,7 @@ async def test_what_is_written_after_it_was_given_up_does_not_stay_in_a_cache(
     assert len(files_in(tmp_path)) == (0 if cache else 1)  # a store counts again
 
 
-async def test_leftovers_of_the_cache_are_swept_at_once_and_those_of_a_store_later(tmp_path: Path) -> None:
+async def test_leftovers_are_deleted_at_once_in_a_cache_and_later_in_a_store(tmp_path: Path) -> None:
     for cache in (True, False):
         folder = tmp_path / str(cache)
         (folder / "aa").mkdir(parents=True)
@@ -175,7 +162,7 @@ async def test_leftovers_of_the_cache_are_swept_at_once_and_those_of_a_store_lat
 
 
 @pytest.mark.parametrize("hangs", [False, True])
-async def test_a_store_that_fails_says_so(
+async def test_a_failing_store_answers_503(
     make_bench: Callable[..., Any],
     connect: Any,
     body: bytes,
@@ -213,86 +200,7 @@ async def test_a_store_that_fails_says_so(
     assert any("store: cannot" in record.getMessage() for record in caplog.records)
 
 
-async def test_a_write_that_fails_is_not_counted(
-    make_bench: Callable[..., Any],
-    connect: Any,
-    body: bytes,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError("Generic LocalFileSystem error: No space left on device (os error 28)")
-
-    room = -(-len(body) // 4096) * 4096
-    async with connect(make_bench(store=str(tmp_path / "store"), store_max_bytes=room)) as client:
-        with monkeypatch.context() as patch:
-            patch.setattr(Backend, "_put", full)
-            for _ in range(3):
-                check_problem(await keep(client, body), 507, "insufficient-storage")
-        assert (await keep(client, body)).status_code == 201
-
-
-async def test_a_store_that_cannot_be_counted_takes_nothing(
-    make_bench: Callable[..., Any], connect: Any, body: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object) -> None:
-        raise OSError(5, "Input/output error")
-
-    async with connect(make_bench(store=str(tmp_path / "store"))) as client:
-        with monkeypatch.context() as patch:
-            patch.setattr(Backend, "_for_each", broken)
-            check_problem(await keep(client, body), 503, "store-unavailable")
-        assert (await keep(client, body)).status_code == 201
-
-
-async def test_who_writes_while_a_large_store_is_counted_does_not_wait_long(
-    make_bench: Callable[..., Any],
-    connect: Any,
-    body: bytes,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    gate = threading.Event()
-    count = Backend._for_each
-
-    def slow(self: Backend, take: Any) -> None:
-        gate.wait(20)
-        count(self, take)
-
-    monkeypatch.setattr(Backend, "_for_each", slow)
-    async with connect(make_bench(store=str(tmp_path / "store"), store_timeout_s=0.3)) as client:
-        for _ in range(2):
-            answer = await keep(client, body)
-            check_problem(answer, 503, "store-unavailable")
-            assert answer.headers["retry-after"] == "30"
-        gate.set()
-        while (answer := await keep(client, body)).status_code == 503:
-            await asyncio.sleep(0.05)
-        assert answer.status_code == 201
-
-
-async def test_a_server_that_stops_does_not_wait_for_a_long_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listed, ended = threading.Event(), threading.Event()
-
-    def endless(*_: object, **__: object) -> Iterator[list[Any]]:
-        while not ended.is_set():
-            listed.set()
-            yield []
-
-    monkeypatch.setattr("obstore.list", endless)
-    backend = open_directory(tmp_path / "store", "BBMR_STORE", 10.0)
-    count = asyncio.ensure_future(backend.for_each(lambda entry: None))
-    try:
-        assert await asyncio.to_thread(listed.wait, 10)
-        backend.close()
-        await asyncio.wait_for(count, 10)
-    finally:
-        ended.set()
-
-
-async def test_files_that_killed_servers_left_are_swept(
+async def test_half_written_files_of_killed_servers_are_deleted(
     make_bench: Callable[..., Any], connect: Any, body: bytes, digest: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "store" / digest[:2]
@@ -310,60 +218,6 @@ async def test_files_that_killed_servers_left_are_swept(
     assert not old.exists()
     assert young.exists()
     assert foreign.read_text() == "mine"
-
-
-async def test_bytes_of_other_servers_are_counted_in_time(
-    make_bench: Callable[..., Any],
-    connect: Any,
-    body: bytes,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    other = encode(Image.new("RGB", (64, 64), (9, 9, 9)), rate=2.0).to_bytes()
-    third = encode(Image.new("RGB", (64, 64), (8, 9, 9)), rate=2.0).to_bytes()
-    store = str(tmp_path / "store")
-    room = -(-len(body) // 4096) * 4096 + 4096
-    one, two = make_bench(store=store, store_max_bytes=room), make_bench(store=store, store_max_bytes=room)
-    async with connect(one) as first, connect(two) as second:
-        assert (await keep(first, other)).status_code == 201
-        assert (await keep(second, body)).status_code == 201
-        monkeypatch.setattr("bbmr_server.store.usage.RECOUNT_S", 0.0)
-        kept = one.app.state.store.containers
-        for _ in range(100):  # the first of these begin the count, and may still come in before it is over
-            await keep(first, third)
-            await asyncio.sleep(0.01)
-            if kept.usage.used > room - 4096:
-                break
-        assert kept.usage.used >= room
-        fourth = encode(Image.new("RGB", (64, 64), (7, 9, 9)), rate=2.0).to_bytes()
-        check_problem(await keep(first, fourth), 507, "insufficient-storage")
-
-
-async def test_a_count_loses_nothing_that_is_being_written(
-    make_bench: Callable[..., Any], connect: Any, body: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    entered, gate = threading.Event(), threading.Event()
-    write = Backend._put
-
-    def slow(self: Backend, name: str, data: bytes) -> None:
-        entered.set()
-        gate.wait(10)
-        write(self, name, data)
-
-    other = encode(Image.new("RGB", (64, 64), (9, 9, 9)), rate=2.0).to_bytes()
-    bench = make_bench(store=str(tmp_path / "store"))
-    store = bench.app.state.store.containers
-    async with connect(bench) as client:
-        await keep(client, other)
-        monkeypatch.setattr(Backend, "_put", slow)
-        keeping = asyncio.ensure_future(keep(client, body))
-        await asyncio.to_thread(entered.wait, 10)
-        await store.usage.begin_count()
-        gate.set()
-        assert (await keeping).status_code == 201
-        known = store.usage.used
-        await store.usage.begin_count()
-        assert known == store.usage.used == 4096 + -(-len(body) // 4096) * 4096
 
 
 async def test_a_server_killed_while_it_writes_leaves_no_broken_container(
@@ -388,7 +242,9 @@ async def test_a_server_killed_while_it_writes_leaves_no_broken_container(
     assert not path.exists() or path.stat().st_size == 8 << 20
 
 
-async def test_errors_of_the_backend_say_where(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_backend_errors_name_the_place_only_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     from bbmr_server.store.factory import open_directory
 
     backend = open_directory(tmp_path / "store", "BBMR_STORE", 10)

@@ -20,7 +20,7 @@ from bbmr_server.store.factory import open_directory
 from bbmr_server.store.metrics import StoreMetrics
 from bbmr_server.store.picture_cache import MAX_PENDING, PictureCache
 from tests.server.conftest import written
-from tests.server.store.test_faults import files_in, keep
+from tests.server.store.helpers import files_in, keep
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +31,7 @@ async def nothing() -> None:
     """Of a container that is still there."""
 
 
-async def test_a_damaged_picture_in_the_cache_is_made_anew(
+async def test_a_damaged_picture_in_the_cache_is_made_again(
     make_bench: Callable[..., Any], connect: Any, body: bytes, digest: str, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
@@ -49,7 +49,7 @@ async def test_a_damaged_picture_in_the_cache_is_made_anew(
         assert (await client.get(f"/containers/{digest}/image")).headers["server-timing"] == "cache"
 
 
-async def test_pictures_removed_by_others_are_made_anew(
+async def test_pictures_deleted_by_others_are_made_again(
     make_bench: Callable[..., Any], connect: Any, body: bytes, digest: str, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
@@ -66,7 +66,7 @@ async def test_pictures_removed_by_others_are_made_anew(
         assert path.exists()
 
 
-async def test_a_cache_whose_disk_hangs_holds_up_nobody(
+async def test_a_cache_whose_disk_hangs_delays_nobody(
     make_bench: Callable[..., Any],
     connect: Any,
     body: bytes,
@@ -104,7 +104,7 @@ async def test_a_cache_whose_disk_hangs_holds_up_nobody(
         assert (await client.get(f"{place}/image")).headers["server-timing"] == "cache"
 
 
-async def test_pictures_of_a_container_deleted_before_the_cache_was_listed_go_with_it(
+async def test_a_deletion_before_the_index_is_built_removes_the_pictures(
     make_bench: Callable[..., Any], connect: Any, body: bytes, digest: str, tmp_path: Path
 ) -> None:
     settings = {"store": str(tmp_path / "store"), "picture_cache": tmp_path / "cache"}
@@ -125,7 +125,7 @@ async def test_pictures_of_a_container_deleted_before_the_cache_was_listed_go_wi
     assert files_in(tmp_path / "cache") == []
 
 
-async def test_nobody_waits_for_a_picture_to_be_written(
+async def test_responses_do_not_wait_for_the_cache_to_be_written(
     make_bench: Callable[..., Any],
     connect: Any,
     body: bytes,
@@ -191,7 +191,7 @@ async def test_a_picture_whose_container_is_deleted_while_it_is_written_does_not
     assert files_in(tmp_path / "cache") == []
 
 
-async def test_a_cache_that_hangs_when_it_is_read_is_left_alone_for_a_while(
+async def test_a_cache_whose_reads_hang_is_paused(
     make_bench: Callable[..., Any],
     connect: Any,
     body: bytes,
@@ -246,7 +246,7 @@ def test_a_picture_is_packed_and_unpacked_with_one_copy_each(last: bytes) -> Non
 
 
 @pytest.mark.parametrize(("limit", "memory"), [(1 << 20, 5), (5, 1 << 20)])
-async def test_a_picture_that_has_no_room_is_not_kept(tmp_path: Path, limit: int, memory: int) -> None:
+async def test_a_picture_that_does_not_fit_is_not_cached(tmp_path: Path, limit: int, memory: int) -> None:
     backend = open_directory(tmp_path, "BBMR_PICTURE_CACHE", 10.0, cache=True)
     pictures = PictureCache(backend, limit, StoreMetrics(CollectorRegistry()))
     pictures.keep("a" * 64, "0" * 32, PICTURE, BodyMemory(memory), nothing)
@@ -255,7 +255,7 @@ async def test_a_picture_that_has_no_room_is_not_kept(tmp_path: Path, limit: int
     pictures.close()
 
 
-async def test_a_cache_that_is_closed_leaves_what_is_not_written(tmp_path: Path) -> None:
+async def test_closing_a_cache_drops_unwritten_pictures(tmp_path: Path) -> None:
     backend = open_directory(tmp_path, "BBMR_PICTURE_CACHE", 60.0, cache=True)
     pictures, memory = PictureCache(backend, 1 << 20, StoreMetrics(CollectorRegistry())), BodyMemory(1 << 20)
     entered, gate, put = threading.Event(), threading.Event(), backend._put

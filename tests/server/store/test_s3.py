@@ -21,13 +21,13 @@ import pytest
 from bbmr_server.store.backend import Entry
 from bbmr_server.store.errors import StoreUnavailableError
 from bbmr_server.store.factory import open_bucket
-from bbmr_shared.container import MEDIA_TYPE, Container
+from bbmr_shared.container import Container
 from bbmr_shared.errors import UsageError
 from tests.server.routes.test_reconstruct import check_problem
+from tests.server.store.helpers import HEADERS
 
 pytestmark = pytest.mark.anyio
 
-HEADERS = {"Content-Type": MEDIA_TYPE}
 SECRET = "a-secret-that-nobody-prints"
 
 
@@ -88,11 +88,6 @@ def bucket(endpoint: str, account: Callable[[str], None], request: pytest.Fixtur
     return name
 
 
-@pytest.fixture
-def place(body: bytes) -> str:
-    return f"/containers/{hashlib.sha256(body).hexdigest()}"
-
-
 async def test_a_container_in_a_bucket(
     make_bench: Callable[..., Any], connect: Any, bucket: str, container: Container, body: bytes, place: str
 ) -> None:
@@ -130,7 +125,7 @@ async def test_the_prefix_keeps_stores_apart(
         assert (await two.get(place)).status_code == 404
 
 
-async def test_the_bound_counts_what_the_bucket_holds(
+async def test_the_limit_counts_the_containers_in_the_bucket(
     make_bench: Callable[..., Any], connect: Any, bucket: str, body: bytes, place: str
 ) -> None:
     async with connect(make_bench(store=f"s3://{bucket}")) as client:
@@ -155,7 +150,7 @@ async def test_the_bound_counts_what_the_bucket_holds(
         assert (await client.put(place, content=body, headers=HEADERS)).status_code == 200
 
 
-async def test_what_others_wrote_over_a_container_is_no_picture(
+async def test_a_container_overwritten_by_others_is_refused(
     make_bench: Callable[..., Any], connect: Any, bucket: str, body: bytes, place: str
 ) -> None:
     digest = place.rpartition("/")[2]
@@ -167,7 +162,7 @@ async def test_what_others_wrote_over_a_container_is_no_picture(
         check_problem(await client.get(f"{place}/image"), 500, "damaged-container")
 
 
-async def test_a_body_beyond_one_part(bucket: str) -> None:
+async def test_an_object_larger_than_one_part(bucket: str) -> None:
     data = bytes(range(256)) * (6 << 12)
     backend = open_bucket(bucket, "", "BBMR_STORE", 30)
     await backend.put("large", data)
@@ -190,7 +185,7 @@ async def test_more_objects_than_one_page_are_listed(bucket: str) -> None:
     backend.close()
 
 
-def test_processes_that_used_a_bucket_end_well(bucket: str) -> None:
+def test_a_process_that_used_a_bucket_exits_cleanly(bucket: str) -> None:
     """obstore's functions for asyncio end some with SIGABRT where they were used just before the exit."""
     script = (
         "import asyncio, sys\n"
@@ -266,7 +261,9 @@ async def test_plain_http_is_used_only_where_the_endpoint_says_so(
     backend.close()
 
 
-def test_a_wrong_variable_is_told(account: Callable[[str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_variable_is_reported(
+    account: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     account("http://127.0.0.1:1")
     monkeypatch.setenv("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "perhaps")
     with pytest.raises(UsageError, match="BBMR_STORE") as refusal:
