@@ -1,13 +1,13 @@
-# The command line client: bbmr's base install, without torch and without a web framework.
+# The command line client: the base install of bbmr, without torch and without a web framework.
 #   docker build -f docker/client.Dockerfile -t bbmr-client:latest .
 #   docker run --rm -v "$PWD:/out" --user "$(id -u):$(id -g)" bbmr-client:latest encode /out/photo.jpg -o /out/photo.bbmr
 #
-# PYTHON_IMAGE may be another image with Python 3.11 or newer, or this one with its digest:
+# PYTHON_IMAGE can be another image with Python 3.11 or newer, or this one with its digest:
 #   --build-arg PYTHON_IMAGE=python:3.11.16-slim-bookworm@sha256:...
 
 ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm
 
-# Libraries and program are two layers, so that a change of the code moves a few megabytes.
+# Libraries and program are separate layers: a change of the code replaces only a few megabytes.
 FROM ${PYTHON_IMAGE} AS libraries
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     UV_CACHE_DIR=/var/cache/uv \
@@ -43,11 +43,11 @@ ENV HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPATH=/opt/app \
     PYTHONUNBUFFERED=1
-# A new named volume on /out takes over this folder's owner, so that the user below can write there.
+# A new named volume on /out inherits the owner of this folder, so that the user below can write there.
 RUN install -d -o 10001 -g 10001 /out
 WORKDIR /out
 USER 10001:10001
 ENTRYPOINT ["bbmr-client"]
 CMD ["--help"]
-# The container runs one command and ends; there is nothing to watch.
+# The container runs one command and exits, so there is nothing to check.
 HEALTHCHECK NONE

@@ -1,9 +1,9 @@
-# The server on NVIDIA GPUs. The driver comes from the machine (NVIDIA Container Toolkit), CUDA's libraries with torch.
+# The server on NVIDIA GPUs. The machine supplies the driver (NVIDIA Container Toolkit), torch the CUDA libraries.
 #   docker build -f docker/server-gpu.Dockerfile -t bbmr-server:gpu .
 #   docker run --rm --init --read-only --tmpfs /tmp --gpus all -p 127.0.0.1:8000:8000 bbmr-server:gpu
 #
-# CUDA_IMAGE may be another image of a Debian or Ubuntu with Python 3.11 or newer, TORCH_BACKEND another build of torch
-# as uv names it ("cu126", "cu130", ...): both together decide which drivers and GPUs it runs on.
+# CUDA_IMAGE can be another image of Debian or Ubuntu with Python 3.11 or newer, TORCH_BACKEND another build of torch as
+# uv names it ("cu126", "cu130", ...). Together they determine which drivers and GPUs work.
 
 ARG CUDA_IMAGE=nvidia/cuda:12.8.1-base-ubuntu24.04
 
@@ -15,7 +15,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     UV_LINK_MODE=copy \
     UV_PYTHON=/opt/bbmr/bin/python \
     UV_PYTHON_DOWNLOADS=never
-# The release of the distribution pins the version of Python.
+# The distribution pins the version of Python.
 # hadolint ignore=DL3008
 RUN apt-get update && \
     apt-get install -y --no-install-recommends python3 python3-venv && \
@@ -59,13 +59,13 @@ ENV BBMR_DEVICE=cuda \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPATH=/opt/app \
     PYTHONUNBUFFERED=1
-# A new named volume on /data takes over this folder's owner, so that the user below can write there.
+# A new named volume on /data inherits the owner of this folder, so that the user below can write there.
 RUN install -d -o 10001 -g 10001 /data
 WORKDIR /tmp
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# Ready means: the weights are loaded and the engine answers.
+# Healthy means ready: the weights are loaded and the engine works.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=90s --retries=3 \
     CMD ["python", "-m", "bbmr_server.healthcheck"]
 ENTRYPOINT ["bbmr-server"]

@@ -2,16 +2,16 @@
 #   docker build -f docker/server.Dockerfile -t bbmr-server:cpu .
 #   docker run --rm --init --read-only --tmpfs /tmp -p 127.0.0.1:8000:8000 bbmr-server:cpu
 #
-# PYTHON_IMAGE may be another image with Python 3.11 or newer, or this one with its digest:
+# PYTHON_IMAGE can be another image with Python 3.11 or newer, or this one with its digest:
 #   --build-arg PYTHON_IMAGE=python:3.11.16-slim-bookworm@sha256:...
-# EXTRA=server-light leaves torch out, for the weights `light` alone: --build-arg EXTRA=server-light -t bbmr-server:light
-# TORCH_BACKEND names the build of torch as uv does ("cpu", "cu128", ...). Empty: the one that the configured package
-# sources give, which is the way on a machine that has its own wheels and no internet.
+# EXTRA=server-light omits torch and runs only the weights `light`: --build-arg EXTRA=server-light -t bbmr-server:light
+# TORCH_BACKEND names the build of torch as uv does ("cpu", "cu128", ...). If it is empty, torch comes from the
+# configured package sources, such as local wheels on a machine without internet.
 
 ARG PYTHON_IMAGE=python:3.11.16-slim-bookworm
 
-# torch, the other libraries and the program are layers of their own, in the order in which they change: a change of the
-# code installs and moves a few megabytes.
+# torch, the other libraries and the program are separate layers, the most stable first: a change of the code replaces
+# only a few megabytes.
 FROM ${PYTHON_IMAGE} AS libraries
 ARG EXTRA=server
 ARG TORCH_BACKEND=cpu
@@ -57,13 +57,13 @@ ENV BBMR_DEVICE=cpu \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPATH=/opt/app \
     PYTHONUNBUFFERED=1
-# A new named volume on /data takes over this folder's owner, so that the user below can write there.
+# A new named volume on /data inherits the owner of this folder, so that the user below can write there.
 RUN install -d -o 10001 -g 10001 /data
 WORKDIR /tmp
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# Ready means: the weights are loaded and the engine answers.
+# Healthy means ready: the weights are loaded and the engine works.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-m", "bbmr_server.healthcheck"]
 ENTRYPOINT ["bbmr-server"]

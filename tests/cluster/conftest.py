@@ -1,6 +1,7 @@
-"""One Ray cluster for a file of tests, in processes of its own, started as an operator does it: `serve run FILE`.
+"""One Ray cluster for each file of tests, in its own processes, started as an operator does it: `serve run FILE`.
 
-It serves the real application at / with two engines, and `sleepy` at /sleepy. The test's own process never joins it.
+It serves the real application with two engines at /, and the application of `sleepy` at /sleepy. The process of the
+tests never joins the cluster.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from bbmr_shared.container import Container
 
 ROOT = Path(__file__).resolve().parents[2]
 QUEUE = 3
-"""Places of the sleepy engine."""
+"""`queue_length` of the sleepy application."""
 DEADLINE_S = 5.0
-"""Of the sleepy application."""
+"""Deadline of the sleepy application."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """url: of the real application; folder: where the sleepy engine leaves its traces; pid: of `serve run`."""
+    """url: of the real application; folder: where the sleepy engine writes its traces; pid: of `serve run`."""
 
     url: str
     folder: Path
@@ -49,7 +50,7 @@ class Cluster:
         return self.url + "/sleepy"
 
     def processes(self, title: str) -> list[int]:
-        """The cluster's processes whose command line begins with `title`."""
+        """Returns the cluster's processes whose command line begins with `title`."""
         return [pid for pid in descendants(self.pid) if command(pid).startswith(title)]
 
     def traces(self, kind: str) -> int:
@@ -57,13 +58,13 @@ class Cluster:
 
 
 def environment() -> dict[str, str]:
-    """That of a process of the project: no settings but the given ones, and Ray as quiet as it can be."""
+    """Returns an environment without settings of the server, and with Ray as quiet as possible."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("BBMR_", "RAY_"))}
     return {**kept, "RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
 
 
 def command(pid: int) -> str:
-    """The command line of a process, or its title; empty where it has ended."""
+    """Returns the command line or title of a process; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
@@ -71,7 +72,7 @@ def command(pid: int) -> str:
 
 
 def descendants(pid: int) -> list[int]:
-    """Every process below `pid`."""
+    """Returns every descendant of the process `pid`."""
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
@@ -84,20 +85,20 @@ def descendants(pid: int) -> list[int]:
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    """Return as soon as `condition()` is true; fail after `seconds`."""
+    """Waits until `condition()` is true; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, "the condition was not met in time"
         time.sleep(0.05)
 
 
 def shipped_config() -> dict[str, Any]:
-    """docs/serve.yaml, read."""
+    """Returns docs/serve.yaml."""
     held: dict[str, Any] = yaml.safe_load((ROOT / "docs" / "serve.yaml").read_text())
     return held
 
 
-@pytest.fixture(scope="module")  # its processes are never quite idle, and would slow every test after these
+@pytest.fixture(scope="module")  # its processes are never idle, and would slow all later tests
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed: pip install 'bbmr[cluster]'")
@@ -123,7 +124,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     )
     file = folder / "serve.yaml"
     file.write_text(yaml.safe_dump(config))
-    short = tempfile.mkdtemp(prefix="bbmr-")  # sockets lie in it, and their paths are short
+    short = tempfile.mkdtemp(prefix="bbmr-")  # for sockets, whose paths must be short
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", _SERVE, "run", "--app-dir", str(ROOT), str(file)],

@@ -1,6 +1,6 @@
-"""A Serve application whose engine sleeps, fails or dies as the request's `max_side` says; for tests alone.
+"""A Serve application for tests, whose engine sleeps or fails as the request's `max_side` says.
 
-`app({"folder": …, settings})`; in the folder a file appears for every call that began, and for every one cancelled.
+`app({"folder": …, settings})`: the engine writes a file into the folder for every call, and for every cancelled call.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bbmr_server.settings import Settings, load_settings
 from bbmr_shared.errors import IncompatibleModelError
 
 INCOMPATIBLE, BROKEN, NOT_READY_ONCE = 11, 12, 13
-"""Values of `max_side` that are answered with an error; others are milliseconds to sleep."""
+"""Values of `max_side` that cause an error. Others are milliseconds to sleep."""
 
 
 class SleepyEngine:
@@ -67,7 +67,7 @@ class SleepyEngine:
 
 
 def app(args: dict[str, Any]) -> Application:
-    """The builder that a Serve config file names."""
+    """The builder that the Serve config file of the tests names."""
     settings = dict(args)
     folder = settings.pop("folder")
     return build(load_settings(**settings), functools.partial(SleepyEngine, folder))

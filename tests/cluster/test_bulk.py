@@ -1,4 +1,4 @@
-"""`bbmr-server bulk` as processes: a folder of an archive in, the same tree of pictures out, whatever is killed."""
+"""`bbmr-server bulk` as a process: it reconstructs a folder of containers, whichever process is killed."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'bbmr[clust
 
 FILES = 48
 WORKER = "ray::MapWorker(MapBatches(BulkWorker))"
-"""How Ray entitles the processes that do the work."""
+"""The title that Ray gives to worker processes."""
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory, detail: np.ndarray) -> Path:
-    """`FILES` containers in two folders, and one file that is none."""
+    """`FILES` containers in two folders, and one file that is not a container."""
     folder = tmp_path_factory.mktemp("archive")
     for number in range(FILES):
         year = folder / str(2023 + number % 2)
@@ -46,7 +46,7 @@ def bulk(*arguments: object) -> list[str]:
 
 
 def run(*arguments: object) -> tuple[int, dict[str, Any], str]:
-    """(status, the summary, standard error)."""
+    """Returns (exit status, summary, standard error)."""
     done = subprocess.run(
         bulk(*arguments, "--device", "cpu", "--json"),
         capture_output=True,
@@ -59,7 +59,7 @@ def run(*arguments: object) -> tuple[int, dict[str, Any], str]:
 
 
 def pictures(folder: Path) -> dict[str, Path]:
-    """What lies in an output folder, by its name there; the journal and temporary files are hidden."""
+    """Returns the files of an output folder by name, without the journal and temporary files."""
     found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     return {str(path.relative_to(folder)): path for path in found}
 
@@ -84,10 +84,10 @@ def begun(*arguments: object) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_killed_run_continues_where_it_stopped(archive: Path, tmp_path: Path) -> None:
-    """First its worker, whose work another process does again; then the run itself."""
+    """First its worker is killed, and another process repeats its work; then the run itself is killed."""
     target, report = tmp_path / "pictures", tmp_path / "report.json"
     with begun(archive, target) as process:
-        # Such a file is there while the worker is busy with it.
+        # Such a file exists while the worker works on it.
         wait_until(lambda: process.poll() is not None or list(target.glob(".bbmr-*.part")), 200)
         workers = [pid for pid in descendants(process.pid) if command(pid).startswith(WORKER)]
         for pid in workers:
@@ -99,17 +99,17 @@ def test_a_killed_run_continues_where_it_stopped(archive: Path, tmp_path: Path) 
         process.kill()
         process.wait()
         partly = pictures(target)
-        assert before + 3 <= len(partly) < FILES, "it was to be killed in the middle"
+        assert before + 3 <= len(partly) < FILES, "the run must be killed in the middle"
         for path in partly.values():
             with Image.open(path) as picture:
-                picture.load()  # whole, whenever it was killed
+                picture.load()  # every file is whole
         stamps = {name: path.stat().st_mtime_ns for name, path in partly.items()}
         wait_until(lambda: not [pid for pid in below if command(pid).startswith(WORKER)], 40)
 
-    status, summary, told = run(archive, target, "--report", report)
+    status, summary, errors = run(archive, target, "--report", report)
     assert status == 1
-    assert f"1 of {FILES + 1} containers failed" in told
-    assert "damaged.bbmr" in told
+    assert f"1 of {FILES + 1} containers failed" in errors
+    assert "damaged.bbmr" in errors
     assert (summary["total"], summary["failed"], summary["left"]) == (FILES + 1, 1, 0)
     assert summary["unchanged"] >= len(partly)
     assert summary["done"] + summary["unchanged"] == FILES

@@ -1,4 +1,4 @@
-"""The worker of a bulk run without Ray: files that kill their process are found, and engines are loaded late."""
+"""The worker of a bulk run without Ray: files that kill their process, and jobs in both directions."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_a_job_fails_after_two_dead_processes(tmp_path: Path) -> None:
     temporary = Path(job.temporary)
     with guard.share(job) as failed:
         assert failed is None
-    temporary.touch()  # a process died with it in hand
+    temporary.touch()  # as a process that died leaves it
     with guard.share(job) as failed:
         assert failed is None
-        assert not temporary.exists()  # free for the next attempt
-        temporary.touch()  # and dies again: nothing is cleaned up
+        assert not temporary.exists()  # renamed, so that the next attempt can write
+        temporary.touch()  # the second process dies too
         guard = PoisonGuard()
         with guard.share(job) as second:
             assert isinstance(second, Failed)
@@ -55,7 +55,7 @@ def test_a_suspect_job_runs_alone(tmp_path: Path) -> None:
         assert not inside.wait(0.2)
     thread.join(10)
     assert inside.is_set()
-    with guard.share(other) as failed:  # and afterwards all is as before
+    with guard.share(other) as failed:  # other jobs run again afterwards
         assert failed is None
 
 
@@ -65,8 +65,8 @@ def test_a_worker_does_a_pickled_job(tmp_path: Path, container: Container, form:
     Path(job.source).write_bytes(container.to_bytes())
     task = BulkTask("reconstruct", b"key", Settings(device="cpu"), format=form)  # type: ignore[arg-type]
     worker = pickle.loads(pickle.dumps(BulkWorker))(pickle.loads(pickle.dumps(task)))
-    answered = worker({"job": [pickle.dumps(job)]})
-    (made,) = [pickle.loads(result) for result in answered["result"]]
+    output = worker({"job": [pickle.dumps(job)]})
+    (made,) = [pickle.loads(result) for result in output["result"]]
     assert isinstance(made, Made)
     assert (made.facts.width, made.facts.height) == (container.width, container.height)
     worker.close()
@@ -74,7 +74,7 @@ def test_a_worker_does_a_pickled_job(tmp_path: Path, container: Container, form:
 
 def test_a_bad_file_fails_alone(tmp_path: Path) -> None:
     job = job_in(tmp_path)
-    Path(job.source).write_bytes(b"nothing of the kind")
+    Path(job.source).write_bytes(b"not a container")
     worker = BulkWorker(BulkTask("reconstruct", b"key", Settings(device="cpu")))  # type: ignore[arg-type]
     result = worker.do(job)
     worker.close()

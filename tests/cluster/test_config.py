@@ -1,4 +1,4 @@
-"""The config file that is shipped, and the builder that it names."""
+"""The shipped Serve config file, and the builder that it names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 import pytest
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # Ray's own, of pydantic
+    warnings.simplefilter("ignore")  # Ray itself causes pydantic warnings
     serve = pytest.importorskip("ray.serve", reason="Ray is not installed: pip install 'bbmr[cluster]'")
 
 from ray.serve.schema import ServeDeploySchema
@@ -21,7 +21,7 @@ from tests.cluster.conftest import shipped_config
 
 
 def deployments(args: dict[str, object]) -> dict[str, serve.Deployment]:
-    """The application's deployments by name: the ingress, and what it is bound to."""
+    """Returns the application's deployments by name: the ingress and what it is bound to."""
     top = app(args)._bound_deployment
     below = [each._bound_deployment for each in top.init_args if isinstance(each, serve.Application)]
     return {each.name: each for each in (top, *below)}

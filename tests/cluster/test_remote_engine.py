@@ -1,4 +1,4 @@
-"""The stand-in for an engine that lives elsewhere, over a handle that is made up: no cluster is started."""
+"""`RemoteEngine` over a fake handle, without a cluster."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLACES = 2
 
 
 class Response:
-    """What a handle's call gives back: to be awaited, or cancelled."""
+    """The response of a handle: it can be awaited or cancelled."""
 
     def __init__(self, outcome: Any) -> None:
         self.cancelled = False
@@ -49,7 +49,7 @@ class Response:
 
 
 class Handle:
-    """A deployment that answers one outcome after the other, the last one again and again."""
+    """A fake deployment that returns the given outcomes in turn, and then the last one for ever."""
 
     def __init__(self, *outcomes: Any) -> None:
         self.responses: list[Response] = []
@@ -184,7 +184,7 @@ def test_requests_beyond_the_queue_length_are_refused(container: Container) -> N
         with pytest.raises(QueueFullError) as refused:
             await engine.reconstruct(Work(container))
         assert int(refused.value.headers["Retry-After"]) >= 1
-        await asyncio.to_thread(engine.stop, 0.1)  # their time is over: they are refused, not left hanging
+        await asyncio.to_thread(engine.stop, 0.1)  # after the timeout, requests inside are refused
         for call in calls:
             with pytest.raises(NotReadyError, match="stopping"):
                 await call

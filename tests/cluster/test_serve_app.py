@@ -1,4 +1,4 @@
-"""The server on Ray Serve: what one process answers, the cluster answers, also while parts of it die."""
+"""The server on Ray Serve: it answers like a single server, also while parts of it are killed."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_the_picture_equals_a_local_reconstruction(
 
 def test_models_come_from_the_engines(cluster: Cluster) -> None:
     wait_until(lambda: httpx.get(f"{cluster.url}/models", timeout=20).json()["devices"] == ["cpu"])
-    told = httpx.get(f"{cluster.url}/models", timeout=20).json()
-    assert [len(model["sha256"]) for model in told["models"]] == [64]
+    listed = httpx.get(f"{cluster.url}/models", timeout=20).json()
+    assert [len(model["sha256"]) for model in listed["models"]] == [64]
 
 
 @pytest.mark.parametrize(
@@ -143,12 +143,12 @@ def test_killing_an_engine_loses_nothing(
         for each in asking:
             each.result()
     assert max(worst(answer, expected) for answer in answered) <= 1
-    # and it comes back
+    # Serve starts a new replica.
     wait_until(lambda: len(set(cluster.processes("ray::ServeReplica:bbmr:Engine")) - set(engines)) == 1)
 
 
 def test_the_last_engine_dies_with_requests_in_it(cluster: Cluster, container: Container) -> None:
-    """Nobody else is there to take them: they wait for the engine that Serve starts instead."""
+    """No other engine can take them: they wait for the one that Serve starts instead."""
     wait_until(lambda: len(cluster.processes("ray::ServeReplica:sleepy:Engine")) == 1)
     (engine,) = cluster.processes("ray::ServeReplica:sleepy:Engine")
     began = cluster.traces("began")
@@ -157,6 +157,6 @@ def test_the_last_engine_dies_with_requests_in_it(cluster: Cluster, container: C
         wait_until(lambda: cluster.traces("began") > began)
         os.kill(engine, signal.SIGKILL)
         answer = asked.result()
-    # The sleepy application's deadline may end it first on a busy machine; it is never anything else.
+    # On a busy machine the deadline may end it first. No other status is possible.
     assert answer.status_code in (200, 504), answer.text
     wait_until(lambda: httpx.get(f"{cluster.sleepy}/readyz", timeout=20).status_code == 200)

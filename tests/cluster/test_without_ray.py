@@ -1,4 +1,4 @@
-"""Without the extra `cluster`: nothing else needs it, and who asks for it is told what to install."""
+"""Without the extra `cluster`: the rest works, and the command says what to install."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def test_the_package_can_be_imported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "told"),
+    ("words", "status", "output"),
     [
         (["bulk", ".", "out"], 1, "pip install 'bbmr[cluster]'"),
         (["bulk", "--help"], 0, "bbmr-server bulk"),
         (["--port", "1", "bulk"], 2, "bulk comes first"),
     ],
 )
-def test_the_command_says_what_to_install(tmp_path: Path, words: list[str], status: int, told: str) -> None:
+def test_the_command_says_what_to_install(tmp_path: Path, words: list[str], status: int, output: str) -> None:
     done = python(f"from bbmr_server.main import main\nsys.exit(main({words}))", tmp_path)
     assert done.returncode == status
-    assert told in done.stdout + done.stderr
+    assert output in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()

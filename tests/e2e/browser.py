@@ -1,4 +1,4 @@
-"""Chromium for the tests of the page and its screenshots: Debian's, driven by playwright; and a visit of the page."""
+"""Chromium (Debian's package, driven by playwright), and visits of the page, for tests and screenshots."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ GATE = """() => {
         };
     });
 }"""
-"""From now on one picture takes its time to be decoded, until the gate opens."""
+"""Holds the decoding of the next picture until `openGate()` is called; `held` resolves when it is held."""
 
 
 def missing() -> str | None:
-    """What has to be installed before there is a browser, or None."""
+    """Returns what must be installed before a browser can run, or None."""
     try:
         import playwright.sync_api  # noqa: F401
     except ImportError:
@@ -55,7 +55,7 @@ def missing() -> str | None:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A running browser without a window."""
+    """A running headless browser."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as tool:
@@ -70,7 +70,7 @@ def chromium() -> Iterator[Any]:
 
 @dataclass
 class Visit:
-    """One visit of the page. `refusals`: whether answers of 400 and above are expected."""
+    """One visit of the page. `refusals`: whether responses of 400 and above are expected."""
 
     page: Any
     refusals: bool = False
@@ -84,7 +84,7 @@ class Visit:
         self.page.set_input_files("#file", {"name": name, "mimeType": "", "buffer": data})
 
     def wait(self) -> None:
-        """Until the picture is there and measured."""
+        """Waits until the picture is shown and measured."""
         from playwright.sync_api import expect
 
         expect(self.page.locator("#status")).to_have_text(DONE, timeout=60_000)
@@ -92,17 +92,17 @@ class Visit:
         expect(self.page.locator("#working")).to_be_hidden(timeout=60_000)
 
     def look(self) -> np.ndarray:
-        """What the stage shows, as RGB, without what lies over the pictures."""
+        """Returns the stage as RGB, without the handle and tags over the pictures."""
         show = (
             "value => { for (const e of document.querySelectorAll('#handle, .tag')) e.style.opacity = value }"
         )
-        self.page.evaluate(show, "0")  # the page's policy lets no style sheet in
+        self.page.evaluate(show, "0")  # the page's policy allows no inline style sheet
         shot = self.page.locator("#stage").screenshot(caret="initial")
         self.page.evaluate(show, "1")
         return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
 
     def sideways(self) -> int:
-        """By how many pixels the page is wider than the window."""
+        """Returns by how many pixels the page is wider than the window."""
         return self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
 
 

@@ -1,4 +1,4 @@
-"""Real servers in processes of their own, asked over loopback; a browser, and visits of the page with it."""
+"""Fixtures of the end-to-end tests: real servers in their own processes, a browser, visits of the page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .browser import Visit, chromium, visit
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_BODY_BYTES = 300_000
-"""Small enough for a test to exceed, large enough for its containers."""
+"""Small enough to exceed in a test, large enough for the containers of the tests."""
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ def container(detail: np.ndarray) -> Container:
 
 @pytest.fixture
 def client() -> Callable[..., tuple[int, str, str]]:
-    """Run `bbmr-client` as a process of its own: (status, standard output, standard error)."""
+    """Runs `bbmr-client` as a process; returns (exit status, standard output, standard error)."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BBMR_")}
 
     def call(*arguments: object) -> tuple[int, str, str]:
@@ -75,7 +75,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def here(browser: Any, url: str) -> Iterator[Visit]:
-    """A visit at the size of a desktop; afterwards: no error in the console, no request to another host."""
+    """A visit at the size of a desktop. Checks afterwards: no error in the console, no request to another host."""
     yield from visit(browser, url)
 
 

@@ -1,4 +1,4 @@
-"""Requests over a bare socket, for clients that behave in ways no library allows."""
+"""Requests over a bare socket, for clients that break rules which HTTP libraries keep."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.service.served import Served
 
 
 def connect(server: Served, buffer: int | None = None) -> socket.socket:
-    """A connection whose receiving buffer has `buffer` bytes."""
+    """Returns a connection whose receive buffer has `buffer` bytes."""
     made = socket.socket()
     if buffer is not None:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -19,14 +19,14 @@ def connect(server: Served, buffer: int | None = None) -> socket.socket:
 
 
 def head(length: int | None, extra: str = "") -> bytes:
-    """The head of a POST /reconstruct; without a length its body is chunked."""
+    """Returns the head of a POST /reconstruct. If `length` is None, the body is chunked."""
     framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
     lines = ["POST /reconstruct HTTP/1.1", "Host: x", f"Content-Type: {MEDIA_TYPE}", framing]
     return ("\r\n".join(lines) + f"\r\n{extra}\r\n").encode()
 
 
 def read_head(made: socket.socket) -> tuple[int, dict[str, str]]:
-    """Status and fields of the answer that comes; what follows them is lost."""
+    """Returns status and headers of the response; drops what follows."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = made.recv(65536)

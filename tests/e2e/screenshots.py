@@ -1,6 +1,6 @@
-"""The screenshots of the page in `docs/images/`: `python -m tests.e2e.screenshots [FOLDER]`. Look at them afterwards.
+"""Makes the screenshots of the page in `docs/images/`: `python -m tests.e2e.screenshots [FOLDER]`. Check them by eye.
 
-Needs what `test_browser.py` needs; takes half a minute.
+Needs what `test_browser.py` needs. Takes half a minute.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PHONE = {
 
 
 def main(folder: Path) -> None:
-    """Write page-desktop.webp, page-map.webp, page-phone.webp and page-error.webp."""
+    """Writes page-desktop.webp, page-map.webp, page-phone.webp and page-error.webp."""
     with running_server() as url, chromium() as browser:
         page = browser.new_context(**DESKTOP).new_page()
         sample(page, url, "The lake")
@@ -49,7 +49,7 @@ def main(folder: Path) -> None:
 
 
 def sample(page: Any, url: str, name: str) -> None:
-    """Open the page and take a sample photo; back when all figures are there."""
+    """Opens the page, chooses a sample photo and waits for all figures."""
     page.goto(url)
     page.get_by_role("button", name=name).click()
     page.locator("#verdict p").first.wait_for(timeout=120_000)
@@ -57,7 +57,7 @@ def sample(page: Any, url: str, name: str) -> None:
 
 
 def save(page: Any, path: Path) -> None:
-    """The window as WebP."""
+    """Saves the window as WebP."""
     with Image.open(io.BytesIO(page.screenshot(caret="initial"))) as shot:
         shot.convert("RGB").save(path, quality=92, method=6)
     if path.stat().st_size > MOST_BYTES:

@@ -1,4 +1,4 @@
-"""The page in a real browser, over a real server with the shipped weights: what a visitor does."""
+"""The page in a real browser with a real server and the shipped weights: normal use."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_photo_appears_before_and_after(here: Visit, photo: bytes, detail: np.
     border = round(mixed.shape[1] * 0.3)
     assert np.abs(mixed[:, : border - 3] - before[:, : border - 3]).max() <= 2
     assert np.abs(mixed[:, border + 3 :] - after[:, border + 3 :]).max() <= 2
-    # The mouse moves it, too.
+    # The mouse moves the border too.
     box = here.page.locator("#stage").bounding_box()
     here.page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 50)
     here.page.mouse.down()
@@ -61,7 +61,7 @@ def test_a_photo_appears_before_and_after(here: Visit, photo: bytes, detail: np.
 def test_a_newer_photo_replaces_one_that_is_still_loading(here: Visit, photo: bytes) -> None:
     small = io.BytesIO()
     Image.new("RGB", (64, 48), "red").save(small, "PNG")
-    # The browser takes its time over the first photo.
+    # The browser is slow to decode the first photo.
     here.page.evaluate(GATE)
     here.choose("small.png", small.getvalue())
     here.page.evaluate("() => held")
@@ -90,13 +90,13 @@ def test_the_figures_match_independent_measurements(
     assert int(row[0].replace(",", "")) == len(container)
     assert float(row[1]) == pytest.approx(len(container) * 8 / detail[..., 0].size, abs=0.005)
     assert float(row[2]) == pytest.approx(psnr, abs=0.011)
-    # What it says about AVIF follows from the table.
+    # The sentence about AVIF agrees with the table.
     avif = here.page.locator("#rows tr").nth(2)
     assert "AVIF" in avif.locator("th").inner_text()
     theirs = float(avif.locator("td").nth(2).inner_text())
     words = here.page.locator("#verdict").inner_text()
     assert (theirs > psnr + 0.06) == ("AVIF wins" in words)
-    # The file is what the client would make.
+    # The file is the one that the client makes.
     with here.page.expect_download() as download:
         here.page.locator("#download").click()
     assert download.value.suggested_filename == "rock.bbmr"
@@ -226,7 +226,7 @@ def test_everything_works_by_keyboard(here: Visit) -> None:
                     """() => [document.activeElement, ...document.activeElement.children]
                         .some(e => getComputedStyle(e).outlineStyle !== 'none')"""
                 )
-                assert outline, f"{selector} does not show that it has the focus"
+                assert outline, f"{selector} does not show the focus"
                 return
         raise AssertionError(f"{selector} cannot be reached")
 
@@ -294,10 +294,12 @@ def test_a_second_network_can_be_chosen(here: Visit, url: str, photo: bytes) -> 
     here.page.route("**/models", lambda route: route.fulfill(json=models))
     here.choose("rock.png", photo)
     here.wait()
-    here.refusals = True  # the server itself has only one
+    here.refusals = True  # the server has only one network
     here.page.get_by_label("Network").select_option("other")
     here.page.locator("#problem-text").get_by_text("other").wait_for()
-    assert here.page.get_by_label("Network").input_value() == "light"  # which made what is shown
+    assert (
+        here.page.get_by_label("Network").input_value() == "light"
+    )  # the network that made the picture on the screen
     here.page.get_by_label("Network").select_option("light")
     here.wait()
     assert here.page.get_by_role("alert").is_hidden()

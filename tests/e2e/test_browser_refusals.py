@@ -1,4 +1,4 @@
-"""What goes wrong on the page, in a real browser: files and settings that are refused, a server full or gone."""
+"""Failures on the page in a real browser: refused files and settings, a full or lost server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROBLEM = {"content-type": "application/problem+json"}
 
 
 def limit(here: Visit, url: str, **less: int) -> None:
-    """Let the page believe that the server takes no more."""
+    """Makes the page believe that the server has lower limits."""
     limits = httpx.get(f"{url}/page/limits").json()
     here.page.unroute_all()
     here.page.route("**/page/limits", partial(fulfil, body=json.dumps(limits | less)))
@@ -88,18 +88,18 @@ def test_a_refused_file_keeps_the_last_result(here: Visit, photo: bytes, detail:
     for name, mime, data, words in refused:
         here.page.set_input_files("#file", {"name": name, "mimeType": mime, "buffer": data})
         here.page.get_by_role("alert").get_by_text(words).wait_for()
-        told = here.page.get_by_role("alert").inner_text()
-        assert name in told
-        assert "processed" not in told
+        alert_text = here.page.get_by_role("alert").inner_text()
+        assert name in alert_text
+        assert "processed" not in alert_text
         expect(here.page.locator("#work")).to_have_text(figures, use_inner_text=True)
         expect(here.page.locator("#handle")).to_be_visible()
-        assert np.abs(here.look() - shown).mean() < 4  # it may lie on other parts of the screen's pixels
+        assert np.abs(here.look() - shown).mean() < 4  # it may be shifted by parts of a pixel
         with here.page.expect_download() as download:
             here.page.locator("#download").click()
         assert download.value.suggested_filename == "rock.bbmr"
         expected = encode(photo, rate=5, metadata="icc", model="light").to_bytes()
         assert Path(download.value.path()).read_bytes() == expected
-    # And the slider is about the photo that is shown.
+    # The slider still works on the photo that is shown.
     here.page.locator("#rate").fill("3")
     size = len(encode(photo, rate=6, metadata="icc", model="light").to_bytes())
     expect(here.page.locator("#rows tr.ours td").first).to_have_text(f"{size:,}", timeout=60_000)
@@ -141,13 +141,13 @@ def test_a_refused_setting_keeps_the_last_result(here: Visit, url: str, detail: 
     here.choose("rock.jpg", photo)
     here.wait()
     slider, verdict = here.page.locator("#rate"), here.page.locator("#verdict")
-    # Rate 2: shown and not measured, so nothing is said of the figures of rate 3.
+    # Rate 2 is shown but not measured: the figures of rate 3 are gone.
     slider.fill("8")
     size = here.page.locator("#rows tr.ours td").first
     expect(size).to_have_text(f"{sizes[2]:,}", timeout=60_000)
     expect(verdict).to_have_text(re.compile(r"^Not measured\. Photo and container together have \d+ kB"))
     expect(here.page.locator("#working")).to_be_hidden()
-    # Rate 1: not even shown; everything is about rate 2 again.
+    # Rate 1 is refused: the page shows rate 2 again.
     before = here.page.locator("#work").inner_text()
     slider.fill("10")
     alert = here.page.get_by_role("alert")
@@ -239,7 +239,7 @@ def test_a_lost_connection_can_be_retried(here: Visit, photo: bytes) -> None:
     here.page.unroute_all()
     here.page.get_by_role("button", name="Try again").click()
     here.wait()
-    # What is tried again is what was refused, though the slider went back to what is shown.
+    # The retry repeats the refused setting, although the slider went back.
     here.page.route("**/encode*", lambda route: route.abort("connectionrefused"))
     here.page.locator("#rate").fill("4")
     here.page.get_by_role("alert").get_by_text("cannot be reached").wait_for()

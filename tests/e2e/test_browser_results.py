@@ -1,4 +1,4 @@
-"""What the page says of its figures, in a real browser: the main claim first, good or bad, and never a silly number."""
+"""The sentences about the figures, computed in a real browser: wins, losses, ties, and no senseless numbers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ASK = "async ([name, values]) => (await import('./page/results.js'))[name](...va
 
 @pytest.fixture(scope="module")
 def here(browser: Any, url: str) -> Iterator[Visit]:
-    """One visit for all: nothing here changes what is on the page."""
+    """One visit for all tests: none of them changes the page."""
     yield from visit(browser, url)
 
 
 def verdict(
     here: Visit, ours: float | None, *, rescaled: Any = 30.0, avif: Any = 40.0, **more: Any
 ) -> list[str]:
-    """What is said where bbmr has `ours` dB and 100,000 bytes; None: the original."""
+    """Returns the sentences if bbmr has `ours` dB (None: equal to the original) and 100,000 bytes."""
     given: dict[str, Any] = {"share": 0.1, "scale": 1, "bytes": 90_000, "file": 500_000} | more
     figures = {
         "bbmr": {"bytes": 100_000, "psnr_rgb": ours},

@@ -1,4 +1,4 @@
-"""The picture on the page by keyboard, on narrow screens and under fingers, and the rates written over it."""
+"""The picture on the page: keyboard, narrow screens, touch, and the rates written over it."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_rates_are_written_into_blocks_that_are_large_enough(here: Visit, photo:
     places = np.array([[x, y] for _, x, y in written]).reshape(*rates.shape, 2)
     assert (np.diff(places[..., 0], axis=1) > 40).all()
     assert (np.diff(places[..., 1], axis=0) > 40).all()
-    # One that is zoomed out has no room for them; a border still has.
+    # Zoomed out, there is no room for rates.
     here.page.set_viewport_size({"width": 340, "height": 600})
     here.page.get_by_role("button", name="Another photo").last.wait_for()
     here.page.locator("#zoom-out").click()

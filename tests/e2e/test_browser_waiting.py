@@ -1,4 +1,4 @@
-"""The page while something is under way, in a real browser: what it says, what it marks as old, and the way back."""
+"""The page in a real browser while work is under way: status, old results, cancelling, retries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WATCH = """() => {
 
 
 def hold(here: Visit, path: str) -> list[Any]:
-    """Keep requests to `path` from going on; they are in the list, to be continued."""
+    """Holds requests to `path`. Returns the list in which they wait."""
     held: list[Any] = []
     here.page.route(path, lambda route: held.append(route))
     return held
@@ -56,7 +56,7 @@ def test_old_results_are_marked_while_new_work_runs(here: Visit, photo: bytes) -
     held = hold(here, "**/reconstruct*")
     with here.page.expect_request("**/reconstruct*"):
         here.page.locator("#rate").fill("0")
-        for part in (numbers, take):  # at once, before anything is asked
+        for part in (numbers, take):  # at once, before the first request
             assert OLD.search(part.get_attribute("class"))
             assert part.get_attribute("aria-busy") == "true"
         assert here.asked("/encode") == 1
@@ -92,7 +92,7 @@ def test_cancelling_goes_back_to_the_last_result(here: Visit, photo: bytes, smal
     for begin in (lambda: here.page.locator("#rate").fill("2"), lambda: here.choose("small.png", small)):
         with here.page.expect_request("**/encode*"):
             begin()
-        with here.page.expect_event("requestfailed"):  # the server learns that nobody waits
+        with here.page.expect_event("requestfailed"):  # the request is aborted
             cancel.click()
         expect(here.page.locator("#work")).to_have_text(before, use_inner_text=True)
         assert here.page.locator("#rate").input_value() == "6"
@@ -102,7 +102,7 @@ def test_cancelling_goes_back_to_the_last_result(here: Visit, photo: bytes, smal
         expect(here.page.locator("#handle")).to_be_visible()
     assert len(held) == 2
     here.page.unroute_all()
-    here.page.locator("#rate").fill("2")  # and it goes on from there
+    here.page.locator("#rate").fill("2")  # the page still works
     expect(here.page.locator("#tag-after")).to_have_text("bbmr, rate 8", timeout=60_000)
     here.wait()
 
@@ -114,7 +114,7 @@ def test_cancelled_work_leaves_no_picture_behind(here: Visit, photo: bytes) -> N
     before = here.look()
     here.page.evaluate(GATE)
     here.page.locator("#rate").fill("0")
-    here.page.evaluate("() => held")  # its picture is there, and not yet decoded
+    here.page.evaluate("() => held")  # its picture has arrived and is not decoded yet
     here.page.get_by_role("button", name="Cancel").click()
     here.page.evaluate("() => { openGate(); return new Promise((done) => setTimeout(done, 300)); }")
     assert here.page.locator("#tag-after").inner_text() == "bbmr, rate 3"
@@ -159,7 +159,7 @@ def test_a_photo_stays_on_screen_if_the_server_is_lost(here: Visit, photo: bytes
     here.page.get_by_role("alert").get_by_text("cannot be reached").wait_for()
     assert here.page.locator("#name").inner_text() == "small.png · 200 × 120"
     assert here.page.locator("#tag-before").is_visible()
-    for part in ("#handle", "#take", "#numbers"):  # which would be of the other photo
+    for part in ("#handle", "#take", "#numbers"):  # they would belong to the other photo
         assert here.page.locator(part).is_hidden()
     here.page.unroute_all()
     here.page.get_by_role("button", name="Try again with small.png").click()
@@ -186,7 +186,7 @@ def test_a_refusal_can_be_closed(here: Visit) -> None:
 def test_limits_are_known_before_the_first_file(here: Visit, photo: bytes) -> None:
     version = here.page.locator("#version")
     expect(version).to_have_text(re.compile(r"^\d+\.\d+"))
-    # A server that does not say them now is asked again with the first file, and nothing is said of it.
+    # If the server does not answer now, the page asks again with the first file and shows no error.
     here.refusals = True
     answers = [{"status": 503, "body": json.dumps({})}]
     here.page.route(

@@ -1,4 +1,4 @@
-"""Signals to a real server under load: its worker is killed, it is asked to stop. Nothing that was accepted is lost."""
+"""A real server under load loses no accepted request when its worker is killed or when it must stop."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ask() -> Ask:
 
 
 class Load:
-    """`CLIENTS` clients in a thread of their own, each sending `ask` again and again until `stop`."""
+    """`CLIENTS` clients in their own thread. Each sends `ask` again and again until `stop`."""
 
     def __init__(self, server: Served, ask: Ask) -> None:
         self.outcomes: list[Outcome] = []
@@ -58,19 +58,19 @@ class Load:
 
 
 def workers(server: Served) -> list[int]:
-    """The processes that run the network."""
+    """Returns the processes that run the network."""
     return [pid for pid in processes.children(server.pid) if "engine.worker" in processes.command(pid)]
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, "the condition was not met in time"
         time.sleep(0.01)
 
 
 def fill(server: Served, worker: int) -> float:
-    """Stop the worker and wait until every client has a request inside; when that was."""
+    """Suspends the worker and waits until every client has a request inside. Returns the time of that."""
     os.kill(worker, signal.SIGSTOP)
     wait_until(lambda: server.metrics()["bbmr_queue_length"] == CLIENTS)
     return time.monotonic()
@@ -111,6 +111,6 @@ def test_a_stopping_server_answers_accepted_requests(ask: Ask) -> None:
     assert status == 0
     assert sum(one.at < full < one.at + one.seconds for one in outcomes) == CLIENTS
     assert {one.status for one in outcomes if one.at < full} == {200}
-    # What came later was refused in words, or found nobody.
+    # Later requests were refused or got no connection.
     assert {one.status for one in outcomes} <= {0, 200, 503}
     wait_until(lambda: processes.resident(worker) is None)

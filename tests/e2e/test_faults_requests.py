@@ -1,4 +1,4 @@
-"""Requests that do harm, to a real server: huge ones, slow ones, ones that claim much, and clients that leave."""
+"""Harmful requests to a real server: huge, slow, with false sizes, and from clients that disconnect."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def bounded() -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def noise() -> bytes:
-    """1280×1280 pixels that no format makes smaller (5 MB): two answers are more than the memory for bodies."""
+    """1280×1280 pixels of noise (5 MB in any format): two responses exceed the memory for bodies."""
     grid = BlockGrid(1280, 1280)
     samples = np.random.default_rng(3).integers(0, 256, (1280, 1280, 3), dtype=np.uint8)
     codec, data = encode_plane(samples, "png", effort=0)
@@ -63,7 +63,7 @@ def post(server: Served, body: bytes) -> httpx.Response:
 
 
 def claiming(side: int) -> bytes:
-    """A container of a few hundred bytes for a picture of `side`×`side` pixels, with a plane that claims as much."""
+    """Returns a container of some hundred bytes that claims a picture of `side`×`side` pixels."""
     grid = BlockGrid(side, side)
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -76,7 +76,7 @@ def claiming(side: int) -> bytes:
 
 @contextlib.contextmanager
 def memory_stays_within(server: Served, megabytes: float) -> Iterator[None]:
-    """What the server and its workers hold may not grow by more, not even for a moment."""
+    """Checks that the peak memory of server and workers grows by less than `megabytes` during the block."""
     family = [server.pid, *processes.children(server.pid)]
     for pid in family:
         processes.forget_peak(pid)
@@ -98,7 +98,7 @@ def test_a_streamed_body_of_10_gb_is_cut_off_at_the_limit(bounded: Served) -> No
     sent = 0
     with memory_stays_within(bounded, 4 * BODY_LIMIT / 1e6), raw.connect(bounded) as made:
         made.sendall(raw.head(None))
-        with contextlib.suppress(OSError):  # a reset or a broken pipe, as the system likes
+        with contextlib.suppress(OSError):  # a reset or a broken pipe
             while sent < 10 << 30:
                 made.sendall(chunk)
                 sent += len(chunk)
@@ -118,13 +118,13 @@ def test_a_gigapixel_picture_is_refused_by_its_header(bounded: Served, side: int
 
 
 def test_disconnected_clients_free_all_memory(bounded: Served, noise: bytes) -> None:
-    """The memory for bodies has room for one such request, so that even one leak would keep the last one out."""
+    """The memory for bodies has room for one such request, so one leak would make the last request fail."""
     for sent in (noise[: len(noise) // 2], noise[:-1], noise):
         for _ in range(3):
             with raw.connect(bounded, buffer=4096) as made:
                 made.sendall(raw.head(len(noise)) + sent)
                 if sent is noise:
-                    assert made.recv(15) == b"HTTP/1.1 200 OK"  # and then it leaves
+                    assert made.recv(15) == b"HTTP/1.1 200 OK"  # then it disconnects
             bounded.wait_until(lambda: bounded.metrics()["bbmr_queue_length"] == 0)
     bounded.wait_until(lambda: post(bounded, noise).status_code == 200)
     assert bounded.metrics()["bbmr_queue_waiting"] == 0

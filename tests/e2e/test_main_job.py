@@ -1,4 +1,4 @@
-"""The main job over real HTTP: client and server as separate processes, a real photo, the shipped weights."""
+"""The main job over real HTTP: client and server in separate processes, a real photo, the shipped weights."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class TestReconstruction:
         assert "server-timing" in answer.headers
 
     def test_local_gives_the_same(self, server: str, detail: np.ndarray, client: Run, tmp_path: Path) -> None:
-        """With a picture of more than one tile, so that their seams are the same, too."""
+        """Uses a picture of several tiles, so that the seams are compared too."""
         wide = np.tile(detail, (1, 3, 1))[:, :1100]
         (tmp_path / "x.bbmr").write_bytes(encode(wide, rate=4).to_bytes())
         pictures = []
@@ -125,7 +125,7 @@ def test_the_commands_in_a_row(server: str, client: Run, detail: np.ndarray, tmp
 
 
 def test_the_demo(client: Run, detail: np.ndarray, tmp_path: Path) -> None:
-    """With the server that it starts and stops itself, and none of the network's gain taken on trust."""
+    """The demo starts and stops its own server. Its figures must show the gain of the network."""
     Image.fromarray(detail).save(tmp_path / "photo.png")
     status, out, error = client("demo", "--photo", tmp_path / "photo.png", "-o", tmp_path / "demo", "--json")
     assert status == 0, error
@@ -151,7 +151,7 @@ class TestService:
 
 
 class TestBadInput:
-    """Each a problem document with the right status, and a client that says it in one line."""
+    """The server answers with a problem document of the right status, the client with one line."""
 
     def problem(self, response: httpx.Response, status: int) -> dict[str, object]:
         assert response.status_code == status, response.text
@@ -214,7 +214,7 @@ class TestBadInput:
         self.problem(post(server, container.to_bytes(), params={"region": region}), 422)
 
     def test_a_decompression_bomb_in_a_plane(self, server: str, container: Container) -> None:
-        """A plane whose own header claims 20000×20000 is refused by its header."""
+        """A plane whose own header claims 20000×20000 pixels is refused by its header."""
         header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 2, 0, 0, 0)
         plane = replace(
             container.planes[0], codec="png", data=b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + header + bytes(40)

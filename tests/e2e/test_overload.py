@@ -1,4 +1,4 @@
-"""Ten times as many requests as a real server can serve; `benchmarks.service.overload` measures the same for longer."""
+"""Ten times as many requests as a real server can serve; `benchmarks.service.overload` measures it for longer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from benchmarks.service.overload import HEALTHY_MS, PHOTO, overload, settings
 from benchmarks.service.served import served
 
 SLACK = 10
-"""How many times slower than measured alone /healthz may be here, where other tests and the load share the cores."""
+"""How many times slower /healthz may be than in the benchmark, because tests and load share the cores."""
 
 
 def test_accepted_requests_are_served_and_others_get_retry_after() -> None:

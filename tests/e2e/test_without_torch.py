@@ -1,4 +1,4 @@
-"""The runtime ncnn: a server that never imports torch answers the picture that torch makes."""
+"""A server with the runtime ncnn never imports torch and returns the same picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The queue: work that is given up, refused or fails gives its slot and its photo back."""
+"""The encode queue: cancelled, refused and failed work frees its slot and its photo."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_unfinished_work_can_be_refused() -> None:
 
 
 async def test_a_photo_cancelled_before_its_turn_is_released_at_once() -> None:
-    """Its bytes do not count any more then: whoever sends and leaves must not fill the memory behind slow work."""
+    """Its bytes no longer count: clients that disconnect must not fill the memory behind slow work."""
     queue, entered, gate = EncodeQueue(2), threading.Event(), threading.Event()
 
     class Photo:

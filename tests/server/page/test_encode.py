@@ -92,7 +92,9 @@ async def test_a_damaged_photo_is_refused(make_bench: Callable[..., Any], connec
             assert answer.status_code == 400
             problem = answer.json()
             assert problem["type"] == "urn:bbmr:problem:unreadable-picture"
-            assert problem["detail"] == "the photo is damaged or cut short"  # and no decoder's words
+            assert (
+                problem["detail"] == "the photo is damaged or cut short"
+            )  # without the words of the decoder
 
 
 async def test_photos_are_limited_in_bytes_and_pixels(
@@ -115,7 +117,11 @@ async def test_every_route_that_does_work_needs_the_key(
             assert (await client.post(path, content=jpeg, headers=JPEG)).status_code == 401
             wrong = JPEG | {"X-API-Key": "not-a-key-of-theirs"}
             assert (await client.post(path, content=jpeg, headers=wrong)).status_code == 403
-        for path in ("/", "/page/main.js", "/page/limits"):  # the page has to come up to ask for the key
+        for path in (
+            "/",
+            "/page/main.js",
+            "/page/limits",
+        ):  # the page itself must load without a key, to ask for one
             assert (await client.get(path)).status_code == 200
         right = JPEG | {"Authorization": f"Bearer {KEY}"}
         assert (await client.post("/encode", content=jpeg, headers=right)).status_code == 200
@@ -149,7 +155,7 @@ async def test_slots_and_time_are_limited(
             assert int(refused.headers["retry-after"]) >= 1
             for late in await answers:
                 assert (late.status_code, late.json()["type"]) == (504, "urn:bbmr:problem:deadline")
-            # What runs holds its place until it has ended; what waited is gone at once and is never begun.
+            # Running work holds its slot until it ends; waiting work is removed at once and never starts.
             await asyncio.to_thread(wait_for, lambda: len(queue) == 1)
     finally:
         gate.set()
@@ -211,7 +217,7 @@ async def test_a_disconnect_stops_the_work(
             connection.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
             assert await asyncio.to_thread(entered.wait, 20)
         await asyncio.to_thread(wait_for, lambda: service.bodies.used == 0)
-        assert len(service.encode_queue) == 1  # its thread is still at it
+        assert len(service.encode_queue) == 1  # its thread is still working
         gate.set()
         await asyncio.to_thread(wait_for, lambda: len(service.encode_queue) == 0)
     assert checked == [True]  # the work stopped at its first check

@@ -67,7 +67,7 @@ def test_the_search_for_avif_can_be_cancelled_at_any_step(photo: Image.Image) ->
 
     def soon() -> bool:
         steps.append(None)
-        return len(steps) > 12  # which is at the second size
+        return len(steps) > 12  # the 13th check is at the second scale
 
     with pytest.raises(WorkCancelledError):
         avif_within(pixels, 6000, lambda: True)

@@ -49,10 +49,10 @@ async def test_the_page_loads_everything_from_this_server(
         assert page.headers["content-type"] == "text/html; charset=utf-8"
         links = Links()
         links.feed(page.text)
-        assert links.inline == []  # the policy would not run it
+        assert links.inline == []  # the policy would block it
         assert len(links.targets) > 5
         for target in links.targets:
-            assert not re.match(r"[a-z]+:|/", target), target  # relative, so that a proxy may put it anywhere
+            assert not re.match(r"[a-z]+:|/", target), target  # relative, so that a proxy may add a prefix
             assert (await client.get(f"/{target}")).status_code == 200
         for name in FILES:
             if name.endswith((".js", ".css")):

@@ -97,7 +97,7 @@ async def test_equal_pictures_have_no_psnr(make_bench: Callable[..., Any], conne
         path = f"/page/compare?container={len(container)}"
         figures = (await client.post(path, content=container + jpeg, headers=BYTES)).json()
     assert figures["bbmr"]["psnr_rgb"] is None
-    assert figures["rescaled"] is None  # there is nothing to scale
+    assert figures["rescaled"] is None  # no pixel is removed
     assert figures["avif"]["psnr_rgb"] > 30
 
 

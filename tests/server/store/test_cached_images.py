@@ -54,7 +54,7 @@ async def test_cached_pictures_are_not_read_if_the_memory_is_full(
     async with connect(bench) as client:
         await fill(client, body)
         first = await client.get(f"{place}/image")
-        with bodies.share() as others:  # who take their answers slowly
+        with bodies.share() as others:  # responses that are sent slowly
             others.hold(bodies.limit - len(first.content) // 2)
             refused = await client.get(f"{place}/image")
             check_problem(refused, 429, "queue-full")
@@ -190,10 +190,10 @@ async def test_the_cache_evicts_the_least_recently_used_picture(
             await written(bench)
             return answer.headers["server-timing"] == "cache"
 
-        assert await hits(0)  # of the server before
+        assert await hits(0)  # cached by the server before
         assert not await hits(1)
         assert await hits(0)
-        assert not await hits(2)  # 1 makes room
+        assert not await hits(2)  # evicts the picture at 1
         assert await hits(0)
         assert await hits(2)
         assert not await hits(1)

@@ -188,7 +188,7 @@ async def test_reconstruct_is_never_answered_304(serve: Any, body: bytes, digest
 async def test_on_the_wire(
     wait_for: Any, make_bench: Callable[..., Any], listen: Any, store: Path, body: bytes, digest: str
 ) -> None:
-    """One connection serves them all: no answer has a body, or a length, that it must not have."""
+    """All requests use one connection, so a response with a wrong body or length would break the next one."""
     bench = make_bench(store=str(store))
     with listen(bench.app) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)

@@ -41,7 +41,7 @@ async def test_uploads_of_the_same_container_to_a_hanging_disk_time_out_together
         took = time.monotonic() - began
         for answer in answers:
             check_problem(answer, 503, "store-unavailable")
-        assert took < 8 * 0.4  # one after the other it would be sixteen times
+        assert took < 8 * 0.4  # one after the other would take sixteen times as long
         gate.opened.set()
         await fill(client, body)
     assert bench.app.state.bbmr.bodies.used == 0
@@ -56,14 +56,14 @@ async def test_a_lock_is_free_again_however_the_wait_ends() -> None:
 
     with pytest.raises(ClientDisconnect):
         async with locks.hold("a", 1.0, late, fails_with_it):
-            raise AssertionError("it was not to be run")
+            raise AssertionError("the block must not run")
     async with locks.hold("a", 0.01, late):
         with pytest.raises(StoreUnavailableError):
             async with locks.hold("a", 0.01, late):
-                raise AssertionError("two are in it")
+                raise AssertionError("the lock is held twice")
         async with locks.hold("b", 0.01, late):
             pass
-    with pytest.raises(TimeoutError):  # of the block itself, and no matter of the lock
+    with pytest.raises(TimeoutError):  # raised by the block itself
         async with locks.hold("a", 0.01, late):
             raise TimeoutError
     async with locks.hold("a", 0.01, late):
@@ -95,7 +95,7 @@ async def test_the_deadline_of_a_picture_includes_the_store(
         assert bench.app.state.bbmr.bodies.used == 0
         gate.opened.set()
         statuses = [(await client.get(f"/containers/{digest}/image")).status_code for _ in range(20)]
-        assert set(statuses) <= {200, 504}  # 0.3 s may be little on a busy machine
+        assert set(statuses) <= {200, 504}  # 0.3 s may be too short on a busy machine
         assert 200 in statuses
 
 

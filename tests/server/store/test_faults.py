@@ -46,7 +46,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill_disk(disk: Path, leave: int = 0) -> Path:
-    """Write until nothing more fits, then give `leave` bytes back."""
+    """Writes until the disk is full, then frees `leave` bytes. Returns the file."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(bytes(4096)):
@@ -97,7 +97,7 @@ async def test_a_full_disk_of_the_cache_fails_no_request(
         lines = [record.getMessage() for record in caplog.records]
         cause = f"cannot write in the directory {cache}: No space left on device (os error 28)"
         once = "it is skipped until it works again"
-        # Nothing of the store, which has a disk of its own, and nothing in the words of a library.
+        # No line is about the store, and none has the words of the library.
         assert set(lines) == {f"picture cache: {cause}", f"picture cache: {once}"}
         assert sum(once in line for line in lines) == 1
         page = (await client.get("/metrics")).text
@@ -124,7 +124,7 @@ async def test_a_container_damaged_on_the_disk_gives_no_picture(
                 "changed": body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :],
                 "cut": body[:middle],
                 "emptied": b"",
-                "replaced": other,  # whole and valid, but not what was accepted
+                "replaced": other,  # a valid container, but another one
             }[damage]
         )
         check_problem(await client.get(f"/containers/{digest}/image"), 500, "damaged-container")
@@ -147,7 +147,7 @@ async def test_a_late_write_does_not_stay_in_a_cache(tmp_path: Path, cache: bool
         await backend.put("aa/picture", b"late")
     gate.set()
     await asyncio.to_thread(backend._threads.shutdown)
-    assert len(files_in(tmp_path)) == (0 if cache else 1)  # a store counts again
+    assert len(files_in(tmp_path)) == (0 if cache else 1)  # a store counts its files again
 
 
 async def test_leftovers_are_deleted_at_once_in_a_cache_and_later_in_a_store(tmp_path: Path) -> None:

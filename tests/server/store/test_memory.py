@@ -99,7 +99,7 @@ async def test_a_parsed_container_is_released_before_its_file_is_stored(
         return container
 
     async def later(*given: Any) -> bool:
-        await asyncio.to_thread(wait_for, lambda: made[0]() is None)  # the reader's thread lets it go last
+        await asyncio.to_thread(wait_for, lambda: made[0]() is None)  # the reader's thread holds it longest
         return await put(*given)
 
     monkeypatch.setattr(Container, "from_bytes", noted)

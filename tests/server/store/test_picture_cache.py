@@ -1,4 +1,4 @@
-"""The cache of pictures when things go wrong: damaged files, a disk that hangs, no room, a deleted container."""
+"""The picture cache when something fails: damaged files, a disk that hangs, no room, deleted containers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.anyio
 PICTURE = Answer(bytes(1000), "image/png", 1, 1, "none")
 
 
-async def nothing() -> None:
-    """Of a container that is still there."""
+async def exists() -> None:
+    """The check of a container that still exists."""
 
 
 async def test_a_damaged_picture_in_the_cache_is_made_again(
@@ -93,7 +93,7 @@ async def test_a_cache_whose_disk_hangs_delays_nobody(
             for _ in range(2):
                 answer = await client.get(f"{place}/image")
                 assert (answer.status_code, answer.headers["server-timing"] != "cache") == (200, True)
-                await written(bench)  # it is given up: until then, the next finds it in memory
+                await written(bench)  # until the write times out, the next request finds it in memory
             assert (await client.delete(place)).status_code == 204
             await keep(client, body)
             assert not gate.is_set()
@@ -118,7 +118,7 @@ async def test_a_deletion_before_the_index_is_built_removes_the_pictures(
     gate, fold = threading.Event(), pictures._backend._for_each
     pictures._backend._for_each = lambda take: (gate.wait(10), fold(take))
     pictures.begin()
-    pictures._indexing_since = float("-inf")  # nobody waits for it
+    pictures._indexing_since = float("-inf")  # requests do not wait for it
     await pictures.forget(digest)
     gate.set()
     await pictures.begin()
@@ -151,7 +151,7 @@ async def test_responses_do_not_wait_for_the_cache_to_be_written(
             second = await client.get(f"{place}/image")
             assert (second.headers["server-timing"], second.content) == ("cache", first.content)
             assert bench.network.calls == calls
-            assert service.bodies.used >= len(first.content)  # it is in memory still
+            assert service.bodies.used >= len(first.content)  # it is still in memory
             for side in range(1, MAX_PENDING + 5):
                 assert (await client.get(f"{place}/image?max_side={side}")).status_code == 200
             assert len(bench.app.state.store.pictures._tasks) == MAX_PENDING
@@ -163,7 +163,7 @@ async def test_responses_do_not_wait_for_the_cache_to_be_written(
             gate.set()
         await written(bench)
     assert service.bodies.used == 0
-    assert files_in(tmp_path / "cache") == []  # it was deleted before it was written
+    assert files_in(tmp_path / "cache") == []  # its container was deleted before it was written
 
 
 async def test_a_picture_whose_container_is_deleted_while_it_is_written_does_not_stay(
@@ -184,7 +184,7 @@ async def test_a_picture_whose_container_is_deleted_while_it_is_written_does_not
             await keep(client, body)
             await client.get(f"/containers/{digest}/image")
             await asyncio.to_thread(entered.wait, 10)
-            await store.containers.delete(digest)  # by another server, say: nobody tells the cache
+            await store.containers.delete(digest)  # as another server does: this cache is not informed
         finally:
             gate.set()
         await written(bench)
@@ -222,7 +222,7 @@ async def test_a_cache_whose_reads_hang_is_paused(
         finally:
             gate.set()
         monkeypatch.setattr("bbmr_server.store.picture_cache.DISK_TIMEOUT_S", 10.0)
-        pictures._paused_until = 0.0  # the while is over
+        pictures._paused_until = 0.0  # the pause is over
         assert (await client.get(place)).headers["server-timing"] == "cache"
 
 
@@ -249,7 +249,7 @@ def test_a_picture_is_packed_and_unpacked_with_one_copy_each(last: bytes) -> Non
 async def test_a_picture_that_does_not_fit_is_not_cached(tmp_path: Path, limit: int, memory: int) -> None:
     backend = open_directory(tmp_path, "BBMR_PICTURE_CACHE", 10.0, cache=True)
     pictures = PictureCache(backend, limit, StoreMetrics(CollectorRegistry()))
-    pictures.keep("a" * 64, "0" * 32, PICTURE, BodyMemory(memory), nothing)
+    pictures.keep("a" * 64, "0" * 32, PICTURE, BodyMemory(memory), exists)
     assert await pictures.get("a" * 64, "0" * 32) is None
     assert not pictures._tasks
     pictures.close()
@@ -261,7 +261,7 @@ async def test_closing_a_cache_drops_unwritten_pictures(tmp_path: Path) -> None:
     entered, gate, put = threading.Event(), threading.Event(), backend._put
     backend._put = lambda name, data: (entered.set(), gate.wait(60), put(name, data))[2]  # type: ignore[method-assign,func-returns-value]
     for digest in ("a", "b", "c"):
-        pictures.keep(digest * 64, "0" * 32, PICTURE, memory, nothing)
+        pictures.keep(digest * 64, "0" * 32, PICTURE, memory, exists)
     await asyncio.to_thread(entered.wait, 10)
     tasks = [*pictures._tasks]
     assert len(tasks) == 3

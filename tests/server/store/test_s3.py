@@ -1,4 +1,4 @@
-"""The store in a bucket: everything that a directory does, against moto's S3 server over HTTP."""
+"""The store in a bucket of moto's S3 server, over HTTP: the same behaviour as in a directory."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """`account(endpoint)`: the environment that says where S3 is and who we are."""
+    """`account(endpoint)`: sets the AWS_… variables."""
 
     def use(endpoint: str) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
@@ -186,7 +186,7 @@ async def test_more_objects_than_one_page_are_listed(bucket: str) -> None:
 
 
 def test_a_process_that_used_a_bucket_exits_cleanly(bucket: str) -> None:
-    """obstore's functions for asyncio end some with SIGABRT where they were used just before the exit."""
+    """obstore's asyncio functions end a process with SIGABRT if they were used just before the exit."""
     script = (
         "import asyncio, sys\n"
         "from bbmr_server.store.factory import open_bucket\n"
@@ -206,7 +206,7 @@ def test_a_process_that_used_a_bucket_exits_cleanly(bucket: str) -> None:
 
 @contextlib.contextmanager
 def silent_server() -> Iterator[str]:
-    """Takes connections and never answers."""
+    """Accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 

@@ -116,7 +116,7 @@ async def test_bytes_written_by_other_servers_are_counted(
         assert (await keep(second, body)).status_code == 201
         monkeypatch.setattr("bbmr_server.store.usage.RECOUNT_S", 0.0)
         kept = one.app.state.store.containers
-        for _ in range(100):  # the first of these begin the count, and may still come in before it is over
+        for _ in range(100):  # the first ones start the count and may still be accepted
             await keep(first, third)
             await asyncio.sleep(0.01)
             if kept.usage.used > room - 4096:
