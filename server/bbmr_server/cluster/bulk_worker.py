@@ -159,28 +159,37 @@ class PoisonGuard:
         mark = job.temporary.removesuffix(".part") + "-alone.part"
         if os.path.lexists(job.temporary):
             if os.path.lexists(mark):
-                for path in (mark, job.temporary):
-                    with contextlib.suppress(OSError):
-                        os.unlink(path)
-                yield Failed(
-                    job.index,
-                    f"{job.source}: two worker processes died while working on it; it may need more memory",
-                )
+                _remove(mark, job.temporary)
+                why = "two worker processes died while working on it; it may need more memory"
+                yield Failed(job.index, f"{job.source}: {why}")
                 return
             with contextlib.suppress(OSError):
                 os.rename(job.temporary, mark)
         alone = os.path.lexists(mark)
+        try:
+            with self._turn(alone):
+                yield None
+        finally:
+            if alone:
+                _remove(mark)
+
+    @contextlib.contextmanager
+    def _turn(self, alone: bool) -> Iterator[None]:
+        """Waits until no suspect job runs, and if `alone`, until no job runs at all."""
         with self._changed:
             self._changed.wait_for(lambda: not self._alone and not (alone and self._inside))
             self._alone = alone
             self._inside += 1
         try:
-            yield None
+            yield
         finally:
             with self._changed:
                 self._inside -= 1
                 self._alone = False
                 self._changed.notify_all()
-            if alone:
-                with contextlib.suppress(OSError):
-                    os.unlink(mark)
+
+
+def _remove(*paths: str) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            os.unlink(path)

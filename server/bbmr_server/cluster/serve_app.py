@@ -57,15 +57,18 @@ def build(settings: Settings, make: MakeEngine = make_engine) -> Application:
         raise UsageError(
             "BBMR_DEVICE: in a cluster a replica gets its GPUs from Ray; use cpu or cuda, and num_gpus in the config"
         )
-    options = {
-        "num_cpus": settings.engine.threads or 1,
-        "num_gpus": 1 if settings.engine.device == ("cuda",) else 0,
-    }
-    drain = math.ceil(settings.http.drain_s) + 2
-    engine = serve.deployment(
+    engine = _engine_deployment(settings).bind(settings, make)
+    return _ingress_deployment(settings).bind(settings, engine)
+
+
+def _engine_deployment(settings: Settings) -> serve.Deployment:
+    return serve.deployment(
         EngineReplica,
         name=ENGINE,
-        ray_actor_options=options,
+        ray_actor_options={
+            "num_cpus": settings.engine.threads or 1,
+            "num_gpus": 1 if settings.engine.device == ("cuda",) else 0,
+        },
         autoscaling_config={
             "min_replicas": 1,
             "max_replicas": 4,
@@ -73,24 +76,29 @@ def build(settings: Settings, make: MakeEngine = make_engine) -> Application:
         },
         max_ongoing_requests=settings.engine.queue_length,
         max_queued_requests=settings.engine.queue_length,
-        health_check_period_s=5,
-        health_check_timeout_s=15,
-        graceful_shutdown_wait_loop_s=0.5,
-        graceful_shutdown_timeout_s=drain,
         max_constructor_retry_count=3,
+        **_health_and_shutdown(settings),
     )
-    ingress = serve.deployment(
+
+
+def _ingress_deployment(settings: Settings) -> serve.Deployment:
+    return serve.deployment(
         serve.ingress()(IngressReplica),
         name=INGRESS,
         num_replicas=1,
         ray_actor_options={"num_cpus": 0.5},
         max_ongoing_requests=settings.http.max_connections,
-        health_check_period_s=5,
-        health_check_timeout_s=15,
-        graceful_shutdown_wait_loop_s=0.5,
-        graceful_shutdown_timeout_s=drain,
+        **_health_and_shutdown(settings),
     )
-    return ingress.bind(settings, engine.bind(settings, make))
+
+
+def _health_and_shutdown(settings: Settings) -> dict[str, Any]:
+    return {
+        "health_check_period_s": 5,
+        "health_check_timeout_s": 15,
+        "graceful_shutdown_wait_loop_s": 0.5,
+        "graceful_shutdown_timeout_s": math.ceil(settings.http.drain_s) + 2,
+    }
 
 
 class EngineReplica:

@@ -72,18 +72,26 @@ def _at_scale(photo: Picture, scale: int, size: int, cancelled: IsCancelled) -> 
     check_cancelled(cancelled)
     small = resized(photo, small_size)
     speed = SPEED if small.shape[0] * small.shape[1] <= LARGE else SPEED_LARGE
-    best: tuple[int, bytes] | None = None
-    low, high = 0, 100
-    while low <= high:
-        check_cancelled(cancelled)
-        middle = (low + high) // 2
-        _, data = encode_plane(small, "avif", quality=middle, speed=speed)
-        if len(data) <= size:
-            best, low = (middle, data), middle + 1
-        else:
-            high = middle - 1
+    best = _highest_quality(small, size, speed, cancelled)
     if best is None:
         return None
     check_cancelled(cancelled)
     quality, data = best
     return Avif(scale, quality, speed, data, resized(decode(data, "avif", small_size), (width, height)))
+
+
+def _highest_quality(
+    picture: Picture, size: int, speed: int, cancelled: IsCancelled
+) -> tuple[int, bytes] | None:
+    """Returns the highest quality whose file has at most `size` bytes, and the file; None if there is none."""
+    best: tuple[int, bytes] | None = None
+    low, high = 0, 100
+    while low <= high:
+        check_cancelled(cancelled)
+        middle = (low + high) // 2
+        _, data = encode_plane(picture, "avif", quality=middle, speed=speed)
+        if len(data) <= size:
+            best, low = (middle, data), middle + 1
+        else:
+            high = middle - 1
+    return best
