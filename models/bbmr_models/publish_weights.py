@@ -1,6 +1,6 @@
-"""`python -m bbmr_models.publish_weights FILE NAME`: make a trained file one of the shipped weights.
+"""Add trained weights to the package: `python -m bbmr_models.publish_weights FILE NAME`.
 
-In: weights that training exported. Out: `weights/NAME.safetensors` and its digest in `weights/digests.json`.
+In: weights that training exported. Out: `weights/NAME.safetensors`, and its digest in `weights/digests.json`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ WEIGHTS = Path(str(DIGESTS)).parent
 MAX_BYTES = 4 * 2**20
 
 
-def ship(
+def publish(
     source: Annotated[Path, typer.Argument(help="Exported weights, a .safetensors file.")],
-    name: Annotated[str, typer.Argument(help="The name they are to have.")],
+    name: Annotated[str, typer.Argument(help="Name of the published weights.")],
 ) -> None:
-    """Check `source`, copy it under `name` and record its digest. Raises `WeightsError` or `ValueError` (too big)."""
+    """Check `source`, copy it as `name` and record its digest. Raises WeightsError, or ValueError if too large."""
     data, card = read(str(source))
     if len(data) > MAX_BYTES:
-        raise ValueError(f"{source} has {len(data)} bytes; shipped weights have at most {MAX_BYTES}")
+        raise ValueError(f"{source} has {len(data)} bytes; published weights have at most {MAX_BYTES}")
     WEIGHTS.mkdir(exist_ok=True)
     (WEIGHTS / f"{name}.safetensors").write_bytes(data)
     recorded = digests() | {name: card.sha256}
@@ -33,4 +33,4 @@ def ship(
 
 
 if __name__ == "__main__":
-    typer.run(ship)
+    typer.run(publish)

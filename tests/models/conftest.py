@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bbmr_models.jointsr import JointSR, JointSRConfig
-from bbmr_models.training.pool import Pool, load_pool
+from bbmr_models.training.pool import PicturePool, load_pool
 
 from .training_parts import make_folder
 
@@ -34,7 +34,7 @@ def folder(photo: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def pool(folder: Path) -> Pool:
+def pool(folder: Path) -> PicturePool:
     return load_pool(folder, 64, 1, 0)
 
 

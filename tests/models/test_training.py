@@ -25,11 +25,11 @@ from bbmr_models.reconstruct import Reconstructor
 from bbmr_models.training import loop
 from bbmr_models.training.cli import app
 from bbmr_models.training.loop import DivergedError, StoppedError, train
-from bbmr_models.training.pool import Pool
+from bbmr_models.training.pool import PicturePool
 from bbmr_models.weights import load, read, save_weights
 from bbmr_shared.errors import UsageError
 
-from .training_parts import CONFIG, OPTIONS, PLAN
+from .training_parts import CONFIG, OPTIONS, TRAINING
 
 
 @pytest.fixture
@@ -44,10 +44,12 @@ def run_command(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_a_run_exports_resumes_and_reconstructs(pool: Pool, photo: NDArray[np.uint8], tmp_path: Path) -> None:
-    first = load(str(train(pool, CONFIG, PLAN, tmp_path)))
+def test_a_run_exports_resumes_and_reconstructs(
+    pool: PicturePool, photo: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    first = load(str(train(pool, CONFIG, TRAINING, tmp_path)))
     steps = torch.load(tmp_path / "state.pt", weights_only=True)["step"]
-    second = load(str(train(pool, CONFIG, PLAN, tmp_path)))
+    second = load(str(train(pool, CONFIG, TRAINING, tmp_path)))
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] > steps > 0
     assert not torch.equal(first.head.weight, second.head.weight)
     assert Reconstructor(second).reconstruct(encode(photo)).size == (700, 500)
@@ -59,11 +61,11 @@ def test_a_run_exports_resumes_and_reconstructs(pool: Pool, photo: NDArray[np.ui
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(pool: Pool, tmp_path: Path) -> None:
-    plan = replace(PLAN, decay_share=0.0)
-    train(pool, CONFIG, replace(plan, steps=6), tmp_path / "whole")
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(pool: PicturePool, tmp_path: Path) -> None:
+    config = replace(TRAINING, decay_share=0.0)
+    train(pool, CONFIG, replace(config, steps=6), tmp_path / "whole")
     for _ in range(2):
-        train(pool, CONFIG, replace(plan, steps=3), tmp_path / "parts")
+        train(pool, CONFIG, replace(config, steps=3), tmp_path / "parts")
     whole, parts = (
         torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "parts")
     )
@@ -74,9 +76,9 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(pool: Pool, tmp_path
             assert torch.equal(value, parts[part][name]), name
 
 
-def test_export_decays_and_leaves_the_state_alone(pool: Pool, folder: Path, tmp_path: Path) -> None:
-    plan = replace(PLAN, steps=3, decay_share=0.0)
-    before = load(str(train(pool, CONFIG, plan, tmp_path)))
+def test_export_decays_and_leaves_the_state_alone(pool: PicturePool, folder: Path, tmp_path: Path) -> None:
+    config = replace(TRAINING, steps=3, decay_share=0.0)
+    before = load(str(train(pool, CONFIG, config, tmp_path)))
     state = (tmp_path / "state.pt").read_bytes()
     done = run_command(folder, "--run", tmp_path, "--export", "--steps", "2", "--variants", "1")
     assert done.exit_code == 0, done.output
@@ -150,32 +152,32 @@ def test_sigterm_finishes_the_step_and_saves(folder: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("decay_share", "kept"), [(0.0, 3), (0.5, 2)])
 def test_a_stop_saves_the_step_it_finished_or_keeps_the_state_from_before_the_decay(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decay_share: float, kept: int
+    pool: PicturePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decay_share: float, kept: int
 ) -> None:
-    plan = replace(PLAN, steps=4, decay_share=decay_share)
+    config = replace(TRAINING, steps=4, decay_share=decay_share)
     step = loop._Run._step
 
-    def stop_at_step_3(run: loop._Run, rate: float) -> None:
-        step(run, rate)
+    def stop_at_step_3(run: loop._Run, learning_rate: float) -> None:
+        step(run, learning_rate)
         if run.state.step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(loop._Run, "_step", stop_at_step_3)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(StoppedError, match="step 3"):
-        train(pool, CONFIG, plan, tmp_path)
+        train(pool, CONFIG, config, tmp_path)
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == kept
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
-    pool: Pool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: PicturePool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(pool, CONFIG, PLAN, tmp_path)
+    train(pool, CONFIG, TRAINING, tmp_path)
     before = (tmp_path / "state.pt").read_bytes()
     monkeypatch.setattr(loop, "border_weight", lambda canvas: torch.full((1,), float("nan")))
     with pytest.raises(DivergedError, match="not finite"):
-        train(pool, CONFIG, PLAN, tmp_path)
+        train(pool, CONFIG, TRAINING, tmp_path)
     done = run_command(folder, "--run", tmp_path, "--steps", "3")
     assert done.exit_code == 1
     assert done.stderr.splitlines()[-1].startswith("error: the loss is not finite")
@@ -187,7 +189,7 @@ def test_the_command_goes_on_from_weights(folder: Path, tmp_path: Path) -> None:
     start = JointSR(CONFIG)
     weights = tmp_path / "start.safetensors"
     save_weights(start, weights, {}, torch.float32)
-    command = [folder, "--run", tmp_path / "run", "--steps", "2", "--rate", "1e-9", "--crop", "64"]
+    command = [folder, "--run", tmp_path / "run", "--steps", "2", "--learning-rate", "1e-9", "--crop", "64"]
     done = run_command(*command, "--batch", "2", "--start", weights)
     assert done.exit_code == 0, done.output
     result = load(str(tmp_path / "run" / "model.safetensors"))
@@ -198,32 +200,34 @@ def test_the_command_goes_on_from_weights(folder: Path, tmp_path: Path) -> None:
     assert "--start brings its own model" in refused.stderr
 
 
-def test_a_run_of_another_configuration_is_one_clear_line(pool: Pool, folder: Path, tmp_path: Path) -> None:
-    train(pool, CONFIG, replace(PLAN, steps=1, decay_share=0.0), tmp_path)
+def test_a_run_of_another_configuration_is_one_clear_line(
+    pool: PicturePool, folder: Path, tmp_path: Path
+) -> None:
+    train(pool, CONFIG, replace(TRAINING, steps=1, decay_share=0.0), tmp_path)
     refused = run_command(folder, "--run", tmp_path, "--config", "nano", "--crop", "64")
     assert refused.exit_code == 2
     assert "channels 8 and not 32" in refused.stderr.splitlines()[-1]
     (tmp_path / "state.pt").write_bytes(b"no state")
     with pytest.raises(UsageError, match="not the state of a run"):
-        train(pool, CONFIG, PLAN, tmp_path)
+        train(pool, CONFIG, TRAINING, tmp_path)
 
 
 def test_a_state_of_the_first_version_goes_on_with_a_new_data_order(
-    pool: Pool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pool: PicturePool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = replace(PLAN, steps=2, decay_share=0.0)
-    train(pool, CONFIG, plan, tmp_path)
+    config = replace(TRAINING, steps=2, decay_share=0.0)
+    train(pool, CONFIG, config, tmp_path)
     held = torch.load(tmp_path / "state.pt", weights_only=True)
     for name in ("config", "plan", "crops"):
         del held[name]
     held["order"] = {"bit_generator": "PCG64"}
     torch.save(held, tmp_path / "state.pt")
-    train(pool, CONFIG, plan, tmp_path)
+    train(pool, CONFIG, config, tmp_path)
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 4
     assert "data order begins anew" in capsys.readouterr().out
     torch.save(held, tmp_path / "state.pt")
     with pytest.raises(UsageError, match="another network"):
-        train(pool, replace(CONFIG, channels=12), plan, tmp_path)
+        train(pool, replace(CONFIG, channels=12), config, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -231,11 +235,11 @@ def test_a_state_of_the_first_version_goes_on_with_a_new_data_order(
     [
         (["--pictures", "1"], "at least two usable photographs"),
         (["--crop", "512"], "no usable photograph of at least 512 pixels"),
-        (["--device", "toaster"], "the device 'toaster' is not there"),
+        (["--device", "toaster"], "the device 'toaster' is not available"),
         (["--export"], "to export from"),
         (["--config", "huge"], "there is no configuration 'huge'"),
         (["--palette", "3"], "the rates are some of"),
-        (["--steps", "-1"], "some minutes or steps"),
+        (["--steps", "-1"], "minutes must be above 0, or steps at least 0"),
     ],
 )
 def test_what_makes_no_sense_is_one_clear_line(
@@ -249,16 +253,16 @@ def test_what_makes_no_sense_is_one_clear_line(
 
 
 def test_tensorboard_that_is_missing_is_named(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: PicturePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(UsageError, match=r"pip install 'bbmr\[tensorboard\]'"):
-        train(pool, CONFIG, PLAN, tmp_path, tensorboard=True)
+    with pytest.raises(UsageError, match=r"pip install '.\[tensorboard\]'"):
+        train(pool, CONFIG, TRAINING, tmp_path, tensorboard=True)
 
 
-def test_a_log_of_an_earlier_version_is_put_aside(pool: Pool, tmp_path: Path) -> None:
+def test_a_log_of_an_earlier_version_is_put_aside(pool: PicturePool, tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("step,loss\n1,2\n")
-    train(pool, CONFIG, replace(PLAN, steps=1), tmp_path)
+    train(pool, CONFIG, replace(TRAINING, steps=1), tmp_path)
     assert (tmp_path / "log-earlier.csv").read_text() == "step,loss\n1,2\n"
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
 
@@ -270,11 +274,11 @@ def wait_for(path: Path, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def test_bf16_is_a_switch(pool: Pool, tmp_path: Path) -> None:
-    plans = {"float32": PLAN, "bf16": replace(PLAN, bf16=True)}
+def test_bf16_is_a_switch(pool: PicturePool, tmp_path: Path) -> None:
+    configs = {"float32": TRAINING, "bf16": replace(TRAINING, bf16=True)}
     heads = [
-        load(str(train(pool, CONFIG, replace(plan, steps=3), tmp_path / name))).head.weight
-        for name, plan in plans.items()
+        load(str(train(pool, CONFIG, replace(config, steps=3), tmp_path / name))).head.weight
+        for name, config in configs.items()
     ]
     assert not torch.equal(*heads)
     torch.testing.assert_close(*heads, rtol=0, atol=0.01)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from bbmr_models.jointsr import JointSR, JointSRConfig
-from bbmr_models.training.cli import _settings
-from bbmr_models.training.config import CONFIGS, Plan, plan_of_run, read_config
-from bbmr_models.training.loop import learning_rate
+from bbmr_models.training.cli import _configurations
+from bbmr_models.training.config import CONFIGS, TrainingConfig, read_config, saved_training_config
+from bbmr_models.training.loop import scheduled_learning_rate
 from bbmr_models.weights import save_weights
 from bbmr_shared.errors import UsageError
 
@@ -31,11 +31,11 @@ def test_a_configuration_of_the_repository_builds(name: str) -> None:
 def test_options_go_before_the_file(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text(
-        "[model]\nchannels = 16\nblocks = 2\nrates = [2, 4, 8]\n[training]\nbatch = 4\nrate = 1\n"
+        "[model]\nchannels = 16\nblocks = 2\nrates = [2, 4, 8]\n[training]\nbatch = 4\nlearning_rate = 1\n"
     )
     config, plan = read_config(str(path), {"blocks": 3, "deblock": None}, {"batch": 6})
     assert (config.channels, config.blocks, config.deblock, config.rates) == (16, 3, 16, (2, 4, 8))
-    assert (plan.batch, plan.rate) == (6, 1)
+    assert (plan.batch, plan.learning_rate) == (6, 1)
 
 
 @pytest.mark.parametrize(
@@ -44,18 +44,18 @@ def test_options_go_before_the_file(tmp_path: Path) -> None:
         ("[model]\nchanels = 3", "unknown key 'chanels' in"),
         ("[training]\nminuts = 3", "unknown key 'minuts' in"),
         ("[trainig]", "unknown table or key trainig"),
-        ("[model]\nchannels = 'x'", "'channels' in .model. is 'x'"),
-        ("[model]\nchannels = true", "'channels' in .model. is True"),
+        ("[model]\nchannels = 'x'", "'channels' in .model. has the wrong type: 'x'"),
+        ("[model]\nchannels = true", "'channels' in .model. has the wrong type: True"),
         ("[model]\nrates = [3]", "rates are some of"),
         ("[model]\nblock = 100", "multiple of 16"),
         ("[model]\nbackbone = 'x'", "backbone is one of"),
         ("[training]\ncrop = 100", "multiple of 16"),
         ("[training]\nbatch = 0", "at least one"),
-        ("[training]\nuniform_rate = 3", "uniform rate is one of"),
-        ("[training]\ncoded_share = 2", "coded share is from 0 to 1"),
-        ("[training]\nminutes = 0", "some minutes or steps"),
-        ("model = 3", "is a table"),
-        ("=", "no readable TOML"),
+        ("[training]\nuniform_rate = 3", "uniform rate must be one of"),
+        ("[training]\ncoded_share = 2", "coded share must be from 0 to 1"),
+        ("[training]\nminutes = 0", "minutes must be above 0, or steps at least 0"),
+        ("model = 3", "must be a table"),
+        ("=", "not a readable TOML"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, message: str) -> None:
@@ -74,20 +74,25 @@ def test_a_file_that_is_not_there_names_the_known() -> None:
 def test_a_run_that_starts_from_weights_is_trained_as_their_backbone_is(tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
     save_weights(JointSR(JointSRConfig("omnisr", 16, 1)), weights, {})
-    config, plan, _ = _settings(tmp_path / "run", None, str(weights), False, {}, {"crop": 64})
+    config, plan, _ = _configurations(tmp_path / "run", None, str(weights), False, {}, {"crop": 64})
     own = read_config("omnisr", {}, {})[1]
     assert config.backbone == "omnisr"
-    assert (plan.batch, plan.rate, plan.crop) == (own.batch, own.rate, 64)
+    assert (plan.batch, plan.learning_rate, plan.crop) == (own.batch, own.learning_rate, 64)
 
 
-def test_a_plan_of_a_run_leaves_out_what_belonged_to_the_call() -> None:
-    held = {"minutes": 3.0, "steps": 4, "batch": 5, "of_a_later_version": 6}
-    assert plan_of_run(held) == Plan(batch=5)
+def test_a_saved_configuration_is_read_without_the_fields_of_one_call() -> None:
+    saved = {"minutes": 3.0, "steps": 4, "batch": 5, "of_a_later_version": 6}
+    assert saved_training_config(saved) == TrainingConfig(batch=5)
+
+
+def test_a_configuration_saved_under_earlier_names_is_read() -> None:
+    assert saved_training_config({"rate": 0.5, "held": 3}) == TrainingConfig(learning_rate=0.5, held_out=3)
 
 
 def test_the_learning_rate_warms_up_stays_and_falls() -> None:
-    plan = Plan(rate=1.0, warmup=10, decay_share=0.2)
-    rates = [
-        learning_rate(plan, step, share) for step, share in [(0, 0), (9, 0.5), (90, 0.8), (95, 0.9), (99, 1)]
+    plan = TrainingConfig(learning_rate=1.0, warmup=10, decay_share=0.2)
+    learning_rates = [
+        scheduled_learning_rate(plan, step, share)
+        for step, share in [(0, 0), (9, 0.5), (90, 0.8), (95, 0.9), (99, 1)]
     ]
-    torch.testing.assert_close(rates, [0.1, 1.0, 1.0, 0.5, 0.0])
+    torch.testing.assert_close(learning_rates, [0.1, 1.0, 1.0, 0.5, 0.0])

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bbmr_models.training.bicubic_planes import make_planes
+from bbmr_models.training.crop_settings import CropSettings
 from bbmr_models.training.crops import Crops, gather, gather_cells
-from bbmr_models.training.pool import Pool, hold_out, load_pool
+from bbmr_models.training.pool import PicturePool, hold_out, load_pool
 from bbmr_models.training.rate_maps import block_of_cell, expand_blocks, lagrangian, most_blocks
 from bbmr_models.training.sampler import Sampler
-from bbmr_models.training.sampling import Sampling
 from bbmr_shared.errors import UsageError
 from bbmr_shared.grid import RATES, BlockGrid
 from bbmr_shared.resample import bicubic, round_trip_error
 
-SAMPLING = Sampling(crop=64, batch=8)
+CROP_SETTINGS = CropSettings(crop=64, batch=8)
 
 
 def test_bad_pictures_are_named_and_skipped(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -62,7 +62,7 @@ def test_planes_and_errors_are_those_of_the_client(photo: NDArray[np.uint8]) -> 
     assert not errors[:, :, 0].any()
 
 
-def test_a_picture_lies_in_the_pool_as_it_was_made(pool: Pool) -> None:
+def test_a_picture_lies_in_the_pool_as_it_was_made(pool: PicturePool) -> None:
     for index in range(len(pool)):
         planes, errors = make_planes(pool.plane(index, 1))
         assert torch.equal(pool.cell_errors(index), errors)
@@ -71,7 +71,7 @@ def test_a_picture_lies_in_the_pool_as_it_was_made(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_crops_are_gathered_turned_and_flipped(pool: Pool, rate: int) -> None:
+def test_crops_are_gathered_turned_and_flipped(pool: PicturePool, rate: int) -> None:
     """All eight orientations, of three pictures, at every rate: cut, then flip, then transpose."""
     turns = torch.arange(8)
     crops = Crops(turns % 3, turns % 2, turns % 4, turns)
@@ -119,8 +119,8 @@ def test_rates_are_the_lagrangian_choice_of_each_block(block: int) -> None:
                 assert chosen[n, y, x] == (mean + multiplier[n] / np.square(palette)).argmin()
 
 
-def test_batches_hold_the_composite_of_their_own_target(pool: Pool) -> None:
-    canvas, target = Sampler(pool, SAMPLING, 0).draw()
+def test_batches_hold_the_composite_of_their_own_target(pool: PicturePool) -> None:
+    canvas, target = Sampler(pool, CROP_SETTINGS, 0).draw()
     finest = canvas.rate.repeat_interleave(4, 2).repeat_interleave(4, 3).expand_as(target) == 1
     assert torch.equal(canvas.base[finest], target[finest])
     error = (canvas.base - target)[~finest].square().mean().item()
@@ -129,9 +129,9 @@ def test_batches_hold_the_composite_of_their_own_target(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("block", [64, 128, 256])
-def test_rate_maps_follow_palette_and_blocks(pool: Pool, block: int) -> None:
+def test_rate_maps_follow_palette_and_blocks(pool: PicturePool, block: int) -> None:
     """Rates change only at block borders: within 4 cells of a crop at most at one column and one row."""
-    sampler = Sampler(pool, replace(SAMPLING, palette=(2, 4, 8), block=block, batch=32), 0)
+    sampler = Sampler(pool, replace(CROP_SETTINGS, palette=(2, 4, 8), block=block, batch=32), 0)
     seen = set()
     for _ in range(4):
         cells = sampler.draw()[0].rate[:, 0, ::4, ::4]
@@ -142,16 +142,16 @@ def test_rate_maps_follow_palette_and_blocks(pool: Pool, block: int) -> None:
     assert seen == {2, 4, 8}
 
 
-def test_the_baseline_sees_one_rate_only(pool: Pool) -> None:
-    canvas, _ = Sampler(pool, replace(SAMPLING, uniform_rate=4), 0).draw()
+def test_the_baseline_sees_one_rate_only(pool: PicturePool) -> None:
+    canvas, _ = Sampler(pool, replace(CROP_SETTINGS, uniform_rate=4), 0).draw()
     assert (canvas.rate == 4).all()
 
 
-def test_one_generator_holds_the_data_order(pool: Pool) -> None:
-    sampler = Sampler(pool, SAMPLING, 5)
+def test_one_generator_holds_the_data_order(pool: PicturePool) -> None:
+    sampler = Sampler(pool, CROP_SETTINGS, 5)
     sampler.draw()
     state = sampler.generator.get_state()
     expected = sampler.draw()[1]
-    again = Sampler(pool, SAMPLING, 99)
+    again = Sampler(pool, CROP_SETTINGS, 99)
     again.generator.set_state(state)
     assert torch.equal(again.draw()[1], expected)

@@ -17,7 +17,7 @@ from bbmr_models.training.loop import train
 from bbmr_models.training.pool import load_pool
 from bbmr_models.weights import read
 
-from .training_parts import CONFIG, PLAN, make_folder
+from .training_parts import CONFIG, TRAINING, make_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ def test_two_processes_train_one_model_and_one_goes_on(
     folder, run = make_folder(tmp_path, photo), tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*command, "-m", "tests.models.two_ranks", str(folder), str(run)],
+        [*command, "-m", "tests.models.two_processes", str(folder), str(run)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -40,9 +40,9 @@ def test_two_processes_train_one_model_and_one_goes_on(
     assert "weights 1 orders 2" in done.stdout
     held = torch.load(run / "state.pt", weights_only=True)
     assert len(held["order"]) == 2
-    assert held["crops"] == 3 * 2 * PLAN.batch
+    assert held["crops"] == 3 * 2 * TRAINING.batch
     assert len((run / "log.csv").read_text().splitlines()) == 2
 
-    path = train(load_pool(folder, 64, 1, 0), CONFIG, replace(PLAN, steps=2, decay_share=0.0), run)
-    assert "state is from 2 processes, this is 1" in capsys.readouterr().out
-    assert read(str(path))[1].notes["crops"] == 3 * 2 * PLAN.batch + 2 * PLAN.batch
+    path = train(load_pool(folder, 64, 1, 0), CONFIG, replace(TRAINING, steps=2, decay_share=0.0), run)
+    assert "state is from 2 processes, this run has 1" in capsys.readouterr().out
+    assert read(str(path))[1].notes["crops"] == 3 * 2 * TRAINING.batch + 2 * TRAINING.batch

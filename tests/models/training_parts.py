@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bbmr_models.jointsr import JointSRConfig
-from bbmr_models.training.config import Plan
+from bbmr_models.training.config import TrainingConfig
 
 CONFIG = JointSRConfig(channels=8, blocks=1, deblock=8)
-PLAN = Plan(minutes=1 / 60, batch=2, crop=64, held=1, warmup=5)
+TRAINING = TrainingConfig(minutes=1 / 60, batch=2, crop=64, held_out=1, warmup=5)
 OPTIONS = ["--channels", "8", "--blocks", "1", "--deblock", "8", "--crop", "64", "--batch", "2"]
 
 

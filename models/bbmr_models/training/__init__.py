@@ -1,1 +1,1 @@
-"""Training of JointSR: the pool of pictures (`pool`), rate maps and batches (`batches`), the loop (`loop`)."""
+"""Training of JointSR: pictures (`pool`, `coded_pool`), batches (`sampler`), the loop (`loop`), the command (`cli`)."""

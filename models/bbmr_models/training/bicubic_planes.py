@@ -1,7 +1,6 @@
-"""Bicubic planes and what they lose, made where the pictures are: the torch twin of `bbmr_shared.resample`.
+"""Bicubic planes and their errors on any device: the torch counterpart of `bbmr_shared.resample`.
 
-In: a picture on any device. Out: its planes, and the error of every 16×16 cell at every rate. A sample differs from
-Pillow's by at most 1/255, where its fixed point and this floating point round apart.
+A sample differs from Pillow's by at most 1/255: Pillow computes in fixed point, this module in floating point.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from bbmr_shared.grid import ALIGN, RATES
 
 
 def bicubic(picture: Tensor, height: int, width: int) -> Tensor:
-    """`[3, H, W]` of 8-bit values, any dtype → float32 `[3, height, width]`, again of 8-bit values (Keys, antialiased).
+    """Resize `[3, H, W]` of 8-bit values, any dtype → float32 `[3, height, width]` of 8-bit values (Keys, antialiased).
 
-    As Pillow does: across, rounded to 8 bits, then down, rounded again.
+    Like Pillow it resizes across, rounds to 8 bits, resizes down and rounds again.
     """
     samples = picture[None].float()
     for size in ((samples.shape[2], width), (height, width)):
@@ -28,7 +27,7 @@ def bicubic(picture: Tensor, height: int, width: int) -> Tensor:
 
 
 def make_planes(picture: Tensor) -> tuple[dict[int, Tensor], Tensor]:
-    """The planes of a picture, and the error each rate makes in each cell.
+    """Return the planes of a picture, and the error of each rate in each cell.
 
     Args:
         picture: `uint8 [H, W, 3]`, sides multiples of 16.
@@ -47,7 +46,7 @@ def make_planes(picture: Tensor) -> tuple[dict[int, Tensor], Tensor]:
 
 
 def cell_errors(a: Tensor, b: Tensor) -> Tensor:
-    """Σ (6·ΔY² + ΔCb² + ΔCr²) / 8 over each cell, as in `bbmr_shared.colour`: `[3, H, W]` twice → `[H/16, W/16]`."""
+    """Return Σ (6·ΔY² + ΔCb² + ΔCr²) / 8 of each cell, as `bbmr_shared.colour`: `[3, H, W]` twice → `[H/16, W/16]`."""
     red, green, blue = a - b
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     chroma = ((blue - luma) * 0.564334).square_() + ((red - luma) * 0.713267).square_()

@@ -1,7 +1,6 @@
-"""`bbmr-train`: train JointSR on a folder of photographs.
+"""The command `bbmr-train`: train JointSR on a folder of photographs, or resume a run.
 
-In: a folder, a configuration and options. Out: a run folder (`training.loop`). Call it again with the same run to go
-on. Exit status: 0, 1 where training failed, 2 where what was asked for makes no sense, 128 + n after signal n.
+Exit status: 0 on success, 1 if training failed, 2 on wrong usage, 128 + n after signal n.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from bbmr_models.weights import load
 from bbmr_shared.errors import BbmrError, UsageError
 
 from .coded_pool import CodingError
-from .config import DEFAULT_CONFIG, Plan, changed, plan_of_run, read_config
-from .distributed import together
+from .config import DEFAULT_CONFIG, TrainingConfig, read_config, saved_training_config, with_overrides
+from .distributed import distributed_context
 from .loop import DivergedError, StoppedError, train
 from .pool import load_pool
-from .state import FILE, config_of, read
+from .state import STATE_FILE, read_state, saved_model_config
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -30,19 +29,23 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def run_training(
     data: Annotated[Path, typer.Argument(help="Folder of photographs, searched recursively.", exists=True)],
-    run: Annotated[Path, typer.Option("--run", "-o", help="Run folder; an interrupted run goes on from it.")],
+    run: Annotated[Path, typer.Option("--run", "-o", help="Run folder; a run that is in it is resumed.")],
     config: Annotated[
         str | None,
         typer.Option(
-            help="nano, light, large, omnisr, craft or a .toml file; without it the run's own, or light."
+            help="nano, light, large, omnisr, craft or a .toml file. Default: that of the run, or light."
         ),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="Wall time of this call, its decay included.")] = None,
-    steps: Annotated[int | None, typer.Option(help="So many steps instead of so many minutes.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Wall time of this call, including the decay.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Length of this call in steps instead of minutes.")
+    ] = None,
     export: Annotated[
         bool,
         typer.Option(
-            "--export", help="Only decay, from the saved state on, and export; the state stays as it is."
+            "--export", help="Only decay from the saved state and export. The state stays as it is."
         ),
     ] = False,
     start: Annotated[
@@ -50,49 +53,51 @@ def run_training(
         typer.Option(
             "--start",
             "-s",
-            help="Start a new run from shipped weights or a .safetensors file; the model is then theirs.",
+            help="Start a new run from shipped weights or a .safetensors file, with their model.",
         ),
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="light, omnisr or craft.")] = None,
     channels: Annotated[int | None, typer.Option(help="Width of the backbone.")] = None,
     blocks: Annotated[int | None, typer.Option(help="Depth of the backbone.")] = None,
-    deblock: Annotated[
-        int | None, typer.Option(help="Channels of the deblock branch; 0 leaves it out.")
+    deblock: Annotated[int | None, typer.Option(help="Channels of the deblock branch; 0 omits it.")] = None,
+    palette: Annotated[
+        str | None, typer.Option(help="The rates that blocks may have, for example 2,4,8.")
     ] = None,
-    palette: Annotated[str | None, typer.Option(help="The rates that blocks may have, as 2,4,8.")] = None,
     block_side: Annotated[int | None, typer.Option(help="Side of a block in pixels.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Crops a step, on each process.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Crops per step, on each process.")] = None,
     crop: Annotated[int | None, typer.Option(help="Side of a crop in pixels, a multiple of 16.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Learning rate of the stable part.")] = None,
-    decay_share: Annotated[float | None, typer.Option(help="Share of the time that the decay takes.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the stable part.")] = None,
+    decay_share: Annotated[float | None, typer.Option(help="Share of the call that the decay takes.")] = None,
     uniform_rate: Annotated[
         int | None,
-        typer.Option(help="Train for this rate over the whole picture alone: the paper's baseline."),
+        typer.Option(help="Train for this one rate over the whole picture (the paper's baseline)."),
     ] = None,
     coded_share: Annotated[
         float | None, typer.Option(help="Share of the crops that went through a lossy codec.")
     ] = None,
     coded_workers: Annotated[int | None, typer.Option(help="Processes that code pictures.")] = None,
-    save_seconds: Annotated[float | None, typer.Option(help="How often the state is saved.")] = None,
+    save_seconds: Annotated[
+        float | None, typer.Option(help="Seconds between two saves of the state.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of initial weights and data order.")] = None,
     compiled: Annotated[
         bool | None, typer.Option("--compile/--no-compile", help="Let torch compile the network.")
     ] = None,
     bf16: Annotated[
         bool | None,
-        typer.Option("--bf16/--no-bf16", help="bfloat16 autocast; without a word on CUDA only."),
+        typer.Option("--bf16/--no-bf16", help="bfloat16 autocast. Default: on CUDA only."),
     ] = None,
-    variants: Annotated[int, typer.Option(help="Sizes kept of each picture.", min=1)] = 2,
-    pictures: Annotated[int | None, typer.Option(help="Use only the first so many pictures.")] = None,
+    variants: Annotated[int, typer.Option(help="Sizes of each picture.", min=1)] = 2,
+    pictures: Annotated[int | None, typer.Option(help="Use only the first N pictures.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
-    tensorboard: Annotated[bool, typer.Option(help="Write RUN/tensorboard, too.")] = False,
+    tensorboard: Annotated[bool, typer.Option(help="Also write RUN/tensorboard.")] = False,
 ) -> None:
     """Train, then export decayed weights to RUN/model.safetensors."""
     logging.basicConfig(format="%(message)s")
     if threads:
         torch.set_num_threads(threads)
-    model = {
+    model_options = {
         "backbone": backbone,
         "channels": channels,
         "blocks": blocks,
@@ -100,12 +105,12 @@ def run_training(
         "rates": _rates(palette),
         "block": block_side,
     }
-    training = {
+    training_options = {
         "minutes": minutes,
         "steps": steps,
         "batch": batch,
         "crop": crop,
-        "rate": rate,
+        "learning_rate": learning_rate,
         "decay_share": 1.0 if export else decay_share,
         "uniform_rate": uniform_rate,
         "coded_share": coded_share,
@@ -116,21 +121,20 @@ def run_training(
         "compile": compiled,
     }
     try:
-        settings, plan, initial = _settings(run, config, start, export, model, training)
-        with together(device) as ranks:
-            pool = load_pool(data, plan.crop, variants, plan.seed, pictures, ranks.device)
-            if ranks.leads:
+        model_config, training_config, initial = _configurations(
+            run, config, start, export, model_options, training_options
+        )
+        with distributed_context(device) as context:
+            pool = load_pool(
+                data, training_config.crop, variants, training_config.seed, pictures, context.device
+            )
+            if context.is_main:
                 print(f"{len(pool)} pictures ready", flush=True)
-            path = train(pool, settings, plan, run, ranks, initial, tensorboard)
-            if ranks.leads:
+            path = train(pool, model_config, training_config, run, context, initial, tensorboard)
+            if context.is_main:
                 print(f"wrote {path}")
     except StoppedError as stopped:
-        held = "kept" if (run / FILE).exists() else "not there yet"
-        print(
-            f"{stopped}; {run / FILE} is {held}. The same command goes on from it; "
-            f"'bbmr-train {data} --run {run} --export --minutes 5' decays and exports it.",
-            flush=True,
-        )
+        _print_how_to_resume(stopped, data, run)
         raise SystemExit(128 + stopped.number) from None
     except UsageError as error:
         _fail(error, 2)
@@ -138,35 +142,50 @@ def run_training(
         _fail(error, 1)
 
 
-def _settings(
+def _configurations(
     run: Path,
     config: str | None,
     start: str | None,
     export: bool,
-    model: dict[str, Any],
-    training: dict[str, Any],
-) -> tuple[JointSRConfig, Plan, dict[str, torch.Tensor] | None]:
-    """The model, the plan, and the weights to start from. Options go before the file, a run's own model before none."""
-    held = read(run)
-    if export and held is None:
-        raise UsageError(f"there is no {run / FILE} to export from")
-    settings, plan = read_config(config or DEFAULT_CONFIG, model, training)
-    if start is not None and held is None:
-        if config is not None or any(value is not None for value in model.values()):
-            raise UsageError("--start brings its own model: leave out --config and the options of the model")
+    model_options: dict[str, Any],
+    training_options: dict[str, Any],
+) -> tuple[JointSRConfig, TrainingConfig, dict[str, torch.Tensor] | None]:
+    """Return both configurations, and the weights that a new run starts from.
+
+    Options replace values of the configuration file. Without a file a resumed run keeps its own configuration.
+    """
+    saved = read_state(run)
+    if export and saved is None:
+        raise UsageError(f"there is no {run / STATE_FILE} to export from")
+    model_config, training_config = read_config(config or DEFAULT_CONFIG, model_options, training_options)
+    if start is not None and saved is None:
+        if config is not None or any(value is not None for value in model_options.values()):
+            raise UsageError("--start brings its own model: omit --config and the options of the model")
         network = load(start)
-        _, plan = read_config(network.config.backbone, {}, training)  # every backbone has a file of its name
-        return network.config, plan, network.state_dict()
-    if held is not None and config is None and (own := config_of(held)) is not None:
-        return changed(own, model), changed(plan_of_run(held["plan"]), training), None
-    return settings, plan, None
+        # Every backbone has a configuration file of its name.
+        _, training_config = read_config(network.config.backbone, {}, training_options)
+        return network.config, training_config, network.state_dict()
+    if saved is not None and config is None and (own := saved_model_config(saved)) is not None:
+        training_config = with_overrides(saved_training_config(saved["plan"]), training_options)
+        return with_overrides(own, model_options), training_config, None
+    return model_config, training_config, None
+
+
+def _print_how_to_resume(stopped: StoppedError, data: Path, run: Path) -> None:
+    state = run / STATE_FILE
+    saved = f"{state} is kept" if state.exists() else f"{state} does not exist yet"
+    print(
+        f"{stopped}; {saved}. The same command resumes the run; "
+        f"'bbmr-train {data} --run {run} --export --minutes 5' decays and exports it.",
+        flush=True,
+    )
 
 
 def _rates(text: str | None) -> tuple[int, ...] | None:
     try:
         return None if text is None else tuple(sorted({int(rate) for rate in text.split(",")}))
     except ValueError:
-        raise typer.BadParameter(f"'{text}' is no list of rates, as 2,4,8") from None
+        raise typer.BadParameter(f"'{text}' is not a list of rates; write for example 2,4,8") from None
 
 
 def _fail(error: Exception, status: int) -> NoReturn:

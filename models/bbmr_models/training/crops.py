@@ -1,6 +1,6 @@
-"""Crops of many pictures at once: where they lie, what is gathered there, and the canvas made of it.
+"""Crops of many pictures at once: positions, samples and canvas. There is no loop over crops, only index arithmetic.
 
-In: a `Pool` and positions. Out: batches on the pool's device. Everything is index arithmetic: no loop over crops.
+In: a `PicturePool` and positions. Out: batches on the pool's device.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from bbmr_models.jointsr import GRID, Canvas
 from bbmr_shared.compositing.composite import MAX_LEVEL
 from bbmr_shared.grid import ALIGN
 
-from .pool import Pool
+from .pool import PicturePool
 
 
 class Crops(NamedTuple):
-    """Where a batch of crops lies, all `int64 [N]`: picture, top and left in cells, and one of eight orientations."""
+    """Positions of a batch of crops, all `int64 [N]`: picture, top and left in cells, and one of eight orientations."""
 
     picture: Tensor
     top: Tensor
@@ -27,28 +27,28 @@ class Crops(NamedTuple):
     turn: Tensor
 
 
-def place(pool: Pool, picture: Tensor, drawn: Tensor, cells: int) -> Crops:
-    """Crops of `cells` cells a side in `picture`, `int64 [N]`, by three random numbers each, `[N, 3]`."""
+def place(pool: PicturePool, picture: Tensor, drawn: Tensor, cells: int) -> Crops:
+    """Return crops of `cells` cells a side in `picture`, `int64 [N]`, from three random numbers each, `[N, 3]`."""
     top = scaled(drawn[:, 0], pool.rows[picture] - cells + 1)
     left = scaled(drawn[:, 1], pool.columns[picture] - cells + 1)
     return Crops(picture, top, left, scaled(drawn[:, 2], 8))
 
 
-def gather(pool: Pool, samples: Tensor, crops: Crops, cells: int, rate: int) -> Tensor:
-    """Crops of one plane, `uint8 [samples, 3]` as in `Pool.planes`, as 8-bit values: float32 `[N, 3, side, side]`."""
+def gather(pool: PicturePool, samples: Tensor, crops: Crops, cells: int, rate: int) -> Tensor:
+    """Return crops of one plane of `PicturePool.planes`, in 8-bit values: float32 `[N, 3, side, side]`."""
     index = _index(pool, crops, cells, rate)
     rows = samples.index_select(0, index.flatten()).view(*index.shape, 3)
     return rows.permute(0, 3, 1, 2).contiguous().float()
 
 
-def gather_cells(pool: Pool, values: Tensor, crops: Crops, cells: int) -> Tensor:
-    """What is known of each cell of the crops: `[cells, …]` → `[N, n, n, …]`."""
+def gather_cells(pool: PicturePool, values: Tensor, crops: Crops, cells: int) -> Tensor:
+    """Return the values of each cell of the crops: `[cells, …]` → `[N, n, n, …]`."""
     index = _index(pool, crops, cells, ALIGN)
     return values.index_select(0, index.flatten()).view(*index.shape, *values.shape[1:])
 
 
 def make_canvas(planes: dict[int, Tensor], cells: Tensor, error: Tensor | None = None) -> Canvas:
-    """Composite planes (0 … 255) under the rates of their cells; `error`, `[N, n, n]`, is the coding error there."""
+    """Composite planes (0 … 255) by the rates of their cells. `error`, `[N, n, n]`, holds coding error bytes."""
     levels = pyramid(planes, cells)
     rate = expand_cells(cells, GRID)
     return Canvas(
@@ -62,8 +62,8 @@ def make_canvas(planes: dict[int, Tensor], cells: Tensor, error: Tensor | None =
     )
 
 
-def _index(pool: Pool, crops: Crops, cells: int, rate: int) -> Tensor:
-    """Where each sample of the crops, turned and flipped, lies in the flat plane of `rate`: `int64 [N, side, side]`."""
+def _index(pool: PicturePool, crops: Crops, cells: int, rate: int) -> Tensor:
+    """Return the index in the flat plane of `rate` of each sample, flipped and turned: `int64 [N, side, side]`."""
     scale = ALIGN // rate
     side = cells * scale
     ahead = torch.arange(side, device=pool.device)
@@ -76,5 +76,5 @@ def _index(pool: Pool, crops: Crops, cells: int, rate: int) -> Tensor:
 
 
 def scaled(drawn: Tensor, count: Tensor | int) -> Tensor:
-    """Random numbers in 0 … 1 to whole numbers in 0 … count − 1."""
+    """Map random numbers in 0 … 1 to integers in 0 … count − 1."""
     return (drawn * count).long()

@@ -1,8 +1,7 @@
 """The training loop: warm-up, a stable learning rate, and a decay that can be taken at any time.
 
-In: a pool of pictures, a configuration and a `Plan`. Out: a run folder with `state.pt` (weights, moving average,
-optimiser, step, data order: one file from which the stable part goes on), `log.csv`, and `model.safetensors`, the
-decayed weights to ship.
+In: a pool of pictures and the two configurations. Out: a run folder with `state.pt`, from which the stable part goes
+on; `log.csv`; and `model.safetensors`, the decayed weights.
 """
 
 from __future__ import annotations
@@ -24,29 +23,29 @@ from torch import Tensor, nn
 from bbmr_models.jointsr import GRID, Canvas, JointSRConfig
 from bbmr_models.weights import save_weights
 
-from .coded_pool import coded_pictures
-from .config import Plan
-from .distributed import Ranks
-from .pool import Pool, hold_out
+from .coded_pool import open_coded_pool
+from .config import TrainingConfig
+from .crop_settings import CropSettings
+from .distributed import DistributedContext
+from .pool import PicturePool, hold_out
 from .report import Report
 from .sampler import Sampler
-from .sampling import Sampling
-from .state import State, save, seed_of, start
-from .validation import gains, validation
+from .state import State, load_or_create, order_seed, save_state
+from .validation import gains, validation_batches
 
 BORDER_WEIGHT = 4.0
-LOOK_EVERY = 10
-"""Steps between two looks at the loss and the clock on a GPU, which would wait for the CPU each time."""
+SYNC_EVERY = 10
+"""Steps between two reads of the loss and the clock on a GPU; each read waits for the device."""
 VALIDATION_SHARE = 0.05
-"""Of the time, at most, that validation takes."""
+"""Largest share of the time that validation takes."""
 
 
 class DivergedError(RuntimeError):
-    """The loss or the gradient is not finite; `state.pt` keeps the last good state."""
+    """The loss or the gradient is not finite. `state.pt` keeps the last good state."""
 
 
 class StoppedError(RuntimeError):
-    """The run was asked to stop by the signal `number`; `state.pt` holds what there is of it."""
+    """The signal `number` stopped the run after a whole step. `state.pt` holds the last stable state."""
 
     def __init__(self, number: int, step: int) -> None:
         super().__init__(f"stopped at step {step}")
@@ -54,52 +53,68 @@ class StoppedError(RuntimeError):
 
 
 def train(
-    pool: Pool,
-    config: JointSRConfig,
-    plan: Plan,
+    pool: PicturePool,
+    model_config: JointSRConfig,
+    config: TrainingConfig,
     run: Path,
-    ranks: Ranks | None = None,
+    context: DistributedContext | None = None,
     initial: Mapping[str, Tensor] | None = None,
     tensorboard: bool = False,
 ) -> Path:
-    """Train on the pool's device, resuming from `run/state.pt` if it is there; the path of the exported weights.
+    """Train on the pool's device, or resume from `run/state.pt`; returns the path of the exported weights.
 
-    A new run starts from the weights `initial` of the same configuration, or from random ones.
+    Args:
+        pool: pictures for training and validation.
+        model_config: the network.
+        config: how to train it.
+        run: folder of the run; made if it is missing.
+        context: the processes that train together; None for this one alone.
+        initial: weights that a new run starts from; None for random ones.
+        tensorboard: whether to write `run/tensorboard`.
 
     Raises:
-        DivergedError: the loss is not finite.
-        StoppedError: SIGINT or SIGTERM came; the step was finished and the state saved.
-        CodingError: a worker that codes pictures failed.
-        UsageError: fewer than two pictures, or the run is of another configuration.
+        DivergedError: if the loss is not finite.
+        StoppedError: if SIGINT or SIGTERM came; the step was finished and the state saved.
+        CodingError: if a worker that codes pictures failed.
+        UsageError: if there are fewer than two pictures, or the run has another configuration.
     """
-    ranks = ranks or Ranks(0, 1, pool.device)
-    config = replace(config, lossy=config.lossy or plan.coded_share > 0)
-    sampling = Sampling(
-        plan.crop, plan.batch, config.rates, config.block, plan.uniform_rate, plan.coded_share
+    context = context or DistributedContext(0, 1, pool.device)
+    model_config = replace(model_config, lossy=model_config.lossy or config.coded_share > 0)
+    settings = CropSettings(
+        config.crop,
+        config.batch,
+        model_config.rates,
+        model_config.block,
+        config.uniform_rate,
+        config.coded_share,
     )
-    training, held = hold_out(pool, plan.held)
+    training, held_out = hold_out(pool, config.held_out)
     run.mkdir(parents=True, exist_ok=True)
+    seed = order_seed(config, context)
     with (
-        coded_pictures(training, sampling, seed_of(plan, ranks), plan.coded_workers) as coded,
+        open_coded_pool(training, settings, seed, config.coded_workers) as coded,
         _stop_signals() as signals,
-        Report(run, ranks.leads, tensorboard) as report,
+        Report(run, context.is_main, tensorboard) as report,
     ):
-        sampler = Sampler(training, sampling, seed_of(plan, ranks), coded)
-        state = start(config, plan, run, sampler, ranks, initial)
-        return _Run(state, plan, run, ranks, report, signals, held).go()
+        sampler = Sampler(training, settings, seed, coded)
+        state = load_or_create(model_config, config, run, sampler, context, initial)
+        return _Run(state, config, run, context, report, signals, held_out).finish()
 
 
-def learning_rate(plan: Plan, step: int, share: float) -> float:
-    """Warm-up by step, then constant; over the last `decay_share` of the call (`share` is over) down to zero."""
-    warm = min(1.0, (step + 1) / plan.warmup) if plan.warmup else 1.0
-    left = min(1.0, (1 - share) / plan.decay_share) if plan.decay_share else 1.0
-    return plan.rate * warm * left
+def scheduled_learning_rate(config: TrainingConfig, step: int, share: float) -> float:
+    """Return the learning rate at `step`, when `share` (0 … 1) of the call is over.
+
+    It rises over the first `warmup` steps, is then constant, and falls to zero over the last `decay_share` of the call.
+    """
+    warm = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+    left = min(1.0, (1 - share) / config.decay_share) if config.decay_share else 1.0
+    return config.learning_rate * warm * left
 
 
 def border_weight(canvas: Canvas) -> Tensor:
-    """Weight of each pixel in the loss, `[N, 1, H, W]`: more within 4 pixels of a border between rates.
+    """Return the weight of each pixel in the loss, `[N, 1, H, W]`.
 
-    Such pixels are few, and what goes wrong there shows as a seam.
+    Pixels within 4 of a border between rates weigh more: they are few, and errors there show as a seam.
     """
     rate = canvas.rate.float()
     differs = F.max_pool2d(rate, 3, 1, 1) != -F.max_pool2d(-rate, 3, 1, 1)
@@ -112,67 +127,70 @@ class _Run:
     def __init__(
         self,
         state: State,
-        plan: Plan,
+        config: TrainingConfig,
         run: Path,
-        ranks: Ranks,
+        context: DistributedContext,
         report: Report,
         signals: list[int],
-        held: Pool,
+        held_out: PicturePool,
     ) -> None:
-        self.state, self.plan, self.run, self.ranks, self.report = state, plan, run, ranks, report
-        self._signals, self._first = signals, state.step
-        self._validation = validation(held, state.sampler.sampling) if ranks.leads else {}
+        self.state, self.config, self.run, self.context, self.report = state, config, run, context, report
+        self._signals, self._first_step = signals, state.step
+        self._validation = validation_batches(held_out, state.sampler.settings) if context.is_main else {}
         self._began = self._saved = self._validated = time.monotonic()
-        self._validation_s = self._share = 0.0
-        self._bad = torch.zeros((), dtype=torch.bool, device=ranks.device)
-        self._network = torch.compile(state.model, dynamic=False) if plan.compile else state.model
-        self._look_every = 1 if ranks.device.type == "cpu" else LOOK_EVERY
+        self._validation_s = self._clock_share = 0.0
+        self._diverged = torch.zeros((), dtype=torch.bool, device=context.device)
+        self._network = torch.compile(state.model, dynamic=False) if config.compile else state.model
+        self._sync_every = 1 if context.device.type == "cpu" else SYNC_EVERY
 
-    def go(self) -> Path:
+    def finish(self) -> Path:
         """Train to the end of the call and export."""
         stable = True
-        while (share := self._share_now()) < 1:
-            if stable and share >= 1 - self.plan.decay_share:
+        while (share := self._share()) < 1:
+            if stable and share >= 1 - self.config.decay_share:
                 stable = False
                 self._save()
-            self._step(learning_rate(self.plan, self.state.step, share))
-            if (self.state.step - self._first) % self._look_every == 0:
-                self._look(stable)
+            self._step(scheduled_learning_rate(self.config, self.state.step, share))
+            if (self.state.step - self._first_step) % self._sync_every == 0:
+                self._synchronise(stable)
         if stable:
             self._save()
         return self._export()
 
-    def _step(self, rate: float) -> None:
+    def _step(self, learning_rate: float) -> None:
         state, sampler = self.state, self.state.sampler
         if sampler.coded is not None:
             sampler.coded.refresh()
         canvas, target = sampler.draw()
         for group in state.optimiser.param_groups:
-            group["lr"] = rate
-        where, bf16 = self.ranks.device.type, self.plan.bf16
-        with torch.autocast(where, torch.bfloat16, enabled=where == "cuda" if bf16 is None else bf16):
-            loss = ((self._network(canvas) - target).abs() * border_weight(canvas)).mean()
+            group["lr"] = learning_rate
+        loss = self._loss(canvas, target)
         state.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.ranks.average_gradients(state.model)
-        norm = nn.utils.clip_grad_norm_(state.model.parameters(), self.plan.clip)
-        self._bad |= ~torch.isfinite(loss.detach() + norm)
+        self.context.average_gradients(state.model)
+        norm = nn.utils.clip_grad_norm_(state.model.parameters(), self.config.clip)
+        self._diverged |= ~torch.isfinite(loss.detach() + norm)
         state.optimiser.step()
         state.step += 1
-        state.crops += sampler.sampling.batch * self.ranks.world
-        keep = min(self.plan.ema, (1 + state.step) / (10 + state.step))
+        state.crops += sampler.settings.batch * self.context.world_size
+        decay = min(self.config.ema, (1 + state.step) / (10 + state.step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(state.ema.values()), list(state.model.parameters()), 1 - keep)
+            torch._foreach_lerp_(list(state.ema.values()), list(state.model.parameters()), 1 - decay)
         self.report.add(loss)
 
-    def _look(self, stable: bool) -> None:
-        """Look at the loss, the clock and the signals, and do what all processes agree is due."""
+    def _loss(self, canvas: Canvas, target: Tensor) -> Tensor:
+        device, bf16 = self.context.device.type, self.config.bf16
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda" if bf16 is None else bf16):
+            return ((self._network(canvas) - target).abs() * border_weight(canvas)).mean()
+
+    def _synchronise(self, stable: bool) -> None:
+        """Read loss, clock and signals; save, log or stop where all processes agree that it is time."""
         state, now = self.state, time.monotonic()
         own = [0.0, 0.0, float(self._signals[-1] if self._signals else 0)]
-        if self.ranks.leads:
-            own[0] = float(now - self._saved > self.plan.save_seconds)
-            own[1] = (now - self._began) / (self.plan.minutes * 60)
-        due, self._share, stop = self.ranks.most(*own)
+        if self.context.is_main:
+            own[0] = float(now - self._saved > self.config.save_seconds)
+            own[1] = (now - self._began) / (self.config.minutes * 60)
+        due, self._clock_share, stop = self.context.all_reduce_max(*own)
         self._check()
         if stop or due:
             if stable:
@@ -180,82 +198,94 @@ class _Run:
             self._saved = now
         if stop:
             raise StoppedError(int(stop), state.step)
-        share = self._share_now()
-        left = self.plan.minutes * 60 * (1 - share)
-        if self.plan.steps is not None:
-            left = (now - self._began) * (1 - share) / max(share, 1e-9)
-        self.report.show(state.step, state.crops, share, left, "training" if stable else "decay")
+        share = self._share()
+        self.report.show(
+            state.step, state.crops, share, self._left_s(now, share), "training" if stable else "decay"
+        )
         if due and now - self._validated > self._validation_s / VALIDATION_SHARE:
-            self._log(learning_rate(self.plan, state.step, share))
+            self._log(scheduled_learning_rate(self.config, state.step, share))
+
+    def _left_s(self, now: float, share: float) -> float:
+        """Return the seconds left of this call: by the clock, or extrapolated from the steps."""
+        if self.config.steps is None:
+            return self.config.minutes * 60 * (1 - share)
+        return (now - self._began) * (1 - share) / max(share, 1e-9)
 
     def _check(self) -> None:
-        """Gradients are averaged over the processes, so what is not finite on one is so on all."""
-        if self._bad:
+        """Raise DivergedError if a loss or gradient was not finite.
+
+        Gradients are averaged over the processes, so all processes see it.
+        """
+        if self._diverged:
             raise DivergedError(
                 f"the loss is not finite at step {self.state.step}; the last good state is kept"
             )
 
-    def _share_now(self) -> float:
-        """How much of this call is over: by steps, exactly, or by rank 0's clock at the last look."""
-        if self.plan.steps is None:
-            return self._share
-        return (self.state.step - self._first) / self.plan.steps if self.plan.steps else 1.0
+    def _share(self) -> float:
+        """Return how much of this call is over, 0 … 1: by steps, or by the main process's clock."""
+        if self.config.steps is None:
+            return self._clock_share
+        return (self.state.step - self._first_step) / self.config.steps if self.config.steps else 1.0
 
     def _seconds(self) -> float:
         return self.state.seconds + time.monotonic() - self._began
 
     def _save(self) -> None:
-        """Save the state, if there is anything new: decaying alone leaves the file as it is."""
+        """Save the state, unless this call has not made a step yet: a pure decay leaves the file as it is."""
         self._check()
-        if self.state.step > self._first:
-            save(self.state, self.run, self.ranks, self.plan, self._seconds())
+        if self.state.step > self._first_step:
+            save_state(self.state, self.run, self.context, self.config, self._seconds())
 
-    def _log(self, rate: float) -> dict[str, float]:
-        if not self.ranks.leads:
+    def _log(self, learning_rate: float) -> dict[str, float]:
+        if not self.context.is_main:
             return {}
         began = time.monotonic()
         measured = gains(self.state.averaged(), self._validation)
         self._validated = time.monotonic()
         self._validation_s = self._validated - began
-        self.report.row(self.state.step, self._seconds(), rate, measured)
+        self.report.log(self.state.step, self._seconds(), learning_rate, measured)
         return measured
 
     def _export(self) -> Path:
         self._check()
         path = self.run / "model.safetensors"
         measured = self._log(0.0)
-        if self.ranks.leads:
-            notes: dict[str, Any] = {
-                "steps": self.state.step,
-                "crops": self.state.crops,
-                "crop": self.plan.crop,
-                "minutes": round(self._seconds() / 60, 1),
-                "held_out_gain_db": {name: round(value, 3) for name, value in measured.items()},
-            }
-            if self.plan.uniform_rate is not None:
-                notes["uniform_rate"] = self.plan.uniform_rate
-            save_weights(self.state.averaged(), path, notes)
-        self.ranks.wait()
+        if self.context.is_main:
+            save_weights(self.state.averaged(), path, self._notes(measured))
+        self.context.barrier()
         return path
+
+    def _notes(self, measured: dict[str, float]) -> dict[str, Any]:
+        """Return how the weights were trained, for their metadata."""
+        notes: dict[str, Any] = {
+            "steps": self.state.step,
+            "crops": self.state.crops,
+            "crop": self.config.crop,
+            "minutes": round(self._seconds() / 60, 1),
+            "held_out_gain_db": {name: round(value, 3) for name, value in measured.items()},
+        }
+        if self.config.uniform_rate is not None:
+            notes["uniform_rate"] = self.config.uniform_rate
+        return notes
 
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """The signals that came, for `with`. After the first, the next one ends the process at once."""
-    came: list[int] = []
+    """Collect SIGINT and SIGTERM in a list. A second signal of the same kind ends the process at once."""
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield came
+        yield received
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def handle(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+        received.append(number)
         signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
         signal.signal(number, handle)
     try:
-        yield came
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

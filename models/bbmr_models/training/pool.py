@@ -1,7 +1,6 @@
-"""The pool of training pictures: a folder of photographs, made ready once and kept on the device as uint8.
+"""The pool of training pictures: a folder of photographs, read once and kept on the device as uint8.
 
-In: a folder. Out: a `Pool`: the samples of all pictures in one flat tensor per rate, so that the crops of a whole
-batch are one gather, and per 16×16 cell the error that each rate makes.
+The samples of all pictures lie in one flat tensor per rate, so the crops of a batch are one gather.
 """
 
 from __future__ import annotations
@@ -27,19 +26,20 @@ from .bicubic_planes import make_planes
 log = logging.getLogger(__name__)
 
 SHRINK = (0.5, 0.8)
-"""Pictures are made smaller by a random factor from this range: it removes what a codec did to them."""
+"""Each picture is reduced by random factors from this range, which removes the errors of its own codec."""
 
 SUFFIXES = {".avif", ".jpeg", ".jpg", ".png", ".webp"}
 
 
 @dataclass(frozen=True)
-class Pool:
-    """Pictures, flat. A picture's cells lie row by row from its first cell on, its samples of rate r, row by row
-    too, from (16/r)² times that; so one table of offsets serves every rate.
+class PicturePool:
+    """Pictures in flat tensors. The cells of a picture lie row by row from its first cell on.
+
+    Its samples of rate r lie row by row from sample first · (16/r)² on, so one table of offsets serves every rate.
 
     Attributes:
         sources: the file of each picture; all sizes of one photograph share it.
-        first, rows, columns: `int64 [pictures]`: the first cell of each, and its sides in cells.
+        first, rows, columns: `int64 [pictures]`: the first cell of each picture, and its sides in cells.
         planes: rate → `uint8 [cells·(16/rate)², 3]`, antialiased bicubic; rate 1 is the picture itself.
         errors: `float32 [cells, rates]`, weighted squared error of each cell at each rate, summed.
     """
@@ -58,21 +58,21 @@ class Pool:
     def device(self) -> torch.device:
         return self.errors.device
 
-    def subset(self, chosen: Sequence[int]) -> Pool:
-        """Some of the pictures; the samples stay shared."""
+    def subset(self, chosen: Sequence[int]) -> PicturePool:
+        """Return a pool of some of the pictures. It shares the samples."""
         index = torch.tensor(chosen, dtype=torch.int64, device=self.device)
         tables = {name: getattr(self, name)[index] for name in ("first", "rows", "columns")}
         return replace(self, sources=tuple(self.sources[i] for i in chosen), **tables)
 
     def plane(self, picture: int, rate: int) -> Tensor:
-        """A view of one plane of one picture, `uint8 [H/rate, W/rate, 3]`."""
+        """Return a view of one plane of one picture, `uint8 [H/rate, W/rate, 3]`."""
         first, rows, columns = (int(table[picture]) for table in (self.first, self.rows, self.columns))
         scale = ALIGN // rate
         samples = self.planes[rate][first * scale**2 : (first + rows * columns) * scale**2]
         return samples.view(rows * scale, columns * scale, 3)
 
     def cell_errors(self, picture: int) -> Tensor:
-        """A view of the errors of one picture, `float32 [H/16, W/16, rates]`."""
+        """Return a view of the errors of one picture, `float32 [H/16, W/16, rates]`."""
         first, rows, columns = (int(table[picture]) for table in (self.first, self.rows, self.columns))
         return self.errors[first : first + rows * columns].view(rows, columns, len(RATES))
 
@@ -84,22 +84,22 @@ def load_pool(
     seed: int,
     keep: int | None = None,
     device: torch.device | str = "cpu",
-) -> Pool:
-    """Read every photograph under `folder`; a missing, corrupt or too small one is named and skipped.
+) -> PicturePool:
+    """Read every photograph under `folder`. Missing, corrupt or too small ones are skipped with a warning.
 
     Args:
         folder: searched recursively.
-        minimum: least side in pixels after shrinking.
-        variants: how many sizes of each picture to keep.
-        seed: of the shrinking factors.
-        keep: at most this many pictures (the first by name).
-        device: where the pool lives and its planes are made.
+        minimum: smallest side in pixels after shrinking.
+        variants: number of sizes of each picture.
+        seed: seed of the shrinking factors.
+        keep: largest number of pictures (the first by name).
+        device: holds the pool and makes its planes.
 
     Raises:
-        UsageError: no usable picture.
+        UsageError: if no picture is usable.
     """
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)[:keep]
-    # drawn first: a bad file must not shift the others' factors
+    # Drawn before reading, so that a bad file does not shift the factors of the others.
     factors = np.random.default_rng(seed).uniform(*SHRINK, size=(len(paths), variants))
     pack = _Packer(device)
     with ThreadPoolExecutor(os.cpu_count()) as readers:
@@ -111,24 +111,24 @@ def load_pool(
     return pack.pool()
 
 
-def hold_out(pool: Pool, pictures: int) -> tuple[Pool, Pool]:
-    """(training, validation): the last `pictures` photographs by name, at most a quarter of them, are held out.
+def hold_out(pool: PicturePool, pictures: int) -> tuple[PicturePool, PicturePool]:
+    """Return (training, validation): the last `pictures` photographs by name, at most a quarter, are held out.
 
     Raises:
-        UsageError: there is only one photograph.
+        UsageError: if there is only one photograph.
     """
     sources = sorted(set(pool.sources))
     if len(sources) < 2:
-        raise UsageError("training needs at least two usable photographs, as one is held out; there is one")
-    held = set(sources[-max(1, min(pictures, len(sources) // 4)) :])
-    kept = [index for index, source in enumerate(pool.sources) if source not in held]
+        raise UsageError("training needs at least two usable photographs, one of them for validation")
+    held_out = set(sources[-max(1, min(pictures, len(sources) // 4)) :])
+    kept = [index for index, source in enumerate(pool.sources) if source not in held_out]
     return pool.subset(kept), pool.subset(sorted(set(range(len(pool))) - set(kept)))
 
 
 def _ahead(
     readers: ThreadPoolExecutor, paths: list[Path], factors: NDArray[np.float64], minimum: int
 ) -> Iterator[list[NDArray[np.uint8]]]:
-    """The sizes of each photograph in order, read some photographs ahead so that memory holds few of them."""
+    """Yield the sizes of each photograph in order. Reads a few ahead, so that memory holds few of them."""
     ahead = 2 * (os.cpu_count() or 1)
     jobs = [readers.submit(_read, *job, minimum) for job in zip(paths[:ahead], factors[:ahead], strict=True)]
     for index in range(len(paths)):
@@ -138,7 +138,7 @@ def _ahead(
 
 
 def _read(path: Path, factors: NDArray[np.float64], minimum: int) -> list[NDArray[np.uint8]]:
-    """The photograph at every size, each cut to multiples of 16: `uint8 [H, W, 3]`."""
+    """Return the photograph at every size, each cut to multiples of 16: `uint8 [H, W, 3]`."""
     try:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
@@ -154,12 +154,12 @@ def _read(path: Path, factors: NDArray[np.float64], minimum: int) -> list[NDArra
         size = round(image.width * factor), round(image.height * factor)
         picture = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
         height, width = (side // ALIGN * ALIGN for side in picture.shape[:2])
-        pictures.append(np.array(picture[:height, :width]))  # a copy, which torch may write to
+        pictures.append(np.array(picture[:height, :width]))  # torch wants a writable copy
     return pictures
 
 
 class _Packer:
-    """Gathers pictures and lays them out flat."""
+    """Collects pictures and packs them into flat tensors."""
 
     def __init__(self, device: torch.device | str) -> None:
         self.device, self.sources = device, list[str]()
@@ -175,11 +175,11 @@ class _Packer:
         for rate, plane in planes.items():
             self._planes[rate].append(plane.flatten(0, 1))
 
-    def pool(self) -> Pool:
+    def pool(self) -> PicturePool:
         rows, columns = torch.tensor(self._shapes, device=self.device).T
         cells = rows * columns
-        # one rate after the other, so that at most one of them is there twice
+        # One rate after the other, so that memory holds at most one of them twice.
         planes = {rate: torch.cat(self._planes.pop(rate)) for rate in RATES}
-        return Pool(
+        return PicturePool(
             tuple(self.sources), cells.cumsum(0) - cells, rows, columns, planes, torch.cat(self._errors)
         )

@@ -1,7 +1,7 @@
-"""`python -m bbmr_models.training.predictor PHOTOS OUT.json`: distil what the network makes of a block.
+"""Fit the predictor of the network's error: `python -m bbmr_models.training.predictor PHOTOS OUT.json`.
 
 In: training photos and shipped weights. Out: coefficients with which a client without torch predicts the network's
-error of a block at each rate from the bicubic errors of that block (see `bbmr_client.encoding.predict`).
+error of a block at each rate from the block's bicubic errors (see `bbmr_client.encoding.predict`).
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from bbmr_shared.grid import BLOCK, RATES, BlockGrid
 from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.prediction import COARSE, FLOOR, features
 
-from .pool import Pool, hold_out, load_pool
+from .pool import PicturePool, hold_out, load_pool
 
 RIDGE = 1e-3
 
 
 def measure(
-    pool: Pool, index: int, reconstructor: Reconstructor
+    pool: PicturePool, index: int, reconstructor: Reconstructor
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Bicubic and network mean squared error of the whole blocks of a picture, `[4, blocks]` each, rates 2 … 16."""
+    """Return the mean squared errors of a picture's whole blocks, bicubic and network: `[4, blocks]`, rates 2 … 16."""
     picture, errors = pool.plane(index, 1).numpy(), pool.cell_errors(index).numpy()
     height, width = (side // BLOCK * BLOCK for side in picture.shape[:2])
     grid = BlockGrid(width, height)
@@ -50,35 +50,35 @@ def measure(
 
 
 def fit(plain: NDArray[np.float64], network: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ridge regression of log₂(network / bicubic) on the features, `[4, features]`."""
+    """Return the ridge regression of log₂(network / bicubic) on the features, `[4, features]`."""
     x = features(plain)
     target = log_ratio(plain, network)
     return np.linalg.solve(x @ x.T + RIDGE * x.shape[1] * np.eye(len(x)), x @ target.T).T
 
 
 def log_ratio(plain: NDArray[np.float64], network: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log₂ of what is left of the error; the floor keeps exact blocks finite."""
+    """Return log₂(network / bicubic); the floor keeps exact blocks finite."""
     return np.asarray(np.log2((network + FLOOR) / (plain + FLOOR)))
 
 
-def _measure_all(pool: Pool, reconstructor: Reconstructor) -> list[NDArray[np.float64]]:
+def _measure_all(pool: PicturePool, reconstructor: Reconstructor) -> list[NDArray[np.float64]]:
     parts = zip(*(measure(pool, index, reconstructor) for index in range(len(pool))), strict=True)
     return [np.concatenate(part, axis=1) for part in parts]
 
 
 def main(
     photos: Annotated[Path, typer.Argument(help="Folder of training photos.")],
-    output: Annotated[Path, typer.Argument(help="The coefficients.")],
+    output: Annotated[Path, typer.Argument(help="JSON file for the coefficients.")],
     model: Annotated[str, typer.Option(help="Shipped weights.")] = "light",
-    pictures: Annotated[int, typer.Option(help="Use so many pictures.")] = 200,
+    pictures: Annotated[int, typer.Option(help="Number of pictures to use.")] = 200,
 ) -> None:
-    """Measure, fit, report on held-out pictures and write."""
+    """Measure and fit, report on held-out pictures, and write the coefficients."""
     torch.set_grad_enabled(False)
     reconstructor = Reconstructor(load(model))
-    pool, held = hold_out(load_pool(photos, 2 * BLOCK, 1, 1, pictures), pictures // 8)
+    pool, held_out = hold_out(load_pool(photos, 2 * BLOCK, 1, 1, pictures), pictures // 8)
     tables = _measure_all(pool, reconstructor)
     coefficients = fit(*tables)
-    plain, network = _measure_all(held, reconstructor)
+    plain, network = _measure_all(held_out, reconstructor)
     truth, guess = log_ratio(plain, network), coefficients @ features(plain)
     explained = 1 - ((truth - guess) ** 2).mean(axis=1) / truth.var(axis=1)
     report: dict[str, Any] = {

@@ -1,7 +1,4 @@
-"""Rate maps for a batch of crops, chosen on the device: at a random phase of the block grid, for all crops at once.
-
-In: the errors of the crops' cells and what was drawn at random. Out: the rate of every cell.
-"""
+"""Rate maps for a batch of crops, chosen on the device for all crops at once, at random phases of the block grid."""
 
 from __future__ import annotations
 
@@ -12,12 +9,12 @@ from bbmr_shared.grid import ALIGN, RATES
 
 
 def block_of_cell(phase: Tensor, cells: int, block_cells: int) -> Tensor:
-    """Which block each cell of an axis is in: `int64 [N]` phases (0 … block_cells − 1) → `int64 [N, cells]`."""
+    """Return the block of each cell of an axis: `int64 [N]` phases (0 … block_cells − 1) → `int64 [N, cells]`."""
     return (phase[:, None] + torch.arange(cells, device=phase.device)) // block_cells
 
 
 def most_blocks(cells: int, block_cells: int) -> int:
-    """How many blocks an axis of `cells` cells can touch."""
+    """Return the largest number of blocks that an axis of `cells` cells can touch."""
     return (cells + block_cells - 2) // block_cells + 1
 
 
@@ -29,16 +26,16 @@ def lagrangian(
     blocks: int,
     palette: tuple[int, ...],
 ) -> Tensor:
-    """The rate of least error + λ·samples of each block (Shoham & Gersho, 1988), as the client chooses.
+    """Choose for each block the rate of least error + λ·samples (Shoham & Gersho, 1988), like the client.
 
     Args:
         errors: `float32 [N, n, n, rates]`, of all `RATES`, summed over each cell.
-        multiplier: `[N]`, λ: squared error a pixel per sample a pixel.
+        multiplier: `[N]`, λ: squared error per pixel, per sample per pixel.
         rows, columns: `int64 [N, n]` from `block_of_cell`; all below `blocks`.
         palette: the rates to choose from.
 
     Returns:
-        `int64 [N, blocks, blocks]`, index into the palette; blocks that the crop does not touch hold anything.
+        `int64 [N, blocks, blocks]`, index into the palette; undefined for blocks that a crop does not touch.
     """
     device = errors.device
     ids = torch.arange(blocks, device=device)[:, None]
@@ -51,6 +48,6 @@ def lagrangian(
 
 
 def expand_blocks(per_block: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The value of each cell's block: `[N, blocks, blocks]` → `[N, n, n]`."""
+    """Return the value of each cell's block: `[N, blocks, blocks]` → `[N, n, n]`."""
     tall = per_block.gather(1, rows[:, :, None].expand(-1, -1, per_block.shape[2]))
     return tall.gather(2, columns[:, None, :].expand(-1, tall.shape[1], -1))

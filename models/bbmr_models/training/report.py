@@ -1,6 +1,6 @@
-"""What a run says while it goes: a progress bar on a terminal, plain lines elsewhere, `log.csv`, TensorBoard.
+"""Progress of a run: a bar on a terminal, plain lines elsewhere, `log.csv` and TensorBoard.
 
-In: losses and measurements. Out: text and files of the run folder. Only rank 0 has one that speaks.
+Every process has a report; only that of the main process is enabled.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ GAINS = ("x4_uniform", "x2_uniform", "x4_blocks", "x2_blocks")
 
 
 class Report:
-    """Use it with `with`; `add` every step, `show` where the loss has been looked at, `row` after a validation."""
+    """A context manager: call `add` every step, `show` when the loss has been read, `log` after a validation."""
 
-    def __init__(self, run: Path, speaks: bool = True, tensorboard: bool = False) -> None:
-        self._speaks = speaks
+    def __init__(self, run: Path, enabled: bool = True, tensorboard: bool = False) -> None:
+        self._enabled = enabled
         self._csv = run / "log.csv"
         self._console = Console(highlight=False, soft_wrap=True)
-        self._board = _board(run) if speaks and tensorboard else None
+        self._board = _board(run) if enabled and tensorboard else None
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -56,11 +56,11 @@ class Report:
             self._board.close()
 
     def add(self, loss: Tensor) -> None:
-        """The loss of a step; it stays on the device."""
+        """Add the loss of a step. It stays on the device."""
         self._sum, self._count = self._sum + loss.detach(), self._count + 1
 
     def show(self, step: int, crops: int, share: float, left_s: float, stage: str) -> None:
-        """Move the bar; where there is no terminal, say a line now and then. `crops` counts over all processes."""
+        """Move the bar, or print a line every 30 seconds where there is no terminal. `crops` counts all processes."""
         now = time.monotonic()
         if self._crops is None or crops < self._crops:
             self._mark, self._crops = now, crops
@@ -71,38 +71,43 @@ class Report:
         text = f"step {step} · {self._speed:.1f} samples/s · loss {self._loss():.4f} · {_clock(left_s)} left"
         if self._on_terminal:
             self._progress.update(self._task, completed=min(1.0, share), text=text, description=stage)
-        elif self._speaks and now - self._plain > PLAIN_EVERY_S:
+        elif self._enabled and now - self._plain > PLAIN_EVERY_S:
             self._plain = now
-            self.say(f"{stage} {100 * share:.0f} % · {text}")
+            self.print_line(f"{stage} {100 * share:.0f} % · {text}")
 
-    def row(self, step: int, seconds: float, rate: float, measured: dict[str, float]) -> None:
-        """A line of the log: mean loss since the last one, gains, speed."""
-        if not self._speaks:
+    def log(self, step: int, seconds: float, learning_rate: float, measured: dict[str, float]) -> None:
+        """Write a line of the log: the mean loss since the last line, gains and speed."""
+        if not self._enabled:
             return
         values: dict[str, Any] = {
             "step": step,
             "minutes": round(seconds / 60, 2),
             "loss": round(self._loss(), 6),
-            "learning_rate": f"{rate:.3g}",
+            "learning_rate": f"{learning_rate:.3g}",
             "samples_per_s": round(self._speed, 1),
         }
         values |= {name: round(measured[name], 4) if name in measured else "" for name in GAINS}
         self._write(values)
-        self.say(" ".join(f"{key}={value}" for key, value in values.items()))
+        self.print_line(" ".join(f"{key}={value}" for key, value in values.items()))
         if self._board is not None:
-            numbers = {"loss": self._loss(), "learning_rate": rate, "samples_per_s": self._speed, **measured}
+            numbers = {
+                "loss": self._loss(),
+                "learning_rate": learning_rate,
+                "samples_per_s": self._speed,
+                **measured,
+            }
             for name, value in numbers.items():
                 self._board.add_scalar(name, value, step)
         self._sum, self._count = 0.0, 0
 
-    def say(self, text: str) -> None:
-        """One line, above the bar where there is one."""
-        if self._speaks:
+    def print_line(self, text: str) -> None:
+        """Print one line, above the bar if there is one."""
+        if self._enabled:
             self._console.print(text, markup=False)
 
     @property
     def _on_terminal(self) -> bool:
-        return self._speaks and self._console.is_terminal
+        return self._enabled and self._console.is_terminal
 
     def _loss(self) -> float:
         return float(self._sum) / max(1, self._count)
@@ -112,7 +117,7 @@ class Report:
         if self._csv.exists():
             with self._csv.open() as handle:
                 old = handle.readline().strip()
-            if old != head:  # of an earlier version
+            if old != head:  # written by an earlier version
                 self._csv.replace(self._csv.with_name("log-earlier.csv"))
         new = not self._csv.exists()
         with self._csv.open("a", newline="") as handle:
@@ -126,7 +131,9 @@ def _board(run: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise UsageError("--tensorboard needs tensorboard: pip install 'bbmr[tensorboard]'") from None
+        raise UsageError(
+            "--tensorboard needs tensorboard: pip install '.[tensorboard]' in the repository"
+        ) from None
     return SummaryWriter(run / "tensorboard")
 
 

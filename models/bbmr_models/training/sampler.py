@@ -1,7 +1,7 @@
-"""Batches: random crops with random rate maps, composited into the canvas that the network sees, on the device.
+"""Batches for training: random crops with random rate maps, composited on the device.
 
-In: the pool, and perhaps coded pictures. Out: `Canvas` and target. Crops start at multiples of 16 and blocks at any
-of them, so the block borders are anywhere in a crop; flips and rotations commute with the planes, which are made once.
+In: the pool, and optionally coded pictures. Out: `Canvas` and target. Crops and blocks start at independent multiples
+of 16, so block borders lie anywhere in a crop. Planes are made once: flips and rotations do not change them.
 """
 
 from __future__ import annotations
@@ -14,37 +14,39 @@ from torch import Tensor
 from bbmr_models.jointsr import Canvas
 from bbmr_shared.grid import ALIGN
 
-from .coded_pool import CodedPictures
+from .coded_pool import CodedPool
+from .crop_settings import LAMBDA, CropSettings
 from .crops import Crops, gather, gather_cells, make_canvas, place, scaled
-from .pool import Pool
+from .pool import PicturePool
 from .rate_maps import block_of_cell, expand_blocks, lagrangian, most_blocks
-from .sampling import LAMBDA, Sampling
 
 UNIFORM_SHARE, RANDOM_SHARE = 1 / 6, 1 / 6
 UNIFORM_RATES = (2, 4, 4, 8)
-DRAWN = 9
-"""Random numbers that a crop takes beside those of the random rate map."""
+NUMBERS_PER_CROP = 9
+"""Random numbers per crop, without those for a random rate map."""
 
 
 class Sampler:
-    """Draws batches. All that is random comes from `generator` on the CPU, one call a batch: it is the data order."""
+    """Draws batches. All random numbers of a batch come from one call to `generator`, whose state is the data order."""
 
-    def __init__(self, pool: Pool, sampling: Sampling, seed: int, coded: CodedPictures | None = None) -> None:
-        self.pool, self.sampling, self.coded = pool, sampling, coded
+    def __init__(
+        self, pool: PicturePool, settings: CropSettings, seed: int, coded: CodedPool | None = None
+    ) -> None:
+        self.pool, self.settings, self.coded = pool, settings, coded
         self.generator = torch.Generator().manual_seed(seed)
-        self.cells, self._block_cells = sampling.crop // ALIGN, sampling.block // ALIGN
+        self.cells, self._block_cells = settings.crop // ALIGN, settings.block // ALIGN
         self._blocks = most_blocks(self.cells, self._block_cells)
         areas = (pool.rows * pool.columns).double()
         self._cumulative = areas.cumsum(0) / areas.sum()
-        uniform = [rate for rate in UNIFORM_RATES if rate in sampling.palette] or list(sampling.palette)
+        uniform = [rate for rate in UNIFORM_RATES if rate in settings.palette] or list(settings.palette)
         self._uniform = torch.tensor(uniform, device=pool.device)
-        self._rates = torch.tensor(sampling.palette, device=pool.device)
+        self._rates = torch.tensor(settings.palette, device=pool.device)
 
     def draw(self) -> tuple[Canvas, Tensor]:
-        """`Canvas` of `[batch, …]` and the target, float32 `[batch, 3, crop, crop]` in 0 … 1."""
-        size = self.sampling.batch, DRAWN + self._blocks**2
+        """Return a `Canvas` of `[batch, …]` and the target, float32 `[batch, 3, crop, crop]` in 0 … 1."""
+        size = self.settings.batch, NUMBERS_PER_CROP + self._blocks**2
         drawn = torch.rand(size, generator=self.generator, dtype=torch.float64)
-        share = self.sampling.coded_share if self.coded is not None else 0.0
+        share = self.settings.coded_share if self.coded is not None else 0.0
         count = int((drawn[:, 0] < share).sum())
         drawn = drawn.to(self.pool.device, non_blocking=True)
         if not count or self.coded is None:
@@ -52,10 +54,10 @@ class Sampler:
         coded = self.coded.draw(drawn[:count], self.cells)
         if count == len(drawn):
             return coded
-        return _joined(coded, self._lossless(drawn[count:]))
+        return _concatenated(coded, self._lossless(drawn[count:]))
 
-    def fixed(self, uniform: int | None, multiplier: float = 0.0) -> tuple[Canvas, Tensor]:
-        """The centre of every picture, `[pictures, …]`, at one rate or by Lagrangian choice: for validation."""
+    def centre_crops(self, uniform: int | None, multiplier: float = 0.0) -> tuple[Canvas, Tensor]:
+        """Return the centre of every picture, `[pictures, …]`, at one rate or by Lagrangian choice: for validation."""
         pool, count = self.pool, len(self.pool)
         index = torch.arange(count, device=pool.device)
         crops = Crops(index, (pool.rows - self.cells) // 2, (pool.columns - self.cells) // 2, index * 0)
@@ -76,16 +78,16 @@ class Sampler:
         return self._canvas(crops, self._choose(crops, drawn[:, 5:]))
 
     def _canvas(self, crops: Crops, cells: Tensor) -> tuple[Canvas, Tensor]:
-        rates = sorted({1, *self.sampling.rates})
+        rates = sorted({1, *self.settings.rates})
         planes = {rate: gather(self.pool, self.pool.planes[rate], crops, self.cells, rate) for rate in rates}
         return make_canvas(planes, cells), planes[1] / 255
 
     def _choose(self, crops: Crops, drawn: Tensor) -> Tensor:
-        """A rate for every cell, `int64 [N, n, n]`: one for all, or by block at random or by Lagrangian choice."""
-        sampling, count = self.sampling, len(drawn)
-        if sampling.uniform_rate is not None:
+        """Return the rate of every cell, `int64 [N, n, n]`: uniform, or per block at random or by Lagrangian choice."""
+        settings, count = self.settings, len(drawn)
+        if settings.uniform_rate is not None:
             full = (count, self.cells, self.cells)
-            return torch.full(full, sampling.uniform_rate, device=drawn.device)
+            return torch.full(full, settings.uniform_rate, device=drawn.device)
         kind = drawn[:, 0, None, None]
         uniform = self._uniform[scaled(drawn[:, 1], len(self._uniform))][:, None, None]
         low, high = (math.log(bound) for bound in LAMBDA)
@@ -102,10 +104,10 @@ class Sampler:
     def _lagrangian(self, crops: Crops, multiplier: Tensor, top: Tensor, left: Tensor) -> Tensor:
         errors = gather_cells(self.pool, self.pool.errors, crops, self.cells)
         rows, columns = (block_of_cell(phase, self.cells, self._block_cells) for phase in (top, left))
-        choice = lagrangian(errors, multiplier, rows, columns, self._blocks, self.sampling.palette)
+        choice = lagrangian(errors, multiplier, rows, columns, self._blocks, self.settings.palette)
         return self._rates[expand_blocks(choice, rows, columns)]
 
 
-def _joined(a: tuple[Canvas, Tensor], b: tuple[Canvas, Tensor]) -> tuple[Canvas, Tensor]:
+def _concatenated(a: tuple[Canvas, Tensor], b: tuple[Canvas, Tensor]) -> tuple[Canvas, Tensor]:
     canvas = Canvas(*(torch.cat(pair) for pair in zip(a[0][:5], b[0][:5], strict=True)))
     return canvas, torch.cat((a[1], b[1]))

@@ -1,7 +1,4 @@
-"""The state of a run: everything that a resumed run needs, in one file that is always whole.
-
-In: a configuration and perhaps `RUN/state.pt`. Out: a `State`; and the file again, replaced at one stroke.
-"""
+"""The state of a run: one file, `RUN/state.pt`, from which training resumes. It is always whole."""
 
 from __future__ import annotations
 
@@ -19,17 +16,24 @@ from torch import Tensor
 from bbmr_models.jointsr import JointSR, JointSRConfig, channels_last
 from bbmr_shared.errors import UsageError, one_line
 
-from .config import Plan
-from .distributed import Ranks
+from .config import TrainingConfig
+from .distributed import DistributedContext
 from .sampler import Sampler
 
-FILE = "state.pt"
+STATE_FILE = "state.pt"
+REQUIRED_KEYS = {"model", "ema", "optimiser", "order", "step", "seconds"}
 
 
 @dataclass
 class State:
-    """The weights and their moving average (name → parameter), the optimiser, the data order (in the sampler), and
-    how far the run is: steps, crops over all processes, seconds of wall time."""
+    """What changes during training.
+
+    Attributes:
+        model, optimiser: the network and AdamW.
+        ema: name of a parameter → its moving average.
+        sampler: holds the data order.
+        step, crops, seconds: progress of the run; crops over all processes, seconds of wall time.
+    """
 
     model: JointSR
     ema: dict[str, Tensor]
@@ -40,72 +44,68 @@ class State:
     seconds: float = 0.0
 
     def averaged(self) -> JointSR:
-        """A model with the averaged weights, to evaluate or export."""
+        """Return a model with the averaged weights, to evaluate or export."""
         model = copy.deepcopy(self.model)
         model.load_state_dict({**self.model.state_dict(), **self.ema})
         return model.eval()
 
 
-def start(
-    config: JointSRConfig,
-    plan: Plan,
+def load_or_create(
+    model_config: JointSRConfig,
+    config: TrainingConfig,
     run: Path,
     sampler: Sampler,
-    ranks: Ranks,
+    context: DistributedContext,
     initial: Mapping[str, Tensor] | None = None,
 ) -> State:
-    """The state that `run` holds, or a new one from the weights `initial` or from random ones.
+    """Return the state saved in `run`, or a new one from the weights `initial` or from random ones.
 
     Raises:
-        UsageError: the run is of another configuration, or its state cannot be read.
+        UsageError: if the run has another configuration, or its state cannot be read.
     """
-    torch.manual_seed(plan.seed)
-    model = channels_last(JointSR(config).to(ranks.device))
-    if initial is not None:
-        model.load_state_dict(initial)
-    fused = ranks.device.type == "cuda"
-    optimiser = torch.optim.AdamW(
-        model.parameters(), lr=plan.rate, betas=(0.9, 0.99), weight_decay=0.0, fused=fused
-    )
-    ema = {name: value.detach().clone() for name, value in model.named_parameters()}
-    state = State(model, ema, optimiser, sampler)
-    held = read(run, ranks.device)
-    if held is not None:
-        _check(held, config, run)
-        _fill(state, held, ranks, plan, run)
-    most, least = ranks.most(state.step, -state.step)
+    state = _new_state(model_config, config, sampler, context, initial)
+    saved = read_state(run, context.device)
+    if saved is not None:
+        _check_configuration(saved, model_config, run)
+        _restore(state, saved, context, config, run)
+    most, least = context.all_reduce_max(state.step, -state.step)
     if most != -least:
         raise UsageError(
-            f"the processes find different states in {run}: it is one folder that all of them see"
+            f"the processes see different states in {run}: use one folder that all of them share"
         )
     return state
 
 
-def read(run: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
-    """What `RUN/state.pt` holds, or None where there is none. Raises `UsageError` where it cannot be read."""
-    path = run / FILE
+def read_state(run: Path, device: torch.device | str = "cpu") -> dict[str, Any] | None:
+    """Return the contents of `RUN/state.pt`, or None if there is none. Raises UsageError if it cannot be read."""
+    path = run / STATE_FILE
     if not path.exists():
         return None
     try:
-        held: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        if not {"model", "ema", "optimiser", "order", "step", "seconds"} <= held.keys():
-            raise ValueError("something is missing in it")
+        saved: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        if missing := REQUIRED_KEYS - saved.keys():
+            raise ValueError(f"it has no {', '.join(sorted(missing))}")
     except (OSError, RuntimeError, ValueError, AttributeError, EOFError, pickle.UnpicklingError) as error:
         raise UsageError(f"{path} is not the state of a run ({one_line(error)}); move it away") from None
-    return held
+    return saved
 
 
-def config_of(held: Mapping[str, Any]) -> JointSRConfig | None:
-    """The configuration that a state was saved with; the first runs did not say."""
-    return JointSRConfig.from_dict(held["config"]) if "config" in held else None
+def saved_model_config(saved: Mapping[str, Any]) -> JointSRConfig | None:
+    """Return the model configuration of a saved state; None for states of the first version, which had none."""
+    return JointSRConfig.from_dict(saved["config"]) if "config" in saved else None
 
 
-def save(state: State, run: Path, ranks: Ranks, plan: Plan, seconds: float) -> None:
-    """Write `RUN/state.pt`. Every process calls this, rank 0 writes; a kill leaves the old file or the new one."""
-    order = ranks.gather(state.sampler.generator.get_state())
-    if not ranks.leads:
+def save_state(
+    state: State, run: Path, context: DistributedContext, config: TrainingConfig, seconds: float
+) -> None:
+    """Write `RUN/state.pt`. Every process must call this; the main process writes.
+
+    A kill at any time leaves the old file or the new one.
+    """
+    order = context.all_gather(state.sampler.generator.get_state())
+    if not context.is_main:
         return
-    held = {
+    saved = {
         "model": state.model.state_dict(),
         "ema": state.ema,
         "optimiser": state.optimiser.state_dict(),
@@ -114,45 +114,78 @@ def save(state: State, run: Path, ranks: Ranks, plan: Plan, seconds: float) -> N
         "crops": state.crops,
         "seconds": seconds,
         "config": state.model.config.to_dict(),
-        "plan": asdict(plan),
+        "plan": asdict(config),
     }
-    temporary = run / (FILE + ".tmp")
+    temporary = run / (STATE_FILE + ".tmp")
     with temporary.open("wb") as handle:
-        torch.save(held, handle)
+        torch.save(saved, handle)
         handle.flush()
         os.fsync(handle.fileno())
-    temporary.replace(run / FILE)
+    temporary.replace(run / STATE_FILE)
 
 
-def _check(held: Mapping[str, Any], config: JointSRConfig, run: Path) -> None:
-    other = config_of(held)
+def order_seed(config: TrainingConfig, context: DistributedContext, step: int = 0) -> int:
+    """Return the seed for the data order of a process that begins at `step`."""
+    return config.seed + 1 + 1_000_003 * context.rank + 7_368_787 * step
+
+
+def _new_state(
+    model_config: JointSRConfig,
+    config: TrainingConfig,
+    sampler: Sampler,
+    context: DistributedContext,
+    initial: Mapping[str, Tensor] | None,
+) -> State:
+    torch.manual_seed(config.seed)
+    model = channels_last(JointSR(model_config).to(context.device))
+    if initial is not None:
+        model.load_state_dict(initial)
+    optimiser = torch.optim.AdamW(
+        model.parameters(),
+        lr=config.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=0.0,
+        fused=context.device.type == "cuda",
+    )
+    ema = {name: value.detach().clone() for name, value in model.named_parameters()}
+    return State(model, ema, optimiser, sampler)
+
+
+def _check_configuration(saved: Mapping[str, Any], config: JointSRConfig, run: Path) -> None:
+    """Raise UsageError if the saved run has another network; tile and halo may differ."""
+    other = saved_model_config(saved)
     if other is not None and replace(other, tile=config.tile, halo=config.halo) != config:
         pairs = zip(other.to_dict().items(), config.to_dict().values(), strict=True)
         differences = ", ".join(f"{name} {a} and not {b}" for (name, a), b in pairs if a != b)
-        raise UsageError(f"{run} holds a run with {differences}; take another --run, or the same options")
+        raise UsageError(f"{run} holds a run with {differences}; use another --run, or the same options")
 
 
-def _fill(state: State, held: Mapping[str, Any], ranks: Ranks, plan: Plan, run: Path) -> None:
+def _restore(
+    state: State, saved: Mapping[str, Any], context: DistributedContext, config: TrainingConfig, run: Path
+) -> None:
     try:
-        state.model.load_state_dict(held["model"])
-        state.optimiser.load_state_dict(held["optimiser"])
+        state.model.load_state_dict(saved["model"])
+        state.optimiser.load_state_dict(saved["optimiser"])
     except (RuntimeError, ValueError):
         raise UsageError(
-            f"{run} holds a run of another network; take another --run, or its options"
+            f"{run} holds a run of another network; use another --run, or the run's options"
         ) from None
-    state.ema = {name: held["ema"][name] for name in state.ema}
-    state.step, state.seconds = held["step"], held["seconds"]
-    state.crops = held.get("crops", state.step * plan.batch)
-    orders = held["order"]
-    if isinstance(orders, list) and len(orders) == ranks.world:
-        state.sampler.generator.set_state(orders[ranks.rank].cpu())
+    state.ema = {name: saved["ema"][name] for name in state.ema}
+    state.step, state.seconds = saved["step"], saved["seconds"]
+    state.crops = saved.get("crops", state.step * config.batch)
+    _restore_order(state, saved["order"], context, config)
+
+
+def _restore_order(state: State, orders: Any, context: DistributedContext, config: TrainingConfig) -> None:
+    """Set the data order of this process; begin a new one if the number of processes has changed."""
+    generator = state.sampler.generator
+    if isinstance(orders, list) and len(orders) == context.world_size:
+        generator.set_state(orders[context.rank].cpu())
         return
-    state.sampler.generator.manual_seed(seed_of(plan, ranks, state.step))
-    if ranks.leads:
+    generator.manual_seed(order_seed(config, context, state.step))
+    if context.is_main:
         before = f"{len(orders)} processes" if isinstance(orders, list) else "an earlier version"
-        print(f"the data order begins anew: the state is from {before}, this is {ranks.world}", flush=True)
-
-
-def seed_of(plan: Plan, ranks: Ranks, step: int = 0) -> int:
-    """Of the data order of a process that begins at `step`."""
-    return plan.seed + 1 + 1_000_003 * ranks.rank + 7_368_787 * step
+        print(
+            f"the data order begins anew: the state is from {before}, this run has {context.world_size}",
+            flush=True,
+        )

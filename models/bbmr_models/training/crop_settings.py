@@ -1,4 +1,4 @@
-"""How crops are drawn: what the sampler and the coding workers share."""
+"""Settings for drawing crops, shared by the sampler and the coded pool."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from bbmr_shared.grid import BLOCK, RATES
 
 LAMBDA = (20.0, 5000.0)
-"""Range of the Lagrange multiplier (squared error a pixel per sample a pixel), drawn log-uniformly."""
+"""Range of the Lagrange multiplier (squared error per pixel, per sample per pixel), drawn log-uniformly."""
 
 
 @dataclass(frozen=True)
-class Sampling:
+class CropSettings:
     """How crops are drawn.
 
     Attributes:
-        crop: side in pixels, a multiple of 16; `batch` crops a draw.
-        palette, block: the rates that blocks may have, and their side in pixels.
-        uniform_rate: train for that one rate over the whole picture alone (the paper's baseline).
+        crop: side in pixels, a multiple of 16.
+        batch: crops per draw.
+        palette: the rates that blocks may have.
+        block: side of a block in pixels.
+        uniform_rate: draws this one rate over the whole picture (the paper's baseline).
         coded_share: share of the crops that come from coded pictures.
     """
 
