@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shlex
-import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+SIZES = {"1080p": (1920, 1080), "2K": (2048, 1365), "4K": (3840, 2160)}
+"""Name → width and height of the pictures that are timed."""
 PHOTOS = {".avif", ".jpeg", ".jpg", ".png", ".webp"}
 
 
@@ -35,6 +35,12 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     """A photo as `uint8 [H, W, 3]`."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def cut(photo: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """The top left `width`×`height` pixels; mirrored where the photo is smaller."""
+    bottom, right = max(0, height - photo.shape[0]), max(0, width - photo.shape[1])
+    return np.pad(photo, ((0, bottom), (0, right), (0, 0)), mode="reflect")[:height, :width]
 
 
 def machine() -> dict[str, Any]:
@@ -83,37 +89,11 @@ def files_by_rate(given: list[str]) -> dict[int, str]:
     return {int(rate): name for rate, name in (word.split("=", 1) for word in given)}
 
 
-def write(folder: Path, name: str, results: dict[str, Any], markdown: str | None) -> None:
-    """`name`.json (with command and machine) and, unless it is None, `name`.md in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    module = Path(sys.argv[0]).stem
-    arguments = [_without_folders(word) for word in sys.argv[1:]]
-    command = shlex.join(["python", "-m", f"benchmarks.{module}", *arguments])
-    where = machine()
-    held = {"command": command, "machine": where, **results}
-    (folder / f"{name}.json").write_text(json.dumps(held, indent=1) + "\n")
-    if markdown is None:
-        return
-    versions = ", ".join(f"{key} {value}" for key, value in where["packages"].items())
-    place = f"{where['cpu']}, {where['cores']} cores"
-    note = f"`{command}` · {where['date']} · {place} · Python {where['python']}, {versions}"
-    (folder / f"{name}.md").write_text(f"{markdown.rstrip()}\n\n{note}\n")
-
-
 def table(rows: list[list[str]]) -> str:
     """A Markdown table; the first row is its head, every column but the first is right-aligned."""
     head, *body = rows
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *body))
-
-
-def _without_folders(word: str) -> str:
-    """An argument of the command as it is written down: what exists on this machine by its last two names at most."""
-    option, equals, value = word.rpartition("=")
-    if not Path(value).exists():
-        return word
-    parts = Path(value).parts
-    return option + equals + ("/".join(parts[-2:]) if value.endswith(".safetensors") else parts[-1])
 
 
 def _cpu_name() -> str:

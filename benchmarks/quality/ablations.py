@@ -1,7 +1,7 @@
 """Ablations: what each part of the method is worth, one part changed at a time.
 
 In: folders of photos, the results of `benchmarks.quality.rescaling` for `light`, and, for two of the ablations, small
-networks trained alike (docs/benchmarks.md has the commands). Out: `ablations.json`, `ablations.md`. A run that
+networks trained alike (docs/benchmarks/README.md has the commands). Out: `ablations.json`, `ablations.md`. A run that
 was killed goes on where it was; an ablation whose weights are not given is left out.
 
     python -m benchmarks.quality.ablations eval2k --joint JOINT.safetensors --no-deblock OTHER.safetensors
@@ -33,8 +33,9 @@ from bbmr_shared.container import Container, Plane
 from bbmr_shared.container.planes import keep_blocks, pad
 from bbmr_shared.grid import RATES, BlockGrid
 from bbmr_shared.images.codecs import encode_plane
-from benchmarks.common import Partial, files_by_rate, photos, read_rgb, write
-from benchmarks.render.ablation_pages import markdown, means
+from benchmarks.common import Partial, files_by_rate, photos, read_rgb
+from benchmarks.render.ablation_pages import means
+from benchmarks.render.pages import write
 
 from .rescaling import quality, seams
 from .separate import reconstruct_separately
@@ -107,8 +108,7 @@ def main(
     )
     notes = {key: card.notes for key, card in cards.items()}
     results = {"weights": notes, "means": means(rows), "pictures": rows}
-    text = markdown(results)
-    write(output, "ablations", results, text)
+    text = write(output, "ablations", results)
     partial.finish()
     print(text)
 

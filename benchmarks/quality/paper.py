@@ -22,10 +22,11 @@ from bbmr_client.encoding.encoder import encode
 from bbmr_models import load
 from bbmr_models.reconstruct import Reconstructor
 from bbmr_models.weights import read
-from benchmarks.common import Partial, files_by_rate, photos, read_rgb, write
-from benchmarks.render.paper_pages import markdown, plot
-from benchmarks.render.paper_rows import BASE, NETWORK, assemble
+from benchmarks.common import Partial, files_by_rate, photos, read_rgb
+from benchmarks.render.pages import write
+from benchmarks.render.paper_pages import plot
 
+from .paper_rows import BASE, NETWORK, assemble
 from .rescaling import quality
 
 
@@ -53,8 +54,7 @@ def main(
     for row in baseline:
         row["notes"] = {"start": uniform_start} | row["notes"]
     held = assemble(results, baseline, sizes(paths))
-    text = markdown(held)
-    write(output, "paper", held, text)
+    text = write(output, "paper", held)
     plot(held, output / "paper.png")
     print(text)
 

@@ -11,9 +11,8 @@ from typing import Any
 
 from bbmr_models.jointsr import JointSRConfig
 from bbmr_models.weights import read
+from benchmarks.render.rescaling_pages import EQUAL_BYTES, METRICS, SAME_CONTAINER, gain
 from benchmarks.speed.flops import configuration, parameters, picture_flops, rise
-
-from .rescaling_pages import EQUAL_BYTES, METRICS, SAME_CONTAINER, gain
 
 BASE = "light"
 """The model whose results hold plain bicubic's rows too."""

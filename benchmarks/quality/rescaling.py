@@ -30,10 +30,10 @@ from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import Container
 from bbmr_shared.metrics import compare
 from bbmr_shared.resample import bicubic
-from benchmarks.common import Partial, photos, read_rgb, write
-from benchmarks.render.rescaling_pages import EQUAL_BYTES, METRICS, SAME_CONTAINER, markdown, mean_rows, plot
-
-from .seams import border_gradients
+from benchmarks.common import Partial, photos, read_rgb
+from benchmarks.render.pages import write
+from benchmarks.render.rescaling_pages import EQUAL_BYTES, METRICS, SAME_CONTAINER, mean_rows, plot
+from benchmarks.seams import border_gradients
 
 _BISECTIONS = 6
 
@@ -99,7 +99,6 @@ def main(
             cells = [f"{row['psnr_y']:.2f}" for row in result["conditions"].values()]
             print(f"×{rate} {path.stem:24s}", *cells, flush=True)
     means = mean_rows(results)
-    text = None if network_only else markdown(results, means)
     held = {
         "model": Path(model).name,
         "sha256": card.sha256,
@@ -108,9 +107,9 @@ def main(
         "means": means,
         "pictures": results,
     }
-    write(output, name, held, text)
+    text = write(output, name, held, "" if network_only else "rescaling")
     partial.finish()
-    if text is not None:
+    if not network_only:
         plot(results, output / f"{name}.png")
         print(text)
 

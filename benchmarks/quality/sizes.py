@@ -1,7 +1,7 @@
 """How large should a network be? Quality against operations and against milliseconds on the CPU.
 
-In: a folder of photos, and weights of sizes that were trained for the same number of steps (docs/benchmarks.md has
-the commands). Out: `sizes.json`, `sizes.md`, `sizes.png`. Quality is PSNR-Y on the block-based containers of
+In: a folder of photos, and weights trained for the same number of steps (commands: docs/benchmarks/README.md).
+Out: `sizes.json`, `sizes.md`, `sizes.png`. Quality is PSNR-Y on the block-based containers of
 `benchmarks.quality.rescaling` at overall rate ×4. The shipped models are points of another kind: each was trained in a
 way of its own, and their quality is read from the results of `benchmarks.quality.rescaling`.
 
@@ -25,17 +25,15 @@ from bbmr_models.reconstruct import Reconstructor
 from bbmr_models.weights import read
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import Container
-from benchmarks.common import Partial, photos, read_rgb, table, write
-from benchmarks.render.paper_pages import story
+from benchmarks.common import SIZES, Partial, cut, photos, read_rgb
+from benchmarks.render.pages import write
 from benchmarks.render.rescaling_pages import CONDITIONS
+from benchmarks.render.sizes_pages import RATE, plot
 from benchmarks.speed.backbones import in_turns
 from benchmarks.speed.flops import parameters, picture_flops
-from benchmarks.speed.speed import SIZES, cut
 
 from .paper import results_of
 from .rescaling import quality
-
-RATE = 4
 
 
 def main(
@@ -82,8 +80,7 @@ def main(
         "sizes": rows,
     }
     results["pictures"] = partial.rows
-    text = markdown(results)
-    write(output, "sizes", results, text)
+    text = write(output, "sizes", results)
     plot(results, output / "sizes.png")
     partial.finish()
     print(text)
@@ -115,86 +112,6 @@ def _row(
         "psnr_rgb": held["psnr_rgb"],
         "notes": card.notes,
     }
-
-
-def markdown(results: dict[str, Any]) -> str:
-    """The table."""
-    head = [
-        "network",
-        "trained",
-        "channels × blocks",
-        "parameters",
-        "GFLOP",
-        "ms",
-        "PSNR-Y",
-        "over the composite",
-    ]
-    lines = [head]
-    for row in results["sizes"]:
-        size = f"{row['channels']} × {row['blocks']}"
-        counts = [f"{row['parameters']:,}", f"{row['gflop_1080p']:,.0f}", f"{row['ms_1080p']:,.0f}"]
-        gained = f"{row['psnr_y'] - results['composite_psnr_y']:+.2f}"
-        trained = f"{row['kind']}: {story(row['notes'])}"
-        lines.append([f"`{row['name']}`", trained, size, *counts, f"{row['psnr_y']:.2f}", gained])
-    note = (
-        f"PSNR-Y: means over the block-based containers of {results['set']} at ×{RATE}, whose composite has "
-        f"{results['composite_psnr_y']:.2f} dB. GFLOP and milliseconds: a 1080p picture on the CPU, whole "
-        f"reconstruction, {results['threads']} threads. Networks *as shipped* were trained for longer and in different "
-        "ways: compare sizes among those of equal steps only."
-    )
-    return f"{note}\n\n{table(lines)}"
-
-
-def plot(results: dict[str, Any], path: Path) -> None:
-    """dB against operations and against milliseconds, both on logarithmic axes."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), sharey=True)
-    axes[0].set_ylabel(f"PSNR-Y, block-based, {results['set']} ×{RATE}, dB")
-    for axis, key, title in zip(
-        axes,
-        ("gflop_1080p", "ms_1080p"),
-        ("GFLOP for 1080p", f"ms for 1080p, {results['threads']} CPU threads"),
-        strict=True,
-    ):
-        for kind, marker, line, colour in (
-            ("equal steps", "o", "-", "#d9772b"),
-            ("as shipped", "D", "", "#4a7ba6"),
-        ):
-            rows = sorted((row for row in results["sizes"] if row["kind"] == kind), key=lambda row: row[key])
-            places, heights = [row[key] for row in rows], [row["psnr_y"] for row in rows]
-            label = (
-                "trained for the same steps"
-                if kind == "equal steps"
-                else "as shipped, each trained in its own way"
-            )
-            axis.plot(places, heights, marker=marker, linestyle=line or "none", color=colour, label=label)
-            for row in rows:
-                below = row["name"] == "craft"  # omnisr's label is above it
-                axis.annotate(
-                    row["name"],
-                    (row[key], row["psnr_y"]),
-                    (-4, -14 if below else 7),
-                    textcoords="offset points",
-                    fontsize=9,
-                    ha="center",
-                )
-        axis.axhline(
-            results["composite_psnr_y"], color="#888888", linewidth=1, linestyle=":", label="composite"
-        )
-        axis.set_xscale("log")
-        axis.xaxis.set_major_formatter("{x:,.0f}")
-        axis.xaxis.set_minor_formatter("")
-        axis.set_xticks([30, 100, 300] if key == "gflop_1080p" else [200, 500, 1000, 2000])
-        axis.margins(0.12)
-        axis.set_xlabel(title)
-        axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8, loc=(0.03, 0.2))
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

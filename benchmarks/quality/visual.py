@@ -25,9 +25,10 @@ from bbmr_shared.colour import luma
 from bbmr_shared.container import Container
 from bbmr_shared.grid import BlockGrid
 from bbmr_shared.metrics import psnr_y
-from benchmarks.common import read_rgb, write
+from benchmarks.common import read_rgb
+from benchmarks.render.pages import write
+from benchmarks.render.visual_pages import WINDOW
 
-WINDOW = 384
 GAP, LINE = 12, 20
 MOST_BYTES = 1_000_000
 
@@ -48,17 +49,7 @@ def main(
         print(facts, flush=True)
     output.mkdir(parents=True, exist_ok=True)
     _save(sheet(rows), output / "visual.webp")
-    write(output, "visual", {"model": model, "rate": rate, "crops": chosen}, caption(model))
-
-
-def caption(model: str) -> str:
-    """What the picture shows, and how its crops were found."""
-    return (
-        f"`{model}`, equal numbers of samples over each whole photo. The crops are found by a rule: of all windows of "
-        f"{WINDOW}×{WINDOW} pixels on the grid of blocks, that with blocks of the most different rates, and of these "
-        "the one whose blocks differ most in detail. Block-based rescaling takes its samples from somewhere: where "
-        "it gave them away is in such a window too."
-    )
+    write(output, "visual", {"model": model, "rate": rate, "crops": chosen})
 
 
 def compare_crops(

@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 from benchmarks.common import table
-from benchmarks.quality.seams import BorderGradients
+from benchmarks.seams import BorderGradients
 
 from .paper_pages import story
 

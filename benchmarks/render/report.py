@@ -1,9 +1,8 @@
-"""Put the tables where people read them: README and pages of docs/, between their markers.
-
-In: `docs/benchmarks/*.json` and `*.md`. Out: the pages, rewritten. What has not been measured yet is left out. A
-test keeps pages and results together.
+"""Write every generated page and table of the documents again, from the results in docs/benchmarks/.
 
     python -m benchmarks.render.report
+
+Results that do not exist are left out. A test compares the documents with the results.
 """
 
 from __future__ import annotations
@@ -15,29 +14,12 @@ from typing import Any
 from benchmarks.common import table
 
 from . import security_page, service_pages
+from .pages import SUBJECTS, index, page
 from .rescaling_pages import CONDITIONS as NETWORK
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "docs" / "benchmarks"
-SECTIONS: dict[str, tuple[str, str]] = {
-    "rescaling": ("PSNR-Y per picture", "rescaling.png"),
-    "paper": ("Gain of block-based rates for every network", "paper.png"),
-    "flops": ("", ""),
-    "ablations": ("", ""),
-    "visual": ("Original, uniform, block-based and the rates, side by side", "visual.webp"),
-    "backbones": ("", ""),
-    "backbones-cuda": ("", ""),
-    "speed": ("Speed", "speed.png"),
-    "runtimes": ("", ""),
-    "client": ("", ""),
-    "folder": ("", ""),
-    "service": ("Pictures a second over clients, for each batch", "service.png"),
-    "service-cuda": ("Pictures a second over clients, for each batch, on a GPU", "service-cuda.png"),
-    "soak": ("Memory over requests, and times over thousands of them", "soak.png"),
-    "overload": ("", ""),
-    "sizes": ("dB against operations and against milliseconds", "sizes.png"),
-}
-"""Marker in docs/benchmarks.md and name of the results → what its picture shows and the picture's file."""
+DOCS = ROOT / "docs"
+RESULTS = DOCS / "benchmarks"
 CONDITIONS = {
     "bicubic uniform": "uniform, bicubic",
     "bicubic block-based": "block-based, bicubic",
@@ -50,36 +32,26 @@ OTHERS = ("omnisr", "craft")
 
 
 def pages(results: Path = RESULTS) -> dict[Path, str]:
-    """What each page should say: path → text."""
-    readme, benchmarks = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
-    operations = ROOT / "docs" / "operations.md"
-    text = benchmarks.read_text()
-    for name in SECTIONS:
-        text = between(text, name, section(results, name))
-    security = ROOT / "docs" / "security.md"
-    held = security.read_text()
-    for name, section_text in security_page.sections(results).items():
-        held = between(held, name, section_text)
-    return {
-        readme: between(readme.read_text(), "table", readme_table(results)),
-        benchmarks: text,
-        security: held,
-        operations: between(operations.read_text(), service_pages.MARKER, service_pages.sizing(results)),
+    """Return the text of every document with generated parts: path → text."""
+    generated = {results / f"{name}.md": subject_page(results, name) for name in SUBJECTS}
+    return {path: text for path, text in generated.items() if text} | {
+        ROOT / "README.md": _filled(ROOT / "README.md", {"table": readme_table(results)}),
+        RESULTS / "README.md": _filled(RESULTS / "README.md", {"index": index(results)}),
+        DOCS / "security.md": _filled(DOCS / "security.md", security_page.sections(results)),
+        DOCS / "operations.md": _filled(
+            DOCS / "operations.md", {service_pages.MARKER: service_pages.sizing(results)}
+        ),
     }
 
 
-def section(results: Path, name: str) -> str:
-    """The tables of one benchmark and its picture; empty where it was not run."""
-    path = results / f"{name}.md"
-    if not path.is_file():
-        return ""
-    title, picture = SECTIONS[name]
-    shown = f"\n![{title}](benchmarks/{picture})\n" if picture and (results / picture).is_file() else ""
-    return path.read_text() + shown
+def subject_page(results: Path, name: str) -> str:
+    """Return the page of one benchmark; an empty string if it was not run."""
+    path = results / f"{name}.json"
+    return page(name, json.loads(path.read_text())) if path.is_file() else ""
 
 
 def readme_table(results: Path = RESULTS) -> str:
-    """The means as one small table, and how many pictures of what they come from."""
+    """Return the table of README: the means, and the number of pictures behind them."""
     held: dict[str, Any] = json.loads((results / "rescaling.json").read_text())
     means = held["means"]
     rows = [["PSNR-Y / PSNR-RGB in dB; bytes", *(f"{mean['set']} ×{mean['rate']}" for mean in means)]]
@@ -101,20 +73,28 @@ def readme_table(results: Path = RESULTS) -> str:
     others = " and ".join(f"`{name}`" for name in names)
     network = f" *network* is `light`; {others} read the same containers." if names else ""
     note = (
-        f"Means ({sets}); ×4 and ×2 are overall rates, 1/16 and 1/4 of the pixels, but for equal bytes. "
-        f"Planes are lossless WebP.{network} Every picture, losing ones too, the seam figure, every backbone and the "
-        f"commands are in [docs/benchmarks.md](docs/benchmarks.md)."
+        f"Means ({sets}). ×4 and ×2 are overall rates: 1/16 and 1/4 of the pixels, except in the row at equal bytes. "
+        f"Planes are lossless WebP.{network} [Benchmarks](docs/benchmarks/README.md) has every picture, also those "
+        f"that lose, every backbone and the commands."
     )
     return f"{table(rows)}\n\n{note}\n"
 
 
 def between(text: str, marker: str, new: str) -> str:
-    """`text` with what lies between `<!-- marker:begin -->` and `<!-- marker:end -->` replaced."""
+    """Return `text` with the part between `<!-- marker:begin -->` and `<!-- marker:end -->` replaced."""
     begin, end = f"<!-- {marker}:begin -->", f"<!-- {marker}:end -->"
     before, rest = text.split(begin)
     _, after = rest.split(end)
     inside = f"\n\n{new.strip()}\n\n" if new.strip() else "\n"
     return f"{before}{begin}{inside}{end}{after}"
+
+
+def _filled(path: Path, parts: dict[str, str]) -> str:
+    """Return the text of a document with new text between its markers: marker → text."""
+    text = path.read_text()
+    for marker, part in parts.items():
+        text = between(text, marker, part)
+    return text
 
 
 def _cell(row: dict[str, Any]) -> str:

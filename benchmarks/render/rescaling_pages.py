@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import table
-from benchmarks.quality.seams import BorderGradients
+from benchmarks.seams import BorderGradients
 
 CONDITIONS = ("bicubic uniform", "bicubic block-based", "network uniform", "network block-based")
 SAME_CONTAINER = "composite of the network's block-based container"
@@ -56,22 +56,22 @@ def network_gain(conditions: dict[str, Any], uniform: bool) -> tuple[float, floa
     return gain(conditions, CONDITIONS[3], SAME_CONTAINER)
 
 
-def markdown(results: Results, means: list[dict[str, Any]]) -> str:
+def markdown(results: dict[str, Any]) -> str:
     """All tables."""
     return "\n\n".join(
         [
             "Means over the pictures of each set. Every row of a set and rate keeps the same number of samples, but "
             "for those at equal bytes. *bicubic* is the composite without a network, *network* is `light`.",
-            table([_MEAN_HEAD, *(row for mean in means for row in _mean_lines(mean))]),
+            table([_MEAN_HEAD, *(row for mean in results["means"] for row in _mean_lines(mean))]),
             "Gains, dB (Y / RGB). *Share kept* is the gain of block-based rates with the network over that without.",
-            table([_GAIN_HEAD, *(_gain_line(mean) for mean in means)]),
+            table([_GAIN_HEAD, *(_gain_line(mean) for mean in results["means"])]),
             "Seams: gradients across borders between blocks of different rates over those inside the same blocks "
             "(`benchmarks/quality/seams.py` says exactly what), network / composite / the photo itself at the same "
             "places. 1 is no seam by the first figure. The second, with mean absolute gradients, is above 1 wherever a "
             "detailed and a smooth block meet, seam or not.",
-            table([_SEAM_HEAD, *(_seam_line(mean) for mean in means)]),
+            table([_SEAM_HEAD, *(_seam_line(mean) for mean in results["means"])]),
             "Every picture, dB (Y / RGB).",
-            table([_PICTURE_HEAD, *(_picture_line(result) for result in results)]),
+            table([_PICTURE_HEAD, *(_picture_line(result) for result in results["pictures"])]),
         ]
     )
 

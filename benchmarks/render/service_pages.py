@@ -18,7 +18,7 @@ MEMORY_MB = 1500
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """What docs/benchmarks.md shows."""
+    """Return the tables."""
     return "\n\n".join(
         [*(_throughput(one) for one in results["throughput"]), _one(results), _region(results["region"])]
     )
@@ -124,7 +124,7 @@ def sizing(results: Path) -> str:
         return ""
     note = (
         "Answers are JPEG. Pictures/s: several clients at once; seconds: one request alone; GB: server and workers "
-        "together. Every figure is in [benchmarks.md](benchmarks.md#the-service)."
+        "together. [Service](benchmarks/service.md) has every figure."
     )
     return f"{table(rows)}\n\n{note}"
 

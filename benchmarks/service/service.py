@@ -27,9 +27,9 @@ from bbmr_models import load
 from bbmr_models.reconstruct import Reconstructor
 from bbmr_shared.container import Container
 from bbmr_shared.images.output import encode_picture
-from benchmarks.common import photos, read_rgb, write
-from benchmarks.render.service_pages import markdown, plot
-from benchmarks.speed.speed import cut
+from benchmarks.common import cut, photos, read_rgb
+from benchmarks.render.pages import write
+from benchmarks.render.service_pages import plot
 from tests.load.load import Ask, Outcome, closed_loop
 from tests.load.load_command import summary
 
@@ -75,8 +75,7 @@ def main(
         results["one"] = one_at_a_time(server, sizes, RUNS.get(device, RUNS["cuda"]))
         results["region"] = region(server, huge, whole)
     name = "service" if device == "cpu" else "service-cuda"
-    text = markdown(results)
-    write(output, name, results, text)
+    text = write(output, name, results)
     plot(results, output / f"{name}.png")
     print(text)
 

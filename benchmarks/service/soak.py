@@ -18,7 +18,8 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from benchmarks.common import table, write
+from benchmarks.render.pages import write
+from benchmarks.render.soak_pages import plot
 from tests.load.load import Outcome, closed_loop
 from tests.load.load_command import summary
 from tests.load.mixture import Judge, mixture
@@ -43,10 +44,9 @@ def main(
     """Measure, check, print and write."""
     with served(device=device) as server:
         results = soak(server, photo, count, clients)
-    markdown = _markdown(results)
-    write(output, "soak", {"photo": photo.name, "device": device, **results}, markdown)
-    _plot(results, output / "soak.png")
-    print(markdown)
+    text = write(output, "soak", {"photo": photo.name, "device": device, **results})
+    plot(results, output / "soak.png")
+    print(text)
     if not all(row["holds"] for row in results["checks"]):
         raise typer.Exit(1)
 
@@ -124,59 +124,6 @@ def _by_thousand(outcomes: list[Outcome]) -> list[dict[str, float]]:
     times = [outcome.seconds * 1000 for outcome in outcomes if outcome.status == 200]
     parts = [times[at : at + 1000] for at in range(0, len(times), 1000)]
     return [{f"p{cut}_ms": round(float(np.percentile(part, cut)), 1) for cut in (50, 99)} for part in parts]
-
-
-def _markdown(results: dict[str, Any]) -> str:
-    memory = results["memory"]
-    rows = [
-        ["requests", "clients", "answers a second", "p50 ms", "p99 ms", "MB at the start", "half-way", "end"],
-        [
-            f"{results['requests']:,}",
-            str(results["clients"]),
-            f"{results['pictures_per_second']:.1f}",
-            f"{results['p50_ms']:.0f}",
-            f"{results['p99_ms']:.0f}",
-            *(f"{memory[name]:,.1f}" for name in ("first_mb", "half_mb", "last_mb")),
-        ],
-    ]
-    text = (
-        f"Slope of memory over the last half: {memory['slope_mb_per_1000']:+.3f} ± {memory['slope_error']:.3f} MB per "
-        "thousand requests (standard error). Answers that are right: "
-        + ", ".join(f"{count:,} {name}" for name, count in sorted(results["verdicts"].items()))
-        + "."
-    )
-    checks = "\n".join(
-        f"- {row['check']}: {'yes' if row['holds'] else '**no**'}" for row in results["checks"]
-    )
-    return "\n\n".join([table(rows), text, checks])
-
-
-def _plot(results: dict[str, Any], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 3.6))
-    memory = results["memory"]
-    samples = np.array(memory["samples"])
-    left.plot(samples[:, 0], samples[:, 1], color="#6f8fae")
-    ends = np.array([results["requests"] / 2, results["requests"]])
-    line = memory["fitted_at_0_mb"] + memory["slope_mb_per_1000"] * ends / 1000
-    left.plot(ends, line, color="#d9772b", label="least squares, last half")
-    left.set_ylim(0, 1.15 * memory["most_mb"])
-    left.set_xlabel("requests answered")
-    left.set_ylabel("MB, server and workers")
-    left.legend(loc="lower right")
-    rows = results["seconds_by_thousand"]
-    for name, colour in (("p50_ms", "#6f8fae"), ("p99_ms", "#d9772b")):
-        right.plot(range(1, len(rows) + 1), [row[name] for row in rows], "o-", color=colour, label=name[:3])
-    right.set_ylim(bottom=0)
-    right.set_xlabel("thousand")
-    right.set_ylabel("ms")
-    right.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

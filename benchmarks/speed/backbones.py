@@ -30,12 +30,11 @@ from bbmr_models import load
 from bbmr_models.backbones import craft, omnisr
 from bbmr_models.backbones.linear import linear
 from bbmr_models.reconstruct import Reconstructor
-from benchmarks.common import read_rgb, write
-from benchmarks.render.backbone_pages import markdown
+from benchmarks.common import SIZES, cut, read_rgb
+from benchmarks.render.pages import write
 
 from .flops import Plain, plain_flops
 from .reference import load_reference
-from .speed import SIZES, cut
 
 INPUT = (270, 480)
 """Height and width of the low-resolution picture of 1080p at ×4."""
@@ -85,9 +84,7 @@ def main(
         results["networks"].append(held)
         print(held, flush=True)
     results["light_ms"] = round(light(photo, where, max(runs, 5)), 1)
-    text = markdown(results)
-    write(output, "backbones" if where.type == "cpu" else "backbones-cuda", results, text)
-    print(text)
+    print(write(output, "backbones" if where.type == "cpu" else "backbones-cuda", results))
 
 
 def compare(name: str, reference: Path, device: torch.device, runs: int, steps: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.common import table, write
+from benchmarks.render.pages import write
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "samples" / "lake-sherburne.jpg"
@@ -67,9 +67,7 @@ def main(
         }
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    markdown = as_markdown(results)
-    write(output, "client", results, markdown)
-    print(markdown)
+    print(write(output, "client", results))
 
 
 def build_wheel(folder: Path) -> Path:
@@ -145,25 +143,6 @@ def seconds(command: list[str], runs: int) -> dict[str, float]:
     return {"best": round(min(found[1:]), 3), "median": round(statistics.median(found[1:]), 3)}
 
 
-def as_markdown(results: dict[str, Any]) -> str:
-    """What docs/benchmarks.md shows."""
-    held, encode = results["installed"], results["encode"]
-    weights = [["package", "version", "MB"]]
-    weights += [[row["name"], row["version"], f"{row['bytes'] / 1e6:.1f}"] for row in held["packages"]]
-    weights.append([f"**all {len(held['packages'])}**", "", f"**{held['bytes'] / 1e6:.1f}**"])
-    start = [["seconds", "best", "median"]]
-    start += [[_code(row["what"]), f"{row['best']:.3f}", f"{row['median']:.3f}"] for row in results["start"]]
-    what = f"`bbmr-client encode {encode['photo']}` ({encode['megapixels']:.1f} MP)"
-    start.append([what, f"{encode['process']['best']:.3f}", f"{encode['process']['median']:.3f}"])
-    within = encode["encoding"]
-    start.append(
-        ["of that, from the decoded photo to the bytes", f"{within['best']:.3f}", f"{within['median']:.3f}"]
-    )
-    torch = "with" if held["has_torch"] else "without"
-    wheel = f"The base install, {torch} torch; the wheel itself has {results['wheel']['bytes'] / 1e6:.1f} MB."
-    return "\n\n".join([wheel, table(start), table(weights)])
-
-
 def run(command: list[str]) -> str:
     """What a command prints; outside the checkout, so that nothing is imported from it."""
     environment = {
@@ -173,10 +152,6 @@ def run(command: list[str]) -> str:
         command, cwd=tempfile.gettempdir(), env=environment, check=True, capture_output=True, text=True
     )
     return done.stdout
-
-
-def _code(name: str) -> str:
-    return name if name.startswith("the ") else f"`{name}`"
 
 
 if __name__ == "__main__":

@@ -32,10 +32,9 @@ from bbmr_models.jointsr import FOLDED, GRID, Canvas, JointSR, JointSRConfig
 from bbmr_models.training.config import read_config
 from bbmr_models.weights import read
 from bbmr_shared.grid import BlockGrid
-from benchmarks.common import table, write
-
-PARTS = ("stem", "backbone", "deblock", "head")
-SIZES = {"1080p": (1920, 1080), "2K": (2048, 1365), "4K": (3840, 2160)}
+from benchmarks.common import SIZES
+from benchmarks.render.flops_pages import PARTS
+from benchmarks.render.pages import write
 
 
 class Plain(nn.Module):
@@ -127,41 +126,7 @@ def main(
         flops = {size: picture_flops(config, *pixels) for size, pixels in SIZES.items()}
         row: dict[str, Any] = {"model": name, "config": config.to_dict(), "parameters": parameters(config)}
         rows.append(row | {"flops": flops, "rise": round(rise(flops["2K"]), 4)})
-    text = markdown(rows)
-    write(output, "flops", {"models": rows}, text)
-    print(text)
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """The table for a 2K picture, and the totals of the other sizes."""
-    head = [
-        "model",
-        "channels × blocks",
-        "parameters",
-        *PARTS,
-        "total",
-        "plain network",
-        "rise",
-        "1080p",
-        "4K",
-    ]
-    lines = [head]
-    for row in rows:
-        config, flops = row["config"], row["flops"]
-        width = f"{config['backbone']} {config['channels']} × {config['blocks']}"
-        cells = [_giga(flops["2K"][key]) for key in (*PARTS, "total", "plain")]
-        others = [_giga(flops[size]["total"]) for size in ("1080p", "4K")]
-        lines.append(
-            [row["model"], width, f"{row['parameters']['total']:,}", *cells, f"{row['rise']:+.1%}", *others]
-        )
-    note = (
-        "GFLOP (1 multiply-accumulate = 2 FLOP) for a 2K picture (2048×1365), by part, as reconstructed: tiles with "
-        "their halo, none skipped; the same at every overall rate, as the network works on the HR/4 grid. *Plain "
-        "network* is the backbone between a 3×3 convolution of 3 channels and a 3×3 convolution to 48, on the same "
-        "tiles; *rise* is what JointSR adds to it: a stem that sees three levels and the rate map, and the deblock "
-        "branch."
-    )
-    return f"{note}\n\n{table(lines)}"
+    print(write(output, "flops", {"models": rows}))
 
 
 def _count(module: nn.Module, argument: Any) -> dict[str, int]:
@@ -169,10 +134,6 @@ def _count(module: nn.Module, argument: Any) -> dict[str, int]:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(argument)
     return {name: sum(by_kind.values()) for name, by_kind in counter.get_flop_counts().items()}
-
-
-def _giga(operations: int) -> str:
-    return f"{operations / 1e9:,.1f}"
 
 
 if __name__ == "__main__":

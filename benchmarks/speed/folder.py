@@ -27,7 +27,7 @@ import typer
 from PIL import Image
 
 from bbmr_shared.container import Container
-from benchmarks.common import table, write
+from benchmarks.render.pages import write
 from benchmarks.service.processes import children, command, resident
 
 ROOT = Path(__file__).parents[2]
@@ -55,9 +55,7 @@ def main(
         results = measure(folder, count, jobs)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    markdown = _markdown(results)
-    write(output, "folder", {"photo": photo.name, "count": count, **results}, markdown)
-    print(markdown)
+    print(write(output, "folder", {"photo": photo.name, "count": count, **results}))
     if not all(row["holds"] for row in results["checks"]):
         raise typer.Exit(1)
 
@@ -233,28 +231,6 @@ def _is_true(row: dict[str, str]) -> bool:
     size = (str(container.width), str(container.height))
     sizes = (Path(row["path"]).stat().st_size, len(data))
     return (row["width"], row["height"]) == size and (int(row["bytes_in"]), int(row["bytes_out"])) == sizes
-
-
-def _markdown(results: dict[str, Any]) -> str:
-    rows = [["run", "seconds", "outputs written", "process", "MB after warm-up", "least", "most"]]
-    for run in results["runs"]:
-        if not run["memory"]:
-            rows.append(
-                [run["run"], f"{run['seconds']:.1f}", str(run["done"]), "too short to tell", "", "", ""]
-            )
-        for index, process in enumerate(run["memory"]):
-            head = [run["run"], f"{run['seconds']:.1f}", str(run["done"])] if index == 0 else ["", "", ""]
-            sizes = [f"{process[name]:.1f}" for name in ("first_mb", "least_mb", "most_mb")]
-            rows.append([*head, process["process"], *sizes])
-    at = results["at_the_kill"]
-    text = (
-        f"At the kill {at['outputs']} outputs were there, and {at['temporary_files']} temporary files were left. "
-        f"{results['bytes_in'] / 1e6:.1f} MB of photos became {results['bytes_out'] / 1e6:.1f} MB."
-    )
-    checks = "\n".join(
-        f"- {row['check']}: {'yes' if row['holds'] else '**no**'}" for row in results["checks"]
-    )
-    return "\n\n".join([table(rows), text, checks])
 
 
 if __name__ == "__main__":

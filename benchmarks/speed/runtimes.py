@@ -20,13 +20,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
-from benchmarks.common import photos, read_rgb, table, write
+from benchmarks.common import photos, read_rgb
+from benchmarks.render.pages import write
+from benchmarks.render.runtimes_pages import LARGEST
 
-from .speed import cut
+from .runtimes_tiles import save_tile
 
 PLAIN = "torch: the model as it was trained"
 TORCH = "torch, float32"
@@ -47,7 +47,6 @@ KINDS: dict[str, tuple[str, str]] = {
 """Kind → what it is called and the package that it needs."""
 SIDES = {"256": (256, 256), "512": (512, 512), "1184": (1184, 1184)}
 """Tiles whose time is taken: a small picture, one in the middle, and core and halo of a large one."""
-LARGEST = "1184, 1 thread"
 QUALITY = (768, 768)
 RATES = (4.0, 2.0)
 
@@ -85,9 +84,7 @@ def main(
         "versions": versions(),
         "rows": list(rows.values()),
     }
-    markdown = as_markdown(results)
-    write(output, "runtimes", results, markdown)
-    print(markdown)
+    print(write(output, "runtimes", results))
 
 
 def make_tiles(folder: Path, pictures: list[Path]) -> None:
@@ -97,20 +94,6 @@ def make_tiles(folder: Path, pictures: list[Path]) -> None:
     for number, path in enumerate(pictures):
         for rate in RATES:
             save_tile(folder / f"quality-{number}-{rate:g}.npz", read_rgb(path), *QUALITY, rate)
-
-
-def save_tile(path: Path, photo: NDArray[np.uint8], height: int, width: int, rate: float) -> None:
-    """The middle of a photo, encoded, as the network sees it, and the photo itself."""
-    from bbmr_client.encoding.encoder import encode
-    from bbmr_models.config import JointSRConfig
-    from bbmr_models.inference.tile_input import Source, TileInput
-
-    top, left = max(0, photo.shape[0] - height) // 2, max(0, photo.shape[1] - width) // 2
-    photo = cut(photo[top:, left:], width, height)
-    source = Source(encode(photo, rate=rate), (0, 0, width, height), None, JointSRConfig(tile=4096))
-    (tile,) = source.tiles
-    seen = source.cut(tile)
-    np.savez(path, photo=photo, **{name: getattr(seen, name) for name in TileInput.__dataclass_fields__})
 
 
 class Worker:
@@ -221,64 +204,6 @@ def _bytes(package: str) -> int:
     files = distribution(package).files or []
     paths = [Path(str(file.locate())) for file in files]
     return sum(path.stat().st_size for path in paths if path.is_file())
-
-
-def as_markdown(results: dict[str, Any]) -> str:
-    """What docs/benchmarks.md shows."""
-    rows = results["rows"]
-    plain = next(row for row in rows if row["kind"] == "plain")
-    cases = [key for key in plain if "thread" in key]
-    times = [
-        [
-            "ms of a tile, wall / processor",
-            *(f"{case.replace(',', '² pixels,')}" for case in cases),
-            "of the first",
-        ]
-    ]
-    for row in rows:
-        cells = [_times(row[case]) if case in row else "" for case in cases]
-        share = row[LARGEST]["cpu_ms"] / plain[LARGEST]["cpu_ms"]
-        times.append([row["title"], *cells, f"{share:.2f}"])
-    others = [
-        [
-            "",
-            "MB installed",
-            "s to load",
-            "ms of the first tile",
-            "MB loaded",
-            "MB at most",
-            "largest difference",
-            "values that differ",
-            "PSNR-Y",
-        ]
-    ]
-    for row in rows:
-        change = row["psnr_y"] - plain["psnr_y"]
-        quality = f"{row['psnr_y']:.3f}" if row is plain else f"{change:+.3f}"
-        others.append(
-            [
-                row["title"],
-                f"{row['megabytes_installed']}",
-                f"{row['load_s']:.2f}",
-                f"{row['first_ms']:,.0f}",
-                f"{row['loaded_mb']:.0f}",
-                f"{row['peak_mb']:.0f}",
-                f"{row['largest']}",
-                f"{row['differing']:.4%}",
-                quality,
-            ]
-        )
-    note = (
-        f"*of the first*: time of the processor for the largest tile, one thread. Memory is that of the whole process "
-        f"with one tile of 1184² pixels on one thread. Differences, in steps of 1/255, and PSNR are over "
-        f"{len(results['pictures'])} photos at ×4 and ×2. "
-        f"{', '.join(f'{name} {version}' for name, version in results['versions'].items())}."
-    )
-    return "\n\n".join([table(times), table(others), note])
-
-
-def _times(best: dict[str, float]) -> str:
-    return f"{best['wall_ms']:,.0f} / {best['cpu_ms']:,.0f}"
 
 
 if __name__ == "__main__":

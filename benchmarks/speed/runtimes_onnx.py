@@ -21,6 +21,8 @@ from bbmr_models.inference.planar_network import (
 )
 from benchmarks.common import read_rgb
 
+from .runtimes_tiles import save_tile, tile_of
+
 FLOAT, INT8 = "network.onnx", "network-int8.onnx"
 CROP = 256
 CROPS = 24
@@ -113,9 +115,6 @@ def quantise(folder: Path, pictures: list[Path]) -> None:
 
 def crops(folder: Path, pictures: list[Path]) -> Iterator[dict[str, NDArray[np.float32]]]:
     """What the convolutions read of the middles of photos, evenly chosen, at several overall rates."""
-    from .runtimes import save_tile
-    from .runtimes_worker import tile_of
-
     step = max(1, len(pictures) // CROPS)
     for number, path in enumerate(pictures[::step][:CROPS]):
         held = folder / "crop.npz"

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bbmr_models.cards import read
 from bbmr_models.inference.network import Network
 from bbmr_models.inference.tile_input import TileInput
 from bbmr_shared.metrics import psnr_y
+
+from .runtimes_tiles import tile_of
 
 MODEL = "light"
 
@@ -80,11 +81,6 @@ def quality(network: Network, kind: str, folder: Path) -> dict[str, Any]:
         "differing": float(np.mean(differing)),
         "psnr_y": round(float(np.mean(found)), 4),
     }
-
-
-def tile_of(path: Path) -> tuple[TileInput, NDArray[np.uint8]]:
-    with np.load(path) as held:
-        return TileInput(*(held[name] for name in TileInput.__dataclass_fields__)), held["photo"]
 
 
 def memory_mb(name: str) -> float:

@@ -23,9 +23,9 @@ import typer
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.common import read_rgb, table, write
-
-SIZES = {"1080p": (1920, 1080), "2K": (2048, 1365), "4K": (3840, 2160)}
+from benchmarks.common import SIZES, cut, read_rgb
+from benchmarks.render.pages import write
+from benchmarks.render.speed_pages import plot
 
 
 def main(
@@ -39,16 +39,9 @@ def main(
     results["reconstruct"] = [
         worker("reconstruct", photo, size, threads, runs) for size in ("1080p", "4K") for threads in (1, 2)
     ]
-    markdown = _markdown(results)
-    write(output, "speed", results, markdown)
-    _plot(results, output / "speed.png")
-    print(markdown)
-
-
-def cut(photo: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """The top left `width`×`height` pixels; mirrored where the photo is smaller."""
-    bottom, right = max(0, height - photo.shape[0]), max(0, width - photo.shape[1])
-    return np.pad(photo, ((0, bottom), (0, right), (0, 0)), mode="reflect")[:height, :width]
+    text = write(output, "speed", results)
+    plot(results, output / "speed.png")
+    print(text)
 
 
 def encoding(photo: NDArray[np.uint8], runs: int) -> list[dict[str, Any]]:
@@ -103,53 +96,6 @@ def worker(kind: str, photo: Path, size: str, threads: int, runs: int) -> dict[s
     answer = subprocess.run(command, check=True, capture_output=True, text=True)
     result: dict[str, Any] = json.loads(answer.stdout)
     return {"size": size, "threads": threads} | result
-
-
-def _markdown(results: dict[str, Any]) -> str:
-    rows = [["encode, 2K (2.8 MP)", "MP/s", "× lossless WebP", "bytes"]]
-    for row in results["encode"]:
-        numbers = [f"{row['megapixels_per_second']:.2f}", f"{row['times_webp']:.2f}", f"{row['bytes']:,}"]
-        rows.append([row["what"], *numbers])
-    again = [
-        [
-            "reconstruct, `light`, ×4, CPU",
-            "threads",
-            "total ms",
-            "composite ms",
-            "network ms",
-            "peak MB over idle",
-        ]
-    ]
-    for row in results["reconstruct"]:
-        cells = [f"{row[key]:,.0f}" for key in ("total_ms", "composite_ms", "network_ms", "peak_mb")]
-        again.append([row["size"], str(row["threads"]), *cells])
-    return "\n\n".join([table(rows), table(again)])
-
-
-def _plot(results: dict[str, Any], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 3.6))
-    rows = results["encode"]
-    left.barh([row["what"] for row in rows], [row["megapixels_per_second"] for row in rows], color="#6f8fae")
-    left.set_xlabel("MP/s, one thread")
-    left.invert_yaxis()
-    names = [
-        f"{row['size']}, {row['threads']} thread{'s' * (row['threads'] > 1)}"
-        for row in results["reconstruct"]
-    ]
-    before = [row["composite_ms"] for row in results["reconstruct"]]
-    right.barh(names, before, color="#b8c4d0", label="decode and composite")
-    network = [row["network_ms"] for row in results["reconstruct"]]
-    right.barh(names, network, left=before, color="#d9772b", label="network")
-    right.set_xlabel("ms")
-    right.invert_yaxis()
-    right.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

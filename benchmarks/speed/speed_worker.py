@@ -16,9 +16,7 @@ from bbmr_models import load
 from bbmr_models.reconstruct import Reconstructor
 from bbmr_shared.compositing.composite import composite
 from bbmr_shared.container import Container
-from benchmarks.common import read_rgb
-
-from .speed import SIZES, cut
+from benchmarks.common import SIZES, cut, read_rgb
 
 
 def main(kind: str, photo: str, size: str, threads: str, runs: str) -> None:

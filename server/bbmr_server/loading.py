@@ -24,7 +24,7 @@ OWN_BATCH = 8
 """Tiles that go together where BBMR_BATCH says nothing. Not measured on a GPU yet."""
 CPU_BATCH_PIXELS = 600_000
 """Pixels that go together on a CPU then: small pictures are done half as fast again side by side, tiles of large ones
-a seventh slower (docs/benchmarks.md, "The service")."""
+a seventh slower (docs/benchmarks/service.md)."""
 DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 """Without one of these no process on Linux can use CUDA."""
 

@@ -12,10 +12,10 @@ from PIL import Image
 from bbmr_models import load
 from bbmr_models.reconstruct import Reconstructor
 from benchmarks.quality.rescaling import measure
-from benchmarks.quality.seams import border_gradients
 from benchmarks.render import report
 from benchmarks.render.backbone_pages import light_speed_up, speed_ups
 from benchmarks.render.rescaling_pages import CONDITIONS, EQUAL_BYTES, gain, network_gain
+from benchmarks.seams import border_gradients
 
 
 def test_the_pages_hold_the_committed_results() -> None:

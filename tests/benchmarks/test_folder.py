@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.render import folder_pages
 from benchmarks.speed import folder
 
 pytestmark = pytest.mark.skipif(
@@ -24,7 +25,7 @@ def test_a_small_folder(tmp_path: Path) -> None:
     assert set(failed) <= {"memory of every process stayed within 50 MB"}
     assert [run["run"] for run in results["runs"]] == ["killed", "started again", "once more"]
     assert results["runs"][0]["done"] + results["runs"][1]["done"] == 24
-    assert "| killed |" in folder._markdown(results)
+    assert "| killed |" in folder_pages.markdown(results)
 
 
 def test_a_broken_output_is_seen(tmp_path: Path) -> None:

@@ -214,11 +214,14 @@ def test_speed_ups_are_theirs_over_ours() -> None:
 
 
 def test_a_page_leaves_out_what_was_not_measured(tmp_path: Path) -> None:
-    for name in ("rescaling.json", "rescaling.md"):
-        (tmp_path / name).write_bytes((report.RESULTS / name).read_bytes())
+    (tmp_path / "rescaling.json").write_bytes((report.RESULTS / "rescaling.json").read_bytes())
     pages = report.pages(tmp_path)
-    readme, benchmarks = pages[report.ROOT / "README.md"], pages[report.ROOT / "docs" / "benchmarks.md"]
-    assert "<!-- paper:begin -->\n<!-- paper:end -->" in benchmarks
+    readme, benchmarks = pages[report.ROOT / "README.md"], pages[report.RESULTS / "README.md"]
+    assert tmp_path / "rescaling.md" in pages
+    assert tmp_path / "paper.md" not in pages
+    shown = benchmarks.split("<!-- index:begin -->")[1].split("<!-- index:end -->")[0]
+    assert "](rescaling.md)" in shown
+    assert "](paper.md)" not in shown
     assert "`omnisr`" not in readme.split("<!-- table:begin -->")[1].split("<!-- table:end -->")[0]
     held = json.loads((report.RESULTS / "rescaling.json").read_text())
     (tmp_path / "rescaling-omnisr.json").write_text(json.dumps(held))

@@ -79,7 +79,7 @@ def load_network(
 
 
 def choose(config: JointSRConfig, device: str) -> Literal["torch", "ncnn"]:
-    """The fastest runtime that is installed for such weights, by what docs/benchmarks.md says under "Runtimes"."""
+    """The fastest runtime that is installed for such weights, as measured in docs/benchmarks/runtimes.md."""
     if device != "cpu" or config.backbone != "light" or find_spec("ncnn") is None:
         return "torch"
     return "torch" if find_spec("torch") is not None and has_bfloat16() else "ncnn"
