@@ -1,4 +1,4 @@
-"""What every benchmark needs: the machine's description, and results as JSON beside Markdown."""
+"""What every benchmark needs: photos, the machine's description, partial results and Markdown tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PHOTOS = {".avif", ".jpeg", ".jpg", ".png", ".webp"}
 
 
 def photos(folders: list[Path]) -> list[Path]:
-    """Every photo in `folders` (files are taken as they are), by folder and name."""
+    """Return every photo in `folders`, by folder and name. Files in the list are returned as they are."""
     found = []
     for folder in folders:
         inside = (
@@ -32,19 +32,19 @@ def photos(folders: list[Path]) -> list[Path]:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """A photo as `uint8 [H, W, 3]`."""
+    """Read a photo as `uint8 [H, W, 3]`."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def cut(photo: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """The top left `width`×`height` pixels; mirrored where the photo is smaller."""
+    """Return the top left `width`×`height` pixels; a smaller photo is mirrored."""
     bottom, right = max(0, height - photo.shape[0]), max(0, width - photo.shape[1])
     return np.pad(photo, ((0, bottom), (0, right), (0, 0)), mode="reflect")[:height, :width]
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Return date, processor and versions of a measurement."""
     return {
         "date": date.today().isoformat(),
         "cpu": _cpu_name(),
@@ -55,9 +55,9 @@ def machine() -> dict[str, Any]:
 
 
 class Partial:
-    """The rows of a run that is under way, in a file written after each, so that a killed run goes on where it was.
+    """The rows of an unfinished run. The file is written after each row, so a killed run continues where it was.
 
-    Rows of another run, one with other `settings` (weights, options), are forgotten.
+    Rows of a run with other `settings` (weights, options) are ignored.
     """
 
     def __init__(self, folder: Path, name: str, settings: dict[str, Any]) -> None:
@@ -69,7 +69,7 @@ class Partial:
                 self.rows = held["rows"]
 
     def find(self, **wanted: Any) -> dict[str, Any] | None:
-        """The row that has these values, or None."""
+        """Return the row with these values, or None."""
         return next((row for row in self.rows if all(row.get(k) == v for k, v in wanted.items())), None)
 
     def add(self, row: dict[str, Any]) -> None:
@@ -80,17 +80,17 @@ class Partial:
         temporary.replace(self._path)
 
     def finish(self) -> None:
-        """The run is over and its results are written elsewhere."""
+        """Delete the file, after the results were written."""
         self._path.unlink(missing_ok=True)
 
 
-def files_by_rate(given: list[str]) -> dict[int, str]:
-    """`["4=a.safetensors"]` → `{4: "a.safetensors"}`. Raises `ValueError` for anything else."""
-    return {int(rate): name for rate, name in (word.split("=", 1) for word in given)}
+def files_by_rate(words: list[str]) -> dict[int, str]:
+    """Return `{4: "a.safetensors"}` for `["4=a.safetensors"]`. Raises ValueError for any other form."""
+    return {int(rate): name for rate, name in (word.split("=", 1) for word in words)}
 
 
 def table(rows: list[list[str]]) -> str:
-    """A Markdown table; the first row is its head, every column but the first is right-aligned."""
+    """Return a Markdown table. The first row is its head; every column but the first is right-aligned."""
     head, *body = rows
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *body))

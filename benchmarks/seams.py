@@ -1,13 +1,10 @@
-"""Seams: is there a jump where blocks of different rates meet? Figures for one picture and its rate map.
+"""Seams: measures whether there is a jump where blocks of different rates meet, in one picture with its rate map.
 
-In: a picture and the rate map it was made with. Out: luma gradients across the borders between rates, and the same
-inside the two blocks that meet there.
-
-"Inside" are the pixel pairs 16 and 32 pixels away on both sides: there, as at the border, a pair lies between two
-samples of every rate, so that interpolation treats all of them alike. The two blocks differ in detail, so gradients
-are averaged as energies (root mean square): where a detailed and a smooth block meet without a seam, the detail of
-one side alone makes the difference across, and its energy is just the mean of the energies within the two sides.
-A jump adds to it. What is in the photo at the borders by chance shows as the same ratio of the original.
+The figure compares luma gradients across the borders between rates with those inside the two blocks that meet there.
+"Inside" are the pixel pairs 16 and 32 pixels away on both sides: like the pair at the border, they lie between two
+samples of every rate, so interpolation treats all of them alike. Gradients are averaged as energies (root mean square):
+if a detailed and a smooth block meet without a seam, the energy across the border is the mean of the energies inside
+both. A jump adds to it. A photo may have jumps at the borders by chance; the same ratio of the original shows them.
 """
 
 from __future__ import annotations
@@ -24,7 +21,7 @@ OFFSETS = (-32, -16, 16, 32)
 
 @dataclass(frozen=True)
 class BorderGradients:
-    """Sums over border pixels: of |Δ| and of Δ² across, and, averaged over both sides, inside."""
+    """Sums over border pixels of |Δ| and Δ²: across the border, and inside, averaged over both sides."""
 
     pixels: int = 0
     across: float = 0.0
@@ -38,17 +35,17 @@ class BorderGradients:
 
     @property
     def ratio(self) -> float:
-        """Root-mean-square gradient across over inside: 1 without a seam."""
+        """Root-mean-square gradient across, divided by that inside: 1 without a seam."""
         return float(np.sqrt(self.across_energy / self.inside_energy)) if self.inside_energy else 1.0
 
     @property
     def mean_ratio(self) -> float:
-        """The same with mean absolute gradients; above 1 also without a seam where detail meets smoothness."""
+        """The same with mean absolute gradients. Also above 1 where a detailed and a smooth block meet without a seam."""
         return self.across / self.inside if self.inside else 1.0
 
 
 def border_gradients(picture: NDArray[np.uint8], rate_map: NDArray[np.uint8], block: int) -> BorderGradients:
-    """Over all borders between blocks of different rates of `uint8 [H, W, 3]`."""
+    """Return the sums over all borders between blocks of different rates, of a picture `uint8 [H, W, 3]`."""
     y = luma(picture)
     return _vertical(y, rate_map, block) + _vertical(y.T, rate_map.T, block)
 

@@ -1,8 +1,8 @@
-"""Ablations: what each part of the method is worth, one part changed at a time.
+"""Ablations: the gain of each part of the method. One part is changed at a time.
 
-In: folders of photos, the results of `benchmarks.quality.rescaling` for `light`, and, for two of the ablations, small
-networks trained alike (docs/benchmarks/README.md has the commands). Out: `ablations.json`, `ablations.md`. A run that
-was killed goes on where it was; an ablation whose weights are not given is left out.
+In: folders of photos, the results of `benchmarks.quality.rescaling` for `light`, and for two of the ablations small
+networks that were trained alike (commands: docs/benchmarks/README.md). Out: `ablations.json`, `ablations.md`. A
+killed run continues where it was. An ablation without its weights is left out.
 
     python -m benchmarks.quality.ablations eval2k --joint JOINT.safetensors --no-deblock OTHER.safetensors
         --per-rate 2=R2.safetensors --per-rate 4=R4.safetensors … (one line)
@@ -48,7 +48,7 @@ DEFAULTS = {
     "block": "128",
     "allocation": "the network's error as the client predicts it",
 }
-"""Ablation → its variant that is `light` as shipped, whose figures `benchmarks.quality.rescaling` has measured."""
+"""Ablation → its variant that is `light` as shipped, measured by `benchmarks.quality.rescaling`."""
 
 _JOINTLY = "jointly on one canvas"
 _JOINTLY_LONGER = "jointly, trained for the steps of all separate networks together"
@@ -59,13 +59,13 @@ def main(
     joint: Annotated[str | None, typer.Option(help="Small weights, everything on.")] = None,
     no_deblock: Annotated[str | None, typer.Option(help="The same without the deblock branch.")] = None,
     per_rate: Annotated[
-        list[str] | None, typer.Option(help="RATE=FILE, the same for that rate alone.")
+        list[str] | None, typer.Option(help="RATE=FILE, the same, trained for that rate alone.")
     ] = None,
     joint_long: Annotated[
         str | None,
         typer.Option(help="Like --joint, trained for as many steps as all of --per-rate together."),
     ] = None,
-    output: Annotated[Path, typer.Option(help="Where results are and go.")] = Path("docs/benchmarks"),
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/benchmarks"),
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
 ) -> None:
     """Measure, print and write the tables."""
@@ -114,14 +114,14 @@ def main(
 
 
 def shipped_rows(path: Path, pictures: set[str], sha256: str) -> list[Row]:
-    """The variants that `benchmarks.quality.rescaling` measured: `light` as shipped, and on uniform pictures.
+    """Return the variants that `benchmarks.quality.rescaling` measured: `light` as shipped, and on uniform pictures.
 
-    Raises `ValueError` where those results are of other weights than `sha256`.
+    Raises ValueError if those results are of other weights than `sha256`.
     """
     results, rows = json.loads(path.read_text()), []
     if results.get("sha256", sha256) != sha256:
         raise ValueError(
-            f"{path.name} is of other weights than those shipped: run benchmarks.quality.rescaling first"
+            f"{path.name} was measured with other weights: run benchmarks.quality.rescaling first"
         )
     for held in results["pictures"]:
         if held["picture"] not in pictures:
@@ -137,18 +137,18 @@ def shipped_rows(path: Path, pictures: set[str], sha256: str) -> list[Row]:
 
 
 def palettes(photo: Photo, rate: int, model: Reconstructor) -> Iterator[Row]:
-    """Three rates instead of five. At ×2 there is no choice: nothing finer than 2 can pay for coarser blocks."""
+    """Three rates instead of five. At ×2 they leave no choice: no rate finer than 2 can balance coarser blocks."""
     yield _variant("2, 4, 8", photo, encode(photo, rate=rate, rates=(2, 4, 8)), model)
 
 
 def block_sizes(photo: Photo, rate: int, model: Reconstructor) -> Iterator[Row]:
-    """Blocks of half and of twice the side; the network was trained on blocks of 128."""
+    """Blocks of half and of twice the side. The network was trained on blocks of 128."""
     for block in (64, 256):
         yield _variant(str(block), photo, encode(photo, rate=rate, block=block), model)
 
 
 def allocations(photo: Photo, rate: int, model: Reconstructor) -> Iterator[Row]:
-    """Rates chosen by bicubic's error, and by the network's own, measured block by block; full strength in both."""
+    """Rates chosen by bicubic's error, and by the network's own error of each block; full strength in both."""
     yield _variant("bicubic's error", photo, encode(photo, rate=rate, distortion="bicubic"), model)
     height, width = photo.shape[:2]
     grid = BlockGrid(width, height)
@@ -157,7 +157,7 @@ def allocations(photo: Photo, rate: int, model: Reconstructor) -> Iterator[Row]:
 
 
 def deblock(photo: Photo, rate: int, with_branch: Reconstructor, without: Reconstructor) -> Iterator[Row]:
-    """The deblock branch, on and off, on the same container; seam figures of both."""
+    """The deblock branch on and off, on the same container, with seam figures."""
     container = encode(photo, rate=rate)
     for name, model in (("with the branch", with_branch), ("without", without)):
         picture = np.asarray(model.reconstruct(container))
@@ -169,7 +169,7 @@ def deblock(photo: Photo, rate: int, with_branch: Reconstructor, without: Recons
 def separate(
     photo: Photo, rate: int, together: dict[str, Reconstructor], apart: dict[int, JointSR]
 ) -> Iterator[Row]:
-    """One network on one canvas, against one network a rate on blocks of their own; the same container."""
+    """One network on one canvas against one network per rate on single blocks, on the same container."""
     container = encode(photo, rate=rate)
     for name, model in together.items():
         joint = np.asarray(model.reconstruct(container))
@@ -179,9 +179,9 @@ def separate(
 
 
 def own_error(photo: Photo, grid: BlockGrid, model: Reconstructor) -> NDArray[np.float64]:
-    """Weighted squared error (6:1:1 YCbCr) of every block after the network, at every rate, `[5, rows, cols]`.
+    """Return the weighted squared error (6:1:1 YCbCr) of every block after the network, `[5, rows, cols]`.
 
-    Measured on the picture at each rate throughout: a block's neighbours then have its own rate.
+    It is measured on uniform pictures: the neighbours of a block have its own rate.
     """
     table = np.zeros((len(RATES), *grid.shape))
     for index, rate in enumerate(RATES[1:], 1):
@@ -193,14 +193,14 @@ def own_error(photo: Photo, grid: BlockGrid, model: Reconstructor) -> NDArray[np
 
 
 def own_choice(error: NDArray[np.float64], rate: int, grid: BlockGrid) -> NDArray[np.uint8]:
-    """The rate map of least error with at most 1/rate² of the samples."""
+    """Return the rate map of least error with at most 1/rate² of the samples."""
     areas = grid.areas()
     cost = np.stack([areas / r**2 for r in RATES])
     return np.asarray(RATES, np.uint8)[allocate(cost, error, areas.sum() / rate**2, RATES.index(rate))]
 
 
 def container_of(photo: Photo, rate_map: NDArray[np.uint8], grid: BlockGrid) -> Container:
-    """The container of a photo for a given rate map, coded as the client codes it; full strength."""
+    """Return the container of a photo for a rate map, coded like the client's, at full strength."""
     padded = pad(photo, grid)
     rates = sorted({int(rate) for rate in np.unique(rate_map)}, reverse=True)
     whole = bicubic_planes(padded, rates)

@@ -2,7 +2,7 @@
 
 In: the results of `benchmarks.quality.rescaling` (all of `light`'s and the network rows of other backbones), the same
 folders of photos, and weights trained for one uniform rate alone, the paper's own baseline. Out: `paper.json`,
-`paper.md`, `paper.png`. Only those last weights run here.
+`paper.md`, `paper.png`. Only the weights of the baseline run here.
 
     python -m benchmarks.quality.paper eval2k eval4k --uniform-weights 4=runs/u4/model.safetensors
 """
@@ -31,16 +31,16 @@ from .rescaling import quality
 
 
 def main(
-    folders: Annotated[list[Path], typer.Argument(help="The folders that the results are of.")],
-    output: Annotated[Path, typer.Option(help="Where results are and go.")] = Path("docs/benchmarks"),
-    models: Annotated[str, typer.Option(help="Backbones, the first of which has bicubic's rows.")] = (
+    folders: Annotated[list[Path], typer.Argument(help="Folders of the photos in the results.")],
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/benchmarks"),
+    models: Annotated[str, typer.Option(help="Backbones; the first has bicubic's rows.")] = (
         "light omnisr craft"
     ),
     uniform_weights: Annotated[
         list[str] | None, typer.Option(help="RATE=FILE: weights trained for that uniform rate alone.")
     ] = None,
     uniform_start: Annotated[
-        str | None, typer.Option(help="What those were started from, where their notes do not say.")
+        str | None, typer.Option(help="Start weights of those, if their notes do not name them.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
 ) -> None:
@@ -60,13 +60,13 @@ def main(
 
 
 def results_of(folder: Path, model: str) -> dict[str, Any] | None:
-    """What `benchmarks.quality.rescaling` wrote for a model, or None where it was not run."""
+    """Return the results of `benchmarks.quality.rescaling` for a model, or None if it was not run."""
     path = folder / ("rescaling.json" if model == BASE else f"rescaling-{model}.json")
     return json.loads(path.read_text()) if path.is_file() else None
 
 
 def same_containers(results: dict[str, dict[str, Any]]) -> None:
-    """Every model's pictures were made of the same containers. Raises `ValueError` where samples or bytes differ."""
+    """Raise ValueError if the models read different containers: if samples or bytes differ."""
     expected = {(p["picture"], p["rate"]): p["conditions"] for p in results[BASE]["pictures"]}
     for model, held in results.items():
         for picture in held["pictures"]:
@@ -74,11 +74,13 @@ def same_containers(results: dict[str, dict[str, Any]]) -> None:
             for name in NETWORK:
                 for key in ("pixels", "bytes"):
                     if picture["conditions"][name][key] != wanted[name][key]:
-                        raise ValueError(f"{model}, {picture['picture']}, {name}: other {key} than {BASE}'s")
+                        raise ValueError(
+                            f"{model}, {picture['picture']}, {name}: {key} differ from those of {BASE}"
+                        )
 
 
 def sizes(paths: list[Path]) -> dict[str, tuple[int, int]]:
-    """Picture → (width, height)."""
+    """Return picture → (width, height)."""
     found = {}
     for path in paths:
         with Image.open(path) as image:
@@ -87,9 +89,9 @@ def sizes(paths: list[Path]) -> dict[str, tuple[int, int]]:
 
 
 def uniform_only(paths: list[Path], weights: dict[int, str], output: Path) -> list[dict[str, Any]]:
-    """Uniform rescaling with weights trained for that rate alone: a row per rate and picture, with their notes.
+    """Return uniform rescaling with weights trained for that rate alone: a row per rate and picture, with their notes.
 
-    Raises `ValueError` where weights say that they were trained for another rate.
+    Raises ValueError if the notes of the weights name another rate.
     """
     cards = {rate: read(name)[1] for rate, name in weights.items()}
     for rate, card in cards.items():

@@ -1,8 +1,4 @@
-"""The paper's table out of results: rows, gains and costs of every backbone, as plain values.
-
-In: what `benchmarks.quality.rescaling` wrote for every model, and the rows of the paper's own baseline. Out: one
-dictionary.
-"""
+"""The rows, gains and costs of every backbone for the paper's table, assembled from results as plain values."""
 
 from __future__ import annotations
 
@@ -15,18 +11,18 @@ from benchmarks.render.rescaling_pages import EQUAL_BYTES, METRICS, SAME_CONTAIN
 from benchmarks.speed.flops import configuration, parameters, picture_flops, rise
 
 BASE = "light"
-"""The model whose results hold plain bicubic's rows too."""
+"""The model whose results also hold bicubic's rows."""
 NETWORK = ("network uniform", "network block-based", EQUAL_BYTES[1])
 BICUBIC = ("bicubic uniform", "bicubic block-based", EQUAL_BYTES[0])
 BASELINE = "uniform, trained for uniform ×{rate} alone"
 CLAIM = {"mean_db": 1.5, "best_db": 1.97}
-"""What the paper says that block-based rates gain on average and at best (Li & Zhou, AAAI 2025)."""
+"""The gain of block-based rates in the paper, on average and at best (Li & Zhou, AAAI 2025)."""
 
 
 def assemble(
     results: dict[str, dict[str, Any]], baseline: list[dict[str, Any]], pixels: dict[str, tuple[int, int]]
 ) -> dict[str, Any]:
-    """Everything that the page shows, as plain values."""
+    """Return everything that the page shows, as plain values."""
     groups = [(mean["set"], mean["rate"]) for mean in results[BASE]["means"]]
     configs = {
         name: JointSRConfig.from_dict(held["config"]) if "config" in held else configuration(held["model"])
@@ -75,7 +71,7 @@ def assemble(
 def _rows(
     results: dict[str, dict[str, Any]], baseline: list[dict[str, Any]], group: str, rate: int
 ) -> list[dict[str, Any]]:
-    """The rows of one set and rate: bicubic, then every model, then the baseline."""
+    """Return the rows of one set and rate: bicubic, then every model, then the baseline."""
     rows = []
     for model, held in results.items():
         conditions = _mean(held, group, rate)["conditions"]
@@ -93,7 +89,7 @@ def _rows(
 
 
 def _gain(held: dict[str, Any], model: str, base: dict[str, Any], group: str, rate: int) -> dict[str, Any]:
-    """What block-based rates and the network gain for one model, set and rate: (Y, RGB) in dB."""
+    """Return the gains of block-based rates and of the network for one model, set and rate: (Y, RGB) in dB."""
     conditions = _mean(held, group, rate)["conditions"]
     pictures = {
         p["picture"]: gain(p["conditions"], NETWORK[1], NETWORK[0])
@@ -122,7 +118,7 @@ def _against(
     rate: int,
     flops: dict[str, dict[str, dict[str, float]]],
 ) -> dict[str, Any]:
-    """`light` against another backbone on the same containers: how many times fewer operations, how many dB."""
+    """Compare `light` with another backbone on the same containers: ratio of operations, difference in dB."""
     mine, theirs = (_mean(results[model], group, rate)["conditions"] for model in (BASE, other))
     times = flops[other][group]["total"] / flops[BASE][group]["total"]
     db = {name: mine[name]["psnr_y"] - theirs[name]["psnr_y"] for name in NETWORK[:2]}
@@ -130,7 +126,7 @@ def _against(
 
 
 def _against_baseline(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """dB (Y, RGB) of one network for all rates over the one trained for the uniform rate alone."""
+    """Return the dB (Y, RGB) of one network for all rates over one trained for the uniform rate alone."""
     held = {(row["set"], row["rate"], row["condition"]): row for row in rows if row["model"] == BASE}
     found = []
     for group, rate, condition in held:
@@ -149,5 +145,5 @@ def _mean(held: dict[str, Any], group: str, rate: int) -> dict[str, Any]:
 
 
 def _bare(condition: str) -> str:
-    """A condition without the word for who upscales."""
+    """Return a condition without the name of the upscaler."""
     return condition.removeprefix("network ").removeprefix("bicubic ")

@@ -1,14 +1,13 @@
-"""The main table: block-based against uniform rescaling, with bicubic and with the network, at equal LR pixels.
+"""The main table: block-based against uniform rates, with bicubic and with the network, at equal LR pixels.
 
-In: folders of photos. Out: `rescaling.json`, `rescaling.md`, `rescaling.png`: per picture and mean PSNR-Y,
+In: folders of photos. Out: `rescaling.json`, `rescaling.md`, `rescaling.png`: per picture and as means PSNR-Y,
 PSNR-RGB, SSIM, samples and bytes, a row at equal bytes, and the seam figure.
 
-    python -m benchmarks.quality.rescaling eval2k eval4k --output docs/benchmarks
+    python -m benchmarks.quality.rescaling eval2k eval4k
     python -m benchmarks.quality.rescaling eval2k eval4k --model omnisr --network-only
 
-With `--network-only` the rows that no network has a part in are left out (they are in `light`'s table: the containers
-are the same), and what comes out is `rescaling-MODEL.json` alone, which `benchmarks.quality.paper` reads. A run
-that was killed goes on where it was.
+With `--network-only` the rows without a network are left out, because they are in `light`'s table, and only
+`rescaling-MODEL.json` is written, which `benchmarks.quality.paper` reads. A killed run continues where it was.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _BISECTIONS = 6
 def measure(
     path: Path, rate: int, reconstructor: Reconstructor, equal_bytes: bool = True, network_only: bool = False
 ) -> dict[str, Any]:
-    """Every condition of one picture at one overall rate; `network_only` leaves out plain bicubic's."""
+    """Measure every condition of one picture at one overall rate; `network_only` leaves out those of plain bicubic."""
     photo = read_rgb(path)
     uniform, blocks = encode(photo, rate=rate, uniform=True), encode(photo, rate=rate)
     result: dict[str, Any] = {"picture": path.stem, "set": path.parent.name, "rate": rate, "conditions": {}}
@@ -72,10 +71,10 @@ def measure(
 
 def main(
     folders: Annotated[list[Path], typer.Argument(help="Folders of photos.")],
-    output: Annotated[Path, typer.Option(help="Where the results go.")] = Path("docs/benchmarks"),
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/benchmarks"),
     model: Annotated[str, typer.Option(help="Shipped weights, or a .safetensors file.")] = "light",
     equal_bytes: Annotated[
-        bool, typer.Option(help="Also fit block-based containers to the uniform's bytes.")
+        bool, typer.Option(help="Also fit block-based containers to the bytes of the uniform one.")
     ] = True,
     network_only: Annotated[bool, typer.Option(help="Leave out plain bicubic.")] = False,
     output_name: Annotated[str | None, typer.Option(help="Name of the results.")] = None,
@@ -115,7 +114,7 @@ def main(
 
 
 def quality(photo: NDArray[np.uint8], picture: NDArray[np.uint8], container: Container) -> dict[str, Any]:
-    """PSNR-Y, PSNR-RGB and SSIM of a picture, and samples and bytes of the container it was made of."""
+    """Return PSNR-Y, PSNR-RGB and SSIM of a picture, and samples and bytes of its container."""
     values = compare(photo, picture)
     row: dict[str, Any] = {
         name: round(99.0 if values[name] is None else float(values[name]), 4) for name in METRICS
@@ -124,7 +123,7 @@ def quality(photo: NDArray[np.uint8], picture: NDArray[np.uint8], container: Con
 
 
 def seams(pictures: dict[str, NDArray[np.uint8]], container: Container) -> dict[str, Any]:
-    """The seam figures of several pictures at the borders of one rate map."""
+    """Return the seam figures of several pictures at the borders of one rate map."""
     return {
         name: vars(border_gradients(picture, container.rate_map, container.block))
         for name, picture in pictures.items()
@@ -132,13 +131,13 @@ def seams(pictures: dict[str, NDArray[np.uint8]], container: Container) -> dict[
 
 
 def _direct(photo: NDArray[np.uint8], rate: int) -> NDArray[np.uint8]:
-    """Plain bicubic down and up in one step each, as the field's tables have it."""
+    """Return plain bicubic down and up in one step each, as usual in the literature."""
     height, width = photo.shape[:2]
     return bicubic(bicubic(photo, width // rate, height // rate), width, height)
 
 
 def _fit_bytes(photo: NDArray[np.uint8], rate: int, budget: int, distortion: str) -> Container:
-    """The block-based container of at most `budget` bytes with the lowest overall rate found by bisection."""
+    """Return the block-based container of at most `budget` bytes with the lowest overall rate, by bisection."""
     low, high = float(rate), min(16.0, rate * 2.0)
     best = encode(photo, rate=high, distortion=distortion)
     if len(best.to_bytes()) > budget:

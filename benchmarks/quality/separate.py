@@ -1,7 +1,6 @@
-"""The other way to do it: one super-resolution network per rate, each block on its own from its own samples.
+"""The alternative to one joint network: one super-resolution network per rate, on each block alone.
 
-In: a container and a network for every rate above 1. Out: the picture. Every block is treated as a picture of its
-own: nothing around it is seen, edges are replicated as at a picture's border.
+Every block is treated as a picture of its own, with replicated edges and without its surroundings.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from bbmr_shared.container import FULL_STRENGTH, Container
 from bbmr_shared.grid import ALIGN
 
 BATCH = 16
-"""Blocks that go through a network together."""
+"""Blocks per pass through a network."""
 
 
 def reconstruct_separately(container: Container, models: Mapping[int, JointSR]) -> NDArray[np.uint8]:
-    """`uint8 [height, width, 3]`; blocks of rate 1 are their samples.
+    """Reconstruct a container block by block: `uint8 [height, width, 3]`. Blocks of rate 1 are copied.
 
     Args:
         models: rate → a network trained for pictures of that rate alone, for every rate above 1 in the container.
 
     Raises:
-        KeyError: a rate has no network.
+        KeyError: if a rate has no network.
     """
     grid, planes = container.grid, container.decode_planes()
     out = np.empty((grid.padded_height, grid.padded_width, 3), np.uint8)
@@ -60,7 +59,7 @@ def reconstruct_separately(container: Container, models: Mapping[int, JointSR]) 
 def _upscale(
     samples: NDArray[np.uint8], rate: int, strength: NDArray[np.uint8], model: JointSR
 ) -> NDArray[np.uint8]:
-    """`uint8 [N, h, w, 3]` of one rate, each a picture of its own → `uint8 [N, h·rate, w·rate, 3]`."""
+    """Upscale `uint8 [N, h, w, 3]` of one rate, each a picture of its own → `uint8 [N, h·rate, w·rate, 3]`."""
     count, height, width, _ = samples.shape
     planes = torch.from_numpy(np.ascontiguousarray(samples.transpose(0, 3, 1, 2))).float()
     cells = torch.full((count, height * rate // ALIGN, width * rate // ALIGN), rate)

@@ -1,9 +1,9 @@
-"""How large should a network be? Quality against operations and against milliseconds on the CPU.
+"""Quality of networks of several sizes, against operations and milliseconds on the CPU.
 
-In: a folder of photos, and weights trained for the same number of steps (commands: docs/benchmarks/README.md).
-Out: `sizes.json`, `sizes.md`, `sizes.png`. Quality is PSNR-Y on the block-based containers of
-`benchmarks.quality.rescaling` at overall rate ×4. The shipped models are points of another kind: each was trained in a
-way of its own, and their quality is read from the results of `benchmarks.quality.rescaling`.
+In: a folder of photos, and weights trained for the same number of steps (commands: docs/benchmarks/README.md). Out:
+`sizes.json`, `sizes.md`, `sizes.png`. Quality is PSNR-Y on the block-based containers of
+`benchmarks.quality.rescaling` at ×4. The shipped models are shown beside: each was trained in its own way, and its
+quality is read from the results of `benchmarks.quality.rescaling`.
 
     python -m benchmarks.quality.sizes eval2k --weights nano=N.safetensors --weights light=L.safetensors
 """
@@ -39,8 +39,8 @@ from .rescaling import quality
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder of photos.")],
     weights: Annotated[list[str], typer.Option(help="NAME=FILE, trained for the same steps.")],
-    output: Annotated[Path, typer.Option(help="Where results are and go.")] = Path("docs/benchmarks"),
-    shipped: Annotated[str, typer.Option(help="Shipped models to show beside.")] = "light omnisr craft",
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/benchmarks"),
+    shipped: Annotated[str, typer.Option(help="Shipped models to show beside them.")] = "light omnisr craft",
     runs: Annotated[int, typer.Option(help="Timed runs of every network.")] = 3,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
 ) -> None:
@@ -87,7 +87,7 @@ def main(
 
 
 def blocks_quality(photo: NDArray[np.uint8], model: Reconstructor) -> dict[str, Any]:
-    """Quality of the block-based container at ×4, and PSNR-Y of its composite."""
+    """Return the quality of the block-based container at ×4, and PSNR-Y of its composite."""
     container = encode(photo, rate=RATE)
     composite = quality(photo, np.asarray(preview(container)), container)["psnr_y"]
     return quality(photo, np.asarray(model.reconstruct(container)), container) | {"composite": composite}

@@ -1,8 +1,8 @@
 """Crops to look at: original, uniform rescaling, block-based rescaling and the rate map, side by side.
 
-In: photos (three, for the page). Out: `visual.webp`, `visual.json`, `visual.md`. Where to look is a rule, not a choice:
-of all windows of 384×384 pixels whose corner is on the grid of blocks, the one with blocks of the most different
-rates, and of these the one whose blocks differ most in detail.
+In: photos (three, for the page). Out: `visual.webp`, `visual.json`, `visual.md`. A rule chooses the crops: of all
+windows of 384×384 pixels whose corner is on the grid of blocks, those with the most different rates, and of these the
+one whose blocks differ most in detail.
 
     python -m benchmarks.quality.visual eval2k/05_city-night.webp eval2k/06_spices-texture.webp eval2k/08_budgie.webp
 """
@@ -34,8 +34,8 @@ MOST_BYTES = 1_000_000
 
 
 def main(
-    paths: Annotated[list[Path], typer.Argument(help="Photos, one a row.")],
-    output: Annotated[Path, typer.Option(help="Where the results go.")] = Path("docs/benchmarks"),
+    paths: Annotated[list[Path], typer.Argument(help="Photos, one per row.")],
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/benchmarks"),
     model: Annotated[str, typer.Option(help="Shipped weights, or a .safetensors file.")] = "light",
     rate: Annotated[int, typer.Option(help="Overall rate.")] = 4,
 ) -> None:
@@ -55,9 +55,9 @@ def main(
 def compare_crops(
     photo: NDArray[np.uint8], rate: int, reconstructor: Reconstructor, name: str
 ) -> tuple[list[tuple[str, str, Image.Image]], dict[str, Any]]:
-    """One row: (title, line below it, crop) four times; and where the crop is and its PSNR-Y."""
+    """Return one row, (title, line below it, crop) four times; and the place of the crop and its PSNR-Y."""
     uniform, blocks = encode(photo, rate=rate, uniform=True), encode(photo, rate=rate)
-    x, y, wide, tall = telling_window(photo, blocks.rate_map, blocks.grid)
+    x, y, wide, tall = most_varied_window(photo, blocks.rate_map, blocks.grid)
     area = (x, y, wide, tall)
     crops = [np.asarray(reconstructor.reconstruct(container, area)) for container in (uniform, blocks)]
     original = np.ascontiguousarray(photo[y : y + tall, x : x + wide])
@@ -77,10 +77,10 @@ def compare_crops(
     return row, facts
 
 
-def telling_window(
+def most_varied_window(
     photo: NDArray[np.uint8], rate_map: NDArray[np.uint8], grid: BlockGrid
 ) -> tuple[int, int, int, int]:
-    """(x, y, width, height) of the window by the rule of this module; smaller where the photo is."""
+    """Return (x, y, width, height) of the window by the rule of this module; smaller if the photo is smaller."""
     energy = np.zeros((grid.padded_height, grid.padded_width), np.float32)
     gradient = np.abs(np.diff(luma(photo), axis=1))
     energy[: gradient.shape[0], : gradient.shape[1]] = gradient
@@ -99,7 +99,7 @@ def telling_window(
 
 
 def sheet(rows: list[list[tuple[str, str, Image.Image]]]) -> Image.Image:
-    """All rows of crops with their titles, and the legend of the rates below."""
+    """Draw all rows of crops with their titles, and the legend of the rates below."""
     columns = [max(row[i][2].width for row in rows) for i in range(len(rows[0]))]
     heights = [max(crop.height for _, _, crop in row) + 2 * LINE + 16 for row in rows]
     size = sum(columns) + GAP * (len(columns) + 1), sum(heights) + GAP * len(rows) + 2 * LINE + GAP

@@ -24,10 +24,10 @@ from PIL import Image
 
 from bbmr_client.encoding.encoder import encode
 from benchmarks.render.pages import write
-from tests.load.load import Ask, closed_loop, open_loop
-from tests.load.load_command import summary
+from tests.load.command import summary
+from tests.load.generator import LoadRequest, closed_loop, open_loop
 
-from .served import Served, served
+from .server_process import ServerProcess, run_server
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "samples" / "lake-sherburne.jpg"
@@ -45,7 +45,7 @@ def main(
     device: Annotated[str, typer.Option(help="Where the server's network runs.")] = "cpu",
 ) -> None:
     """Measure, check, print and write."""
-    with served(settings(), device) as server:
+    with run_server(settings(), device) as server:
         results = overload(server, photo, seconds)
     print(write(output, "overload", {"photo": photo.name, "device": device, **results}))
     if not all(row["holds"] for row in results["checks"]):
@@ -57,14 +57,14 @@ def settings() -> dict[str, str]:
     return {"BBMR_QUEUE_LENGTH": str(PLACES), "BBMR_DEADLINE_S": str(DEADLINE_S)}
 
 
-def overload(server: Served, photo: Path, seconds: float, side: int = SIDE) -> dict[str, Any]:
+def overload(server: ServerProcess, photo: Path, seconds: float, side: int = SIDE) -> dict[str, Any]:
     """Offer `TIMES` the capacity for `seconds`, and tell what became of the requests and of /healthz."""
-    ask = Ask(piece(photo, side))
-    normal = summary(asyncio.run(closed_loop(server.url, [ask] * (3 * PLACES), PLACES // 2)))
+    request = LoadRequest(piece(photo, side))
+    normal = summary(asyncio.run(closed_loop(server.url, [request] * (3 * PLACES), PLACES // 2)))
     offered = TIMES * normal["pictures_per_second"]
-    with Health(server) as health:
+    with HealthProbe(server) as health:
         outcomes = asyncio.run(
-            open_loop(server.url, [ask] * max(1, round(offered * seconds)), offered, judge)
+            open_loop(server.url, [request] * max(1, round(offered * seconds)), offered, judge)
         )
     told = summary(outcomes)
     accepted = [outcome.seconds for outcome in outcomes if outcome.status == 200]
@@ -109,21 +109,21 @@ def piece(photo: Path, side: int = SIDE) -> bytes:
         return encode(image.convert("RGB").crop((left, top, left + side, top + side)), rate=4).to_bytes()
 
 
-def judge(ask: Ask, answer: httpx.Response) -> str:
+def judge(request: LoadRequest, answer: httpx.Response) -> str:
     """What is wrong with a picture or a refusal."""
     kind = answer.headers["Content-Type"]
     if answer.status_code == 200:
-        return "" if kind == ask.accept else f"a picture of the type {kind}"
+        return "" if kind == request.accept else f"a picture of the type {kind}"
     if kind != "application/problem+json":
         return f"a refusal of the type {kind}"
     wait = answer.headers.get("Retry-After", "")
     return "" if wait.isdecimal() and int(wait) >= 1 else f"Retry-After says {wait!r}"
 
 
-class Health:
+class HealthProbe:
     """Asks /healthz every 50 ms, from entering the block to leaving it, on one connection of its own."""
 
-    def __init__(self, server: Served, every_s: float = 0.05) -> None:
+    def __init__(self, server: ServerProcess, every_s: float = 0.05) -> None:
         self.milliseconds: list[float] = []
         self.failures = 0
         self._connection = http.client.HTTPConnection(*server.host_and_port, timeout=60)

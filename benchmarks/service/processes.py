@@ -15,7 +15,7 @@ from typing import Self
 
 
 @dataclass(frozen=True)
-class Sample:
+class MemorySample:
     """What a family of processes holds at one moment, in MB.
 
     `resident` counts a page once for every process that shares it; `proportional` counts it once (0 where it was
@@ -83,21 +83,21 @@ def _field(path: str, name: str) -> float:
     return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(name)), 0.0)
 
 
-class Sampler:
+class MemorySampler:
     """Samples a process and all below it in a thread, from entering the block to leaving it."""
 
     def __init__(self, pid: int, every_s: float = 0.25, shares: bool = False) -> None:
-        self.samples: list[Sample] = []
+        self.samples: list[MemorySample] = []
         self._pid, self._every_s, self._shares = pid, every_s, shares
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def take(self) -> Sample:
+    def take(self) -> MemorySample:
         """One sample now; it is not kept."""
         family = [self._pid, *children(self._pid)]
         held = sum(resident(pid) or 0.0 for pid in family)
         shared = sum(proportional(pid) for pid in family) if self._shares else 0.0
-        return Sample(time.monotonic(), held, shared)
+        return MemorySample(time.monotonic(), held, shared)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -30,11 +30,11 @@ from bbmr_shared.images.output import encode_picture
 from benchmarks.common import cut, photos, read_rgb
 from benchmarks.render.pages import write
 from benchmarks.render.service_pages import plot
-from tests.load.load import Ask, Outcome, closed_loop
-from tests.load.load_command import summary
+from tests.load.command import summary
+from tests.load.generator import LoadRequest, Outcome, closed_loop
 
 from . import processes
-from .served import Served, served
+from .server_process import ServerProcess, run_server
 
 ROOT = Path(__file__).parents[2]
 JPEG = "image/jpeg"
@@ -71,7 +71,7 @@ def main(
             throughput("2K", medium, device, seconds, every=device != "cpu"),
         ],
     }
-    with served(device=device) as server:
+    with run_server(device=device) as server:
         results["one"] = one_at_a_time(server, sizes, RUNS.get(device, RUNS["cuda"]))
         results["region"] = region(server, huge, whole)
     name = "service" if device == "cpu" else "service-cuda"
@@ -82,14 +82,14 @@ def main(
 
 def throughput(kind: str, bodies: list[bytes], device: str, seconds: float, every: bool) -> dict[str, Any]:
     """Pictures a second for each batch and number of clients; without `every`, four clients where the batch is set."""
-    asks = [Ask(body, JPEG) for body in bodies]
+    requests = [LoadRequest(body, JPEG) for body in bodies]
     before = alone(bodies, device, seconds)
     rows = []
     for batch in BATCHES:
-        with served({"BBMR_BATCH": str(batch)}, device) as server:
-            asyncio.run(closed_loop(server.url, asks[:2], 2))
+        with run_server({"BBMR_BATCH": str(batch)}, device) as server:
+            asyncio.run(closed_loop(server.url, requests[:2], 2))
             for clients in CLIENTS if every or not batch else (4,):
-                rows.append({"batch": batch, "clients": clients, **busy(server, asks, clients, seconds)})
+                rows.append({"batch": batch, "clients": clients, **busy(server, requests, clients, seconds)})
                 print(kind, rows[-1], flush=True)
     reference = (before + alone(bodies, device, seconds)) / 2
     for row in rows:
@@ -119,15 +119,15 @@ def alone(bodies: list[bytes], device: str, seconds: float) -> float:
     return count / (time.monotonic() - began)
 
 
-def busy(server: Served, asks: list[Ask], clients: int, seconds: float) -> dict[str, Any]:
+def busy(server: ServerProcess, requests: list[LoadRequest], clients: int, seconds: float) -> dict[str, Any]:
     """What `clients` clients get within `seconds`, and the share of that time in which the device works."""
 
-    def until() -> Iterator[Ask]:
+    def until() -> Iterator[LoadRequest]:
         end = time.monotonic() + seconds
-        for ask in cycle(asks):
+        for request in cycle(requests):
             if time.monotonic() >= end:
                 return
-            yield ask
+            yield request
 
     before = _device_seconds(server)
     told = summary(asyncio.run(closed_loop(server.url, until(), clients)))
@@ -139,21 +139,21 @@ def busy(server: Served, asks: list[Ask], clients: int, seconds: float) -> dict[
     return {**{key: told[key] for key in kept}, "device_share": round(share, 3)}
 
 
-def one_at_a_time(server: Served, sizes: dict[str, bytes], runs: int) -> dict[str, Any]:
+def one_at_a_time(server: ServerProcess, sizes: dict[str, bytes], runs: int) -> dict[str, Any]:
     """For each size: time as a client sees it, time in each stage, and the most memory over that of the idle server.
 
     The peak is the sum of what each process held at most (the kernel's count), in MB; `sampled` what they held
     together, and `proportional` the same with shared pages counted once, both sampled ten times a second.
     """
-    idle = processes.Sampler(server.pid, shares=True).take()
+    idle = processes.MemorySampler(server.pid, shares=True).take()
     rows = []
     for kind, body in sizes.items():
         family = [server.pid, *processes.children(server.pid)]
-        outcomes = asyncio.run(closed_loop(server.url, [Ask(body, JPEG)] * runs, 1))
+        outcomes = asyncio.run(closed_loop(server.url, [LoadRequest(body, JPEG)] * runs, 1))
         for pid in family:
             processes.forget_peak(pid)
-        with processes.Sampler(server.pid, every_s=0.1, shares=True) as sampler:  # it takes time itself
-            asyncio.run(closed_loop(server.url, [Ask(body, JPEG)] * runs, 1))
+        with processes.MemorySampler(server.pid, every_s=0.1, shares=True) as sampler:  # it takes time itself
+            asyncio.run(closed_loop(server.url, [LoadRequest(body, JPEG)] * runs, 1))
         row = {"kind": kind, **_times(outcomes)}
         row["above_idle_mb"] = round(sum(processes.peak(pid) for pid in family) - idle.resident, 1)
         row["sampled_mb"] = round(max(one.resident for one in sampler.samples) - idle.resident, 1)
@@ -170,12 +170,12 @@ def one_at_a_time(server: Served, sizes: dict[str, bytes], runs: int) -> dict[st
     }
 
 
-def region(server: Served, body: bytes, whole: NDArray[np.uint8], runs: int = 7) -> dict[str, Any]:
+def region(server: ServerProcess, body: bytes, whole: NDArray[np.uint8], runs: int = 7) -> dict[str, Any]:
     """A region in the middle of a large picture beside a picture of its size, and the decoding of the planes alone."""
     height, width = whole.shape[:2]
     left, top = (width - REGION) // 2, (height - REGION) // 2
-    part = Ask(body, JPEG, {"region": f"{left},{top},{REGION},{REGION}"})
-    own = Ask(_packed(_middle(whole, REGION, REGION)), JPEG)
+    part = LoadRequest(body, JPEG, {"region": f"{left},{top},{REGION},{REGION}"})
+    own = LoadRequest(_packed(_middle(whole, REGION, REGION)), JPEG)
     container = Container.from_bytes(body)
     times: dict[str, list[Outcome]] = {"region": [], "picture": []}
     decoding = []
@@ -183,8 +183,8 @@ def region(server: Served, body: bytes, whole: NDArray[np.uint8], runs: int = 7)
         began = time.perf_counter()
         container.decode_planes()
         decoding.append((time.perf_counter() - began) * 1000)
-        for name, ask in (("region", part), ("picture", own)):
-            times[name] += asyncio.run(closed_loop(server.url, [ask], 1))
+        for name, request in (("region", part), ("picture", own)):
+            times[name] += asyncio.run(closed_loop(server.url, [request], 1))
     decode = statistics.median(decoding[1:])
     told = {name: _times(outcomes[1:]) for name, outcomes in times.items()}
     bound = decode + 2 * told["picture"]["p50_ms"]
@@ -212,7 +212,7 @@ def _times(outcomes: list[Outcome]) -> dict[str, Any]:
     }
 
 
-def _device_seconds(server: Served) -> tuple[float, int]:
+def _device_seconds(server: ServerProcess) -> tuple[float, int]:
     """Seconds in which the devices have worked, together, and how many there are."""
     found = [
         value

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from benchmarks.render.pages import write
 from benchmarks.render.soak_pages import plot
-from tests.load.load import Outcome, closed_loop
-from tests.load.load_command import summary
-from tests.load.mixture import Judge, mixture
+from tests.load.command import summary
+from tests.load.generator import Outcome, closed_loop
+from tests.load.mixture import AnswerCheck, mixture
 
-from .processes import Sample, Sampler
-from .served import Served, served
+from .processes import MemorySample, MemorySampler
+from .server_process import ServerProcess, run_server
 
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "samples" / "lake-sherburne.jpg"
@@ -42,7 +42,7 @@ def main(
     device: Annotated[str, typer.Option(help="Where the server's network runs.")] = "cpu",
 ) -> None:
     """Measure, check, print and write."""
-    with served(device=device) as server:
+    with run_server(device=device) as server:
         results = soak(server, photo, count, clients)
     text = write(output, "soak", {"photo": photo.name, "device": device, **results})
     plot(results, output / "soak.png")
@@ -51,13 +51,13 @@ def main(
         raise typer.Exit(1)
 
 
-def soak(server: Served, photo: Path, count: int, clients: int, kinds: int = 144) -> dict[str, Any]:
+def soak(server: ServerProcess, photo: Path, count: int, clients: int, kinds: int = 144) -> dict[str, Any]:
     """Send `count` requests of `kinds` kinds in any order, and tell what became of them and of the memory."""
-    asks = mixture(photo, kinds)
-    judge = Judge(asks)
+    requests = mixture(photo, kinds)
+    judge = AnswerCheck(requests)
     before = server.metrics()
-    chosen = random.Random(count).choices(asks, k=count)
-    with Sampler(server.pid, every_s=0.5) as sampler:
+    chosen = random.Random(count).choices(requests, k=count)
+    with MemorySampler(server.pid, every_s=0.5) as sampler:
         outcomes = asyncio.run(closed_loop(server.url, chosen, clients, judge))
     after = server.metrics()
     name = 'bbmr_requests_total{method="POST",route="/reconstruct",status="200"}'
@@ -100,7 +100,7 @@ def slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float,
     return rise, error, start
 
 
-def _memory(samples: list[Sample], outcomes: list[Outcome]) -> dict[str, Any]:
+def _memory(samples: list[MemorySample], outcomes: list[Outcome]) -> dict[str, Any]:
     ended = np.sort([outcome.at + outcome.seconds for outcome in outcomes])
     thousands = np.searchsorted(ended, [sample.at for sample in samples]) / 1000
     held = np.array([sample.resident for sample in samples])

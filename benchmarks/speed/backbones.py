@@ -33,7 +33,7 @@ from bbmr_models.reconstruct import Reconstructor
 from benchmarks.common import SIZES, cut, read_rgb
 from benchmarks.render.pages import write
 
-from .flops import Plain, plain_flops
+from .flops import PlainNetwork, plain_flops
 from .reference import load_reference
 
 INPUT = (270, 480)
@@ -44,7 +44,7 @@ TOLERANCE = 1e-4
 SAMPLE = Path(__file__).parents[2] / "samples" / "lake-sherburne.jpg"
 
 
-class CraftPlain(Plain):
+class CraftPlain(PlainNetwork):
     """CRAFT takes a mean colour off at its stem and adds it at its head."""
 
     MEAN = (0.4488, 0.4371, 0.4040)
@@ -126,13 +126,13 @@ def compare(name: str, reference: Path, device: torch.device, runs: int, steps: 
     return result
 
 
-def pair(name: str, reference: Path) -> tuple[nn.Module, Plain]:
+def pair(name: str, reference: Path) -> tuple[nn.Module, PlainNetwork]:
     """The reference network with random weights, and ours with the same."""
     torch.manual_seed(0)
     if name == "omnisr":
         theirs = load_reference(reference, "OmniSR")(num_feat=64, res_num=5, up_scale=4)
         names = {"input": "stem", "up.0": "head"}
-        ours, own = Plain(name, 64, 5), omnisr.from_reference(theirs.state_dict())
+        ours, own = PlainNetwork(name, 64, 5), omnisr.from_reference(theirs.state_dict())
     else:
         theirs = load_reference(reference, "CRAFT")(upscale=4)
         names = {"conv_first": "stem", "upsample.0": "head"}

@@ -37,7 +37,7 @@ from benchmarks.render.flops_pages import PARTS
 from benchmarks.render.pages import write
 
 
-class Plain(nn.Module):
+class PlainNetwork(nn.Module):
     """The plain network around a backbone: 3×3 stem on the low-resolution picture, backbone, 3×3 head to ×4.
 
     What the backbones were published as: `[N, 3, h, w]` → `[N, 3, 4h, 4w]`.
@@ -78,7 +78,7 @@ def picture_flops(config: JointSRConfig, width: int, height: int) -> dict[str, i
 def tile_flops(config: JointSRConfig, width: int, height: int) -> dict[str, int]:
     """The same for one canvas of `width`×`height` pixels, multiples of 16."""
     with torch.device("meta"):
-        model, plain = JointSR(config), Plain(config.backbone, config.channels, config.blocks)
+        model, plain = JointSR(config), PlainNetwork(config.backbone, config.channels, config.blocks)
         canvas = Canvas(
             base=torch.empty(1, 3, height, width),
             half=torch.empty(1, 3, height // 2, width // 2),
@@ -92,7 +92,9 @@ def tile_flops(config: JointSRConfig, width: int, height: int) -> dict[str, int]
     return parts | {"total": counts["Global"], "plain": plain_total}
 
 
-def plain_flops(kind: type[Plain], backbone: str, channels: int, blocks: int, height: int, width: int) -> int:
+def plain_flops(
+    kind: type[PlainNetwork], backbone: str, channels: int, blocks: int, height: int, width: int
+) -> int:
     """Operations of a plain network for a low-resolution picture of `height`×`width`."""
     with torch.device("meta"):
         return _count(kind(backbone, channels, blocks).eval(), torch.empty(1, 3, height, width))["Global"]

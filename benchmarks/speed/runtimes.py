@@ -96,7 +96,7 @@ def make_tiles(folder: Path, pictures: list[Path]) -> None:
             save_tile(folder / f"quality-{number}-{rate:g}.npz", read_rgb(path), *QUALITY, rate)
 
 
-class Worker:
+class RuntimeProcess:
     """A runtime in a process of its own."""
 
     def __init__(self, kind: str, threads: int, folder: Path) -> None:
@@ -131,7 +131,7 @@ class Worker:
 def measure_quality(kind: str, folder: Path) -> dict[str, Any]:
     """Memory of one tile of full size, and how far the pictures are from those of the plain model (the first kind)."""
     title, package = KINDS[kind]
-    worker = Worker(kind, 1, folder)
+    worker = RuntimeProcess(kind, 1, folder)
     row = {
         "kind": kind,
         "title": title,
@@ -157,7 +157,7 @@ def measure_times(
         some = [
             kind for kind in kinds if kind != "torch-compiled" or case == LARGEST
         ]  # every case takes it minutes
-        workers = {kind: Worker(kind, threads, folder) for kind in some}
+        workers = {kind: RuntimeProcess(kind, threads, folder) for kind in some}
         times: dict[str, list[dict[str, Any]]] = {kind: [] for kind in some}
         for turn in range(turns + 1):
             for kind, worker in workers.items():

@@ -28,7 +28,7 @@ CROP = 256
 CROPS = 24
 
 
-class Onnx(PlanarNetwork):
+class OnnxNetwork(PlanarNetwork):
     """The convolutions by something that takes two arrays `[1, C, h, w]`."""
 
     def __init__(self, infer: Callable[[list[NDArray[np.float32]]], NDArray[np.float32]]) -> None:
@@ -40,7 +40,7 @@ class Onnx(PlanarNetwork):
         return np.array(self._infer([canvas[None], base[None]])[0])
 
 
-def make_onnx(kind: str, threads: int, folder: Path) -> Onnx:
+def make_onnx(kind: str, threads: int, folder: Path) -> OnnxNetwork:
     """The network of a kind that reads ONNX."""
     path = str(folder / (INT8 if kind.endswith("int8") else FLOAT))
     if kind.startswith("onnxruntime"):
@@ -49,13 +49,15 @@ def make_onnx(kind: str, threads: int, folder: Path) -> Onnx:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return Onnx(lambda arrays: session.run(None, dict(zip(("canvas", "base"), arrays, strict=True)))[0])
+        return OnnxNetwork(
+            lambda arrays: session.run(None, dict(zip(("canvas", "base"), arrays, strict=True)))[0]
+        )
     import openvino
 
     precision = "bf16" if kind.endswith("bfloat16") else "f32"
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": 1}
     request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
-    return Onnx(lambda arrays: request.infer(arrays)[0])
+    return OnnxNetwork(lambda arrays: request.infer(arrays)[0])
 
 
 def export(folder: Path) -> None:
@@ -96,7 +98,7 @@ def quantise(folder: Path, pictures: list[Path]) -> None:
     """Write it with 8-bit weights (a scale a channel) and activations (their range over crops of `pictures`)."""
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
-    class Crops(CalibrationDataReader):  # type: ignore[misc]
+    class CalibrationCrops(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self._left = crops(folder, pictures)
 
@@ -106,7 +108,7 @@ def quantise(folder: Path, pictures: list[Path]) -> None:
     quantize_static(
         str(folder / FLOAT),
         str(folder / INT8),
-        Crops(),
+        CalibrationCrops(),
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,

@@ -24,15 +24,15 @@ def make_torch(kind: str, threads: int) -> Network:
     torch.set_num_threads(threads)
     model = load("light")
     if kind == "plain":
-        return Plain(model)
+        return PlainRuntime(model)
     if kind == "torch-frozen":
-        return Frozen(model)
+        return TorchScriptRuntime(model)
     if kind == "torch-autocast":
-        return Plain(model, bfloat16=True)
+        return PlainRuntime(model, bfloat16=True)
     return TorchNetwork(model, bfloat16=kind == "torch", compile=kind == "torch-compiled")
 
 
-class Plain:
+class PlainRuntime:
     """`JointSR` as it is, in channels-last memory."""
 
     def __init__(self, model: JointSR, bfloat16: bool = False) -> None:
@@ -50,7 +50,7 @@ class Plain:
         return pixels
 
 
-class Frozen(Plain):
+class TorchScriptRuntime(PlainRuntime):
     """The same, traced: its weights are packed and its activations fused into the convolutions."""
 
     def __init__(self, model: JointSR) -> None:

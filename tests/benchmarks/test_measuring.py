@@ -20,7 +20,7 @@ from bbmr_shared.grid import BlockGrid
 from benchmarks.common import Partial, files_by_rate
 from benchmarks.quality import ablations, sizes
 from benchmarks.quality.separate import reconstruct_separately
-from benchmarks.quality.visual import WINDOW, compare_crops, sheet, telling_window
+from benchmarks.quality.visual import WINDOW, compare_crops, most_varied_window, sheet
 from benchmarks.render import report
 from benchmarks.render.ablation_pages import means
 from benchmarks.render.backbone_pages import markdown, speed_ups
@@ -138,13 +138,13 @@ def test_every_ablation_yields_named_rows(photo: np.ndarray) -> None:
     assert [row["variant"] for row in ablations.block_sizes(photo, 4, both[0])] == ["64", "256"]
 
 
-def test_the_window_to_look_at_has_the_most_different_rates(photo: np.ndarray) -> None:
+def test_the_window_has_the_most_different_rates(photo: np.ndarray) -> None:
     wide = np.concatenate((photo, photo), axis=1)
     tall = np.concatenate((wide, wide), axis=0)
     grid = BlockGrid(tall.shape[1], tall.shape[0])
     rate_map = np.full(grid.shape, 4, np.uint8)
     rate_map[-1, -1], rate_map[-2, -1] = 1, 16
-    x, y, width, height = telling_window(tall, rate_map, grid)
+    x, y, width, height = most_varied_window(tall, rate_map, grid)
     assert (width, height) == (WINDOW, WINDOW)
     held = rate_map[y // 128 : -(-(y + height) // 128), x // 128 : -(-(x + width) // 128)]
     assert len(np.unique(held)) == 3

@@ -12,7 +12,7 @@ from bbmr_models.inference.torch_network import TorchNetwork
 from benchmarks.render.report import RESULTS
 from benchmarks.speed.runtimes import KINDS, installed
 from benchmarks.speed.runtimes_tiles import save_tile, tile_of
-from benchmarks.speed.runtimes_torch import Plain, make_torch
+from benchmarks.speed.runtimes_torch import PlainRuntime, make_torch
 from benchmarks.speed.runtimes_worker import quality, timed
 from tests.models.conftest import SAMPLE, small_network
 
@@ -31,7 +31,7 @@ def test_runtimes_are_compared_with_the_plain_model(tmp_path: Path) -> None:
         photo = np.asarray(image.convert("RGB"))
     save_tile(tmp_path / "quality-0-4.npz", photo, 96, 128, 4.0)
     model = small_network()
-    plain = quality(Plain(model), "plain", tmp_path)
+    plain = quality(PlainRuntime(model), "plain", tmp_path)
     assert (plain["largest"], plain["differing"]) == (0, 0.0)
     ours = quality(TorchNetwork(model), "torch-float32", tmp_path)
     assert ours["largest"] <= 1

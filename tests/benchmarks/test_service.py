@@ -17,9 +17,9 @@ import pytest
 from benchmarks.render import report, service_pages
 from benchmarks.render.pages import SUBJECTS
 from benchmarks.service.overload import judge
-from benchmarks.service.processes import Sampler, can_watch, children, forget_peak, peak, proportional
-from tests.load.load import Ask, Outcome, closed_loop, open_loop
-from tests.load.load_command import summary
+from benchmarks.service.processes import MemorySampler, can_watch, children, forget_peak, peak, proportional
+from tests.load.command import summary
+from tests.load.generator import LoadRequest, Outcome, closed_loop, open_loop
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -55,26 +55,31 @@ def url() -> Iterator[str]:
 
 
 def test_every_request_has_an_outcome_in_either_loop(url: str) -> None:
-    asks = [Ask(b"good"), Ask(b"full", accept="2"), Ask(b"full", accept="soon"), Ask(b"gone")] * 5
-    for load in (closed_loop(url, asks, 3, judge), open_loop(url, asks, 500, judge)):
-        told = summary(asyncio.run(load))
-        assert told["statuses"] == {"0": 5, "200": 5, "429": 10}
-        assert told["wrong"] == 10, "no answer, and a Retry-After that is no number"
+    requests = [
+        LoadRequest(b"good"),
+        LoadRequest(b"full", accept="2"),
+        LoadRequest(b"full", accept="soon"),
+        LoadRequest(b"gone"),
+    ] * 5
+    for load in (closed_loop(url, requests, 3, judge), open_loop(url, requests, 500, judge)):
+        counts = summary(asyncio.run(load))
+        assert counts["statuses"] == {"0": 5, "200": 5, "429": 10}
+        assert counts["wrong"] == 10, "no answer, and a Retry-After that is no number"
 
 
 def test_times_are_those_of_answers_alone() -> None:
-    ask = Ask(b"")
-    outcomes = [Outcome(ask, at=10 + n, seconds=0.1 * n, status=200) for n in range(1, 5)]
-    told = summary([*outcomes, Outcome(ask, at=11, seconds=99, status=0, wrong="gone")])
-    assert told["p50_ms"] == pytest.approx(250)
-    assert told["seconds"] == 99
+    request = LoadRequest(b"")
+    outcomes = [Outcome(request, at=10 + n, seconds=0.1 * n, status=200) for n in range(1, 5)]
+    counts = summary([*outcomes, Outcome(request, at=11, seconds=99, status=0, wrong="gone")])
+    assert counts["p50_ms"] == pytest.approx(250)
+    assert counts["seconds"] == 99
 
 
 @pytest.mark.skipif(not can_watch(), reason="processes are read in /proc")
 def test_memory_that_was_held_for_a_moment_is_seen() -> None:
     forget_peak(os.getpid())
     before = peak(os.getpid())
-    with Sampler(os.getpid(), every_s=0.01, shares=True) as sampler:
+    with MemorySampler(os.getpid(), every_s=0.01, shares=True) as sampler:
         held = b"\1" * 100_000_000
         del held
     assert peak(os.getpid()) - before > 90

@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 
 from bbmr_shared.container import MEDIA_TYPE
-from benchmarks.service.served import Served
+from benchmarks.service.server_process import ServerProcess
 
 
-def connect(server: Served, buffer: int | None = None) -> socket.socket:
+def connect(server: ServerProcess, buffer: int | None = None) -> socket.socket:
     """Returns a connection whose receive buffer has `buffer` bytes."""
     made = socket.socket()
     if buffer is not None:

@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks.service import processes
 from benchmarks.service.overload import PHOTO, judge, piece
-from benchmarks.service.served import Served, served
-from tests.load.load import Ask, Outcome, closed_loop
+from benchmarks.service.server_process import ServerProcess, run_server
+from tests.load.generator import LoadRequest, Outcome, closed_loop
 
 CLIENTS = 6
 DRAIN_S = 20.0
@@ -23,17 +23,17 @@ pytestmark = pytest.mark.skipif(not processes.can_watch(), reason="processes are
 
 
 @pytest.fixture(scope="module")
-def ask() -> Ask:
-    return Ask(piece(PHOTO, side=320))
+def load_request() -> LoadRequest:
+    return LoadRequest(piece(PHOTO, side=320))
 
 
 class Load:
-    """`CLIENTS` clients in their own thread. Each sends `ask` again and again until `stop`."""
+    """`CLIENTS` clients in their own thread. Each sends `load_request` again and again until `stop`."""
 
-    def __init__(self, server: Served, ask: Ask) -> None:
+    def __init__(self, server: ServerProcess, load_request: LoadRequest) -> None:
         self.outcomes: list[Outcome] = []
         self._ending = threading.Event()
-        self._url, self._ask = server.url, ask
+        self._url, self._request = server.url, load_request
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -43,13 +43,13 @@ class Load:
         return self.outcomes
 
     def _run(self) -> None:
-        asyncio.run(closed_loop(self._url, self._asks(), CLIENTS, judge, self._keep, patient=True))
+        asyncio.run(closed_loop(self._url, self._requests(), CLIENTS, judge, self._keep, patient=True))
 
-    def _asks(self) -> Iterator[Ask]:
-        for ask in repeat(self._ask):
+    def _requests(self) -> Iterator[LoadRequest]:
+        for load_request in repeat(self._request):
             if self._ending.is_set():
                 return
-            yield ask
+            yield load_request
 
     def _keep(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -57,7 +57,7 @@ class Load:
             self._ending.set()  # the server is gone
 
 
-def workers(server: Served) -> list[int]:
+def workers(server: ServerProcess) -> list[int]:
     """Returns the processes that run the network."""
     return [pid for pid in processes.children(server.pid) if "engine.worker" in processes.command(pid)]
 
@@ -69,17 +69,17 @@ def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.01)
 
 
-def fill(server: Served, worker: int) -> float:
+def fill(server: ServerProcess, worker: int) -> float:
     """Suspends the worker and waits until every client has a request inside. Returns the time of that."""
     os.kill(worker, signal.SIGSTOP)
     wait_until(lambda: server.metrics()["bbmr_queue_length"] == CLIENTS)
     return time.monotonic()
 
 
-def test_a_killed_worker_loses_no_request_and_restarts(ask: Ask) -> None:
-    with served({"BBMR_THREADS": "1"}) as server:
+def test_a_killed_worker_loses_no_request_and_restarts(load_request: LoadRequest) -> None:
+    with run_server({"BBMR_THREADS": "1"}) as server:
         (victim,) = workers(server)
-        load = Load(server, ask)
+        load = Load(server, load_request)
         wait_until(lambda: len(load.outcomes) >= CLIENTS)
         full = fill(server, victim)
         os.kill(victim, signal.SIGKILL)
@@ -98,10 +98,10 @@ def test_a_killed_worker_loses_no_request_and_restarts(ask: Ask) -> None:
     assert metrics['bbmr_worker_restarts_total{device="cpu"}'] == 1
 
 
-def test_a_stopping_server_answers_accepted_requests(ask: Ask) -> None:
-    with served({"BBMR_THREADS": "1", "BBMR_DRAIN_S": str(DRAIN_S)}) as server:
+def test_a_stopping_server_answers_accepted_requests(load_request: LoadRequest) -> None:
+    with run_server({"BBMR_THREADS": "1", "BBMR_DRAIN_S": str(DRAIN_S)}) as server:
         (worker,) = workers(server)
-        load = Load(server, ask)
+        load = Load(server, load_request)
         wait_until(lambda: len(load.outcomes) >= CLIENTS)
         full = fill(server, worker)
         server.process.terminate()

@@ -18,7 +18,7 @@ from bbmr_shared.container import MEDIA_TYPE, Container, Plane
 from bbmr_shared.grid import BlockGrid
 from bbmr_shared.images.codecs import encode_plane
 from benchmarks.service import processes
-from benchmarks.service.served import Served, served
+from benchmarks.service.server_process import ServerProcess, run_server
 from tests.e2e import raw
 
 BODY_LIMIT = 8 << 20
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(not processes.can_watch(), reason="processes are
 
 
 @pytest.fixture(scope="module")
-def bounded() -> Iterator[Served]:
+def bounded() -> Iterator[ServerProcess]:
     settings = {
         "BBMR_THREADS": "1",
         "BBMR_MAX_BODY_BYTES": str(BODY_LIMIT),
@@ -38,7 +38,7 @@ def bounded() -> Iterator[Served]:
         "BBMR_HEAD_TIMEOUT_S": str(SLOW_S),
         "BBMR_UPLOAD_TIMEOUT_S": str(SLOW_S),
     }
-    with served(settings) as server:
+    with run_server(settings) as server:
         yield server
 
 
@@ -52,7 +52,7 @@ def noise() -> bytes:
     return Container(1280, 1280, rates, (Plane(1, codec, data),), strength=0).to_bytes()
 
 
-def post(server: Served, body: bytes) -> httpx.Response:
+def post(server: ServerProcess, body: bytes) -> httpx.Response:
     return httpx.post(
         server.url + "/reconstruct",
         content=body,
@@ -75,7 +75,7 @@ def claiming(side: int) -> bytes:
 
 
 @contextlib.contextmanager
-def memory_stays_within(server: Served, megabytes: float) -> Iterator[None]:
+def memory_stays_within(server: ServerProcess, megabytes: float) -> Iterator[None]:
     """Checks that the peak memory of server and workers grows by less than `megabytes` during the block."""
     family = [server.pid, *processes.children(server.pid)]
     for pid in family:
@@ -85,7 +85,7 @@ def memory_stays_within(server: Served, megabytes: float) -> Iterator[None]:
     assert sum(processes.peak(pid) for pid in family) - before < megabytes
 
 
-def test_a_declared_length_of_10_gb_is_refused_before_the_body(bounded: Served) -> None:
+def test_a_declared_length_of_10_gb_is_refused_before_the_body(bounded: ServerProcess) -> None:
     with memory_stays_within(bounded, 20), raw.connect(bounded) as made:
         made.sendall(raw.head(10 << 30, "Expect: 100-continue\r\n"))
         status, fields = raw.read_head(made)
@@ -93,7 +93,7 @@ def test_a_declared_length_of_10_gb_is_refused_before_the_body(bounded: Served) 
         assert fields["content-type"] == "application/problem+json"
 
 
-def test_a_streamed_body_of_10_gb_is_cut_off_at_the_limit(bounded: Served) -> None:
+def test_a_streamed_body_of_10_gb_is_cut_off_at_the_limit(bounded: ServerProcess) -> None:
     chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
     sent = 0
     with memory_stays_within(bounded, 4 * BODY_LIMIT / 1e6), raw.connect(bounded) as made:
@@ -107,7 +107,7 @@ def test_a_streamed_body_of_10_gb_is_cut_off_at_the_limit(bounded: Served) -> No
 
 
 @pytest.mark.parametrize("side", [100_000, 65_000], ids=["a side is too long", "there are too many pixels"])
-def test_a_gigapixel_picture_is_refused_by_its_header(bounded: Served, side: int) -> None:
+def test_a_gigapixel_picture_is_refused_by_its_header(bounded: ServerProcess, side: int) -> None:
     body = claiming(side)
     with memory_stays_within(bounded, 20):
         began = time.monotonic()
@@ -117,7 +117,7 @@ def test_a_gigapixel_picture_is_refused_by_its_header(bounded: Served, side: int
     assert answer.json()["type"] == "urn:bbmr:problem:too-large"
 
 
-def test_disconnected_clients_free_all_memory(bounded: Served, noise: bytes) -> None:
+def test_disconnected_clients_free_all_memory(bounded: ServerProcess, noise: bytes) -> None:
     """The memory for bodies has room for one such request, so one leak would make the last request fail."""
     for sent in (noise[: len(noise) // 2], noise[:-1], noise):
         for _ in range(3):
@@ -130,7 +130,7 @@ def test_disconnected_clients_free_all_memory(bounded: Served, noise: bytes) -> 
     assert bounded.metrics()["bbmr_queue_waiting"] == 0
 
 
-def test_slow_clients_delay_nobody_and_are_closed(bounded: Served, noise: bytes) -> None:
+def test_slow_clients_delay_nobody_and_are_closed(bounded: ServerProcess, noise: bytes) -> None:
     """Half of them never finish a head, half never finish a body."""
     beginnings = [b"GET /healthz HTTP/1.1\r\nHost: ", raw.head(100_000)] * 50
     with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:

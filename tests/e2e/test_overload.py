@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from benchmarks.service.overload import HEALTHY_MS, PHOTO, overload, settings
-from benchmarks.service.served import served
+from benchmarks.service.server_process import run_server
 
 SLACK = 10
 """How many times slower /healthz may be than in the benchmark, because tests and load share the cores."""
 
 
 def test_accepted_requests_are_served_and_others_get_retry_after() -> None:
-    with served({**settings(), "BBMR_THREADS": "1"}) as server:
+    with run_server({**settings(), "BBMR_THREADS": "1"}) as server:
         results = overload(server, PHOTO, seconds=4, side=384)
     failed = {row["check"] for row in results["checks"] if not row["holds"]}
     timed = {

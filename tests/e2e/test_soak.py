@@ -9,21 +9,21 @@ import pytest
 import torch
 
 from benchmarks.service.processes import can_watch
-from benchmarks.service.served import Served, served
+from benchmarks.service.server_process import ServerProcess, run_server
 from benchmarks.service.soak import PHOTO, slope, soak
 
 pytestmark = pytest.mark.skipif(not can_watch(), reason="processes are read in /proc")
 
 
 @pytest.fixture(scope="module")
-def own_server() -> Iterator[Served]:
+def own_server() -> Iterator[ServerProcess]:
     threads = torch.get_num_threads()
-    with served({"BBMR_THREADS": "1"}) as server:
+    with run_server({"BBMR_THREADS": "1"}) as server:
         yield server
     torch.set_num_threads(threads)
 
 
-def test_every_request_of_a_soak_is_answered_correctly(own_server: Served) -> None:
+def test_every_request_of_a_soak_is_answered_correctly(own_server: ServerProcess) -> None:
     results = soak(own_server, PHOTO, count=300, clients=8, kinds=36)
     failed = [row["check"] for row in results["checks"] if not row["holds"]]
     # Memory settles later than in so short a run; the benchmark with 10,000 requests checks it.

@@ -1,6 +1,6 @@
 """A server to be measured: `bbmr-server` as a process of its own, on a free port of this machine.
 
-    with served({"BBMR_QUEUE_LENGTH": "4"}) as server:
+    with run_server({"BBMR_QUEUE_LENGTH": "4"}) as server:
         server.url, server.pid, server.metrics()
 
 In: settings. Out: its address, process and metrics. It is always ended at the end.
@@ -27,7 +27,7 @@ _LISTENING = re.compile(r"listening on (http://\S+)")
 
 
 @dataclass
-class Served:
+class ServerProcess:
     """A server that was started; `log` is the file with what it writes."""
 
     process: subprocess.Popen[bytes]
@@ -66,7 +66,7 @@ class Served:
 
 
 @contextmanager
-def served(settings: Mapping[str, str] | None = None, device: str = "cpu") -> Iterator[Served]:
+def run_server(settings: Mapping[str, str] | None = None, device: str = "cpu") -> Iterator[ServerProcess]:
     """Start a server with these BBMR_… variables and no others, wait until it is ready, and end it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BBMR_")}
     environment |= {"BBMR_DEVICE": device, **(settings or {})}
@@ -80,7 +80,7 @@ def served(settings: Mapping[str, str] | None = None, device: str = "cpu") -> It
                 stderr=file,
                 env=environment,
             )
-        server = Served(process, log)
+        server = ServerProcess(process, log)
         try:
             server.wait_until(lambda: _LISTENING.search(log.read_text()), START_S)
             found = _LISTENING.search(log.read_text())

@@ -1,8 +1,6 @@
-"""A load generator as a command, and what became of the requests in a few figures.
+"""The load generator as a command: it sends containers to a server, and prints counts and times as JSON.
 
-In: the address of a server, containers, and how they are sent. Out: counts and times as JSON on standard output.
-
-    python -m tests.load.load_command http://127.0.0.1:8000 a.bbmr b.bbmr --clients 8 --count 1000
+python -m tests.load.command http://127.0.0.1:8000 a.bbmr b.bbmr --clients 8 --count 1000
 """
 
 from __future__ import annotations
@@ -17,11 +15,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from .load import Ask, Outcome, closed_loop, open_loop
+from .generator import LoadRequest, Outcome, closed_loop, open_loop
 
 
 def summary(outcomes: list[Outcome]) -> dict[str, Any]:
-    """Counts, and the time of what was answered with 200 in milliseconds."""
+    """Return counts, and the times of answers with status 200 in milliseconds."""
     good = [outcome.seconds * 1000 for outcome in outcomes if outcome.status == 200]
     ended = max((outcome.at + outcome.seconds for outcome in outcomes), default=0.0)
     span = ended - min((outcome.at for outcome in outcomes), default=0.0)
@@ -37,18 +35,24 @@ def summary(outcomes: list[Outcome]) -> dict[str, Any]:
 
 def main(
     url: Annotated[str, typer.Argument(help="Address of a server.")],
-    containers: Annotated[list[Path], typer.Argument(help="What is sent, in turns.")],
+    containers: Annotated[list[Path], typer.Argument(help="Containers to send, in turns.")],
     clients: Annotated[int, typer.Option(help="Clients of the closed loop.")] = 8,
     count: Annotated[int, typer.Option(help="Requests.")] = 100,
-    per_second: Annotated[float, typer.Option(help="Requests a second; 0: a closed loop.")] = 0.0,
+    per_second: Annotated[
+        float, typer.Option(help="Requests per second of an open loop; 0: a closed loop.")
+    ] = 0.0,
     accept: Annotated[list[str] | None, typer.Option(help="Types of the answers, in turns.")] = None,
-    param: Annotated[list[str] | None, typer.Option(help="Of the query, such as max_side=200.")] = None,
+    param: Annotated[list[str] | None, typer.Option(help="Query parameter, such as max_side=200.")] = None,
 ) -> None:
-    """Send, and print the counts and times as JSON."""
+    """Send the requests; print counts and times as JSON."""
     params = dict(word.split("=", 1) for word in param or [])
-    kinds = [Ask(path.read_bytes(), kind, params) for path in containers for kind in accept or ["image/png"]]
-    asks = islice(cycle(kinds), count)
-    load = open_loop(url, asks, per_second) if per_second else closed_loop(url, asks, clients)
+    kinds = [
+        LoadRequest(path.read_bytes(), kind, params)
+        for path in containers
+        for kind in accept or ["image/png"]
+    ]
+    requests = islice(cycle(kinds), count)
+    load = open_loop(url, requests, per_second) if per_second else closed_loop(url, requests, clients)
     print(json.dumps(summary(asyncio.run(load)), indent=1))
 
 
