@@ -20,15 +20,15 @@ PHOTOS = {".avif", ".jpeg", ".jpg", ".png", ".webp"}
 
 def photos(folders: list[Path]) -> list[Path]:
     """Return every photo in `folders`, by folder and name. Files in the list are returned as they are."""
-    found = []
+    paths = []
     for folder in folders:
         inside = (
             sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTOS)
             if folder.is_dir()
             else []
         )
-        found += inside or [folder]
-    return found
+        paths += inside or [folder]
+    return paths
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -64,9 +64,9 @@ class Partial:
         self._path, self._settings = folder / f"{name}.partial.json", settings
         self.rows: list[dict[str, Any]] = []
         if self._path.is_file():
-            held = json.loads(self._path.read_text())
-            if held["settings"] == json.loads(json.dumps(settings)):
-                self.rows = held["rows"]
+            saved = json.loads(self._path.read_text())
+            if saved["settings"] == json.loads(json.dumps(settings)):
+                self.rows = saved["rows"]
 
     def find(self, **wanted: Any) -> dict[str, Any] | None:
         """Return the row with these values, or None."""

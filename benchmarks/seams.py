@@ -40,7 +40,7 @@ class BorderGradients:
 
     @property
     def mean_ratio(self) -> float:
-        """The same with mean absolute gradients. Also above 1 where a detailed and a smooth block meet without a seam."""
+        """The same with mean absolute gradients. Without a seam it is above 1 where detail meets smoothness."""
         return self.across / self.inside if self.inside else 1.0
 
 

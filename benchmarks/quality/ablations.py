@@ -95,14 +95,16 @@ def main(
         for ablation, measure in ablations.items():
             for rate in (4, 2):
                 place = {"ablation": ablation, "picture": path.stem, "rate": rate}
-                held = partial.find(**place)
-                if held is None:
-                    held = place | {"rows": list(measure(read_rgb(path), rate))}
-                    partial.add(held)
+                measured = partial.find(**place)
+                if measured is None:
+                    measured = place | {"rows": list(measure(read_rgb(path), rate))}
+                    partial.add(measured)
                     print(
-                        place, *(f"{row['variant']}: {row['psnr_y']:.2f}" for row in held["rows"]), flush=True
+                        place,
+                        *(f"{row['variant']}: {row['psnr_y']:.2f}" for row in measured["rows"]),
+                        flush=True,
                     )
-                rows += [place | row for row in held["rows"]]
+                rows += [place | row for row in measured["rows"]]
     rows += shipped_rows(
         output / "rescaling.json", {path.stem for path in photos(folders)}, cards["light"].sha256
     )
@@ -123,11 +125,11 @@ def shipped_rows(path: Path, pictures: set[str], sha256: str) -> list[Row]:
         raise ValueError(
             f"{path.name} was measured with other weights: run benchmarks.quality.rescaling first"
         )
-    for held in results["pictures"]:
-        if held["picture"] not in pictures:
+    for result in results["pictures"]:
+        if result["picture"] not in pictures:
             continue
-        place = {"picture": held["picture"], "rate": held["rate"]}
-        conditions = held["conditions"]
+        place = {"picture": result["picture"], "rate": result["rate"]}
+        conditions = result["conditions"]
         for ablation, variant in DEFAULTS.items():
             rows.append(
                 place | {"ablation": ablation, "variant": variant} | conditions["network block-based"]

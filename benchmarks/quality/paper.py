@@ -47,15 +47,15 @@ def main(
     """Assemble, print and write the table."""
     if threads:
         torch.set_num_threads(threads)
-    results = {name: held for name in models.split() if (held := results_of(output, name)) is not None}
+    results = {name: result for name in models.split() if (result := results_of(output, name)) is not None}
     same_containers(results)
     paths = photos(folders)
     baseline = uniform_only(paths, files_by_rate(uniform_weights or []), output)
     for row in baseline:
         row["notes"] = {"start": uniform_start} | row["notes"]
-    held = assemble(results, baseline, sizes(paths))
-    text = write(output, "paper", held)
-    plot(held, output / "paper.png")
+    paper = assemble(results, baseline, sizes(paths))
+    text = write(output, "paper", paper)
+    plot(paper, output / "paper.png")
     print(text)
 
 
@@ -68,8 +68,8 @@ def results_of(folder: Path, model: str) -> dict[str, Any] | None:
 def same_containers(results: dict[str, dict[str, Any]]) -> None:
     """Raise ValueError if the models read different containers: if samples or bytes differ."""
     expected = {(p["picture"], p["rate"]): p["conditions"] for p in results[BASE]["pictures"]}
-    for model, held in results.items():
-        for picture in held["pictures"]:
+    for model, result in results.items():
+        for picture in result["pictures"]:
             wanted = expected[picture["picture"], picture["rate"]]
             for name in NETWORK:
                 for key in ("pixels", "bytes"):
@@ -81,11 +81,11 @@ def same_containers(results: dict[str, dict[str, Any]]) -> None:
 
 def sizes(paths: list[Path]) -> dict[str, tuple[int, int]]:
     """Return picture → (width, height)."""
-    found = {}
+    by_name = {}
     for path in paths:
         with Image.open(path) as image:
-            found[path.stem] = image.size
-    return found
+            by_name[path.stem] = image.size
+    return by_name
 
 
 def uniform_only(paths: list[Path], weights: dict[int, str], output: Path) -> list[dict[str, Any]]:

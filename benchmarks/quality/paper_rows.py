@@ -25,8 +25,10 @@ def assemble(
     """Return everything that the page shows, as plain values."""
     groups = [(mean["set"], mean["rate"]) for mean in results[BASE]["means"]]
     configs = {
-        name: JointSRConfig.from_dict(held["config"]) if "config" in held else configuration(held["model"])
-        for name, held in results.items()
+        name: JointSRConfig.from_dict(result["config"])
+        if "config" in result
+        else configuration(result["model"])
+        for name, result in results.items()
     }
     costs: dict[tuple[str, tuple[int, int]], dict[str, int]] = {}
 
@@ -50,15 +52,17 @@ def assemble(
             model: {
                 "config": configs[model].to_dict(),
                 "parameters": parameters(configs[model]),
-                "notes": held["notes"] if "notes" in held else read(held["model"])[1].notes,
+                "notes": result["notes"] if "notes" in result else read(result["model"])[1].notes,
                 "flops": by_set[model],
                 "rise": round(rise(picture_flops(configs[model], 2048, 1365)), 4),
             }
-            for model, held in results.items()
+            for model, result in results.items()
         },
         "rows": rows,
         "gains": [
-            _gain(held, model, results[BASE], *group) for model, held in results.items() for group in groups
+            _gain(result, model, results[BASE], *group)
+            for model, result in results.items()
+            for group in groups
         ],
         "against": [
             _against(results, other, *group, by_set) for other in results if other != BASE for group in groups
@@ -73,8 +77,8 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """Return the rows of one set and rate: bicubic, then every model, then the baseline."""
     rows = []
-    for model, held in results.items():
-        conditions = _mean(held, group, rate)["conditions"]
+    for model, result in results.items():
+        conditions = _mean(result, group, rate)["conditions"]
         for name in (*BICUBIC, *NETWORK) if model == BASE else NETWORK:
             of = "bicubic" if name in BICUBIC else model
             rows.append(
@@ -88,12 +92,12 @@ def _rows(
     return rows
 
 
-def _gain(held: dict[str, Any], model: str, base: dict[str, Any], group: str, rate: int) -> dict[str, Any]:
+def _gain(result: dict[str, Any], model: str, base: dict[str, Any], group: str, rate: int) -> dict[str, Any]:
     """Return the gains of block-based rates and of the network for one model, set and rate: (Y, RGB) in dB."""
-    conditions = _mean(held, group, rate)["conditions"]
+    conditions = _mean(result, group, rate)["conditions"]
     pictures = {
         p["picture"]: gain(p["conditions"], NETWORK[1], NETWORK[0])
-        for p in held["pictures"]
+        for p in result["pictures"]
         if (p["set"], p["rate"]) == (group, rate)
     }
     luma = {name: both[0] for name, both in pictures.items()}
@@ -127,21 +131,21 @@ def _against(
 
 def _against_baseline(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the dB (Y, RGB) of one network for all rates over one trained for the uniform rate alone."""
-    held = {(row["set"], row["rate"], row["condition"]): row for row in rows if row["model"] == BASE}
-    found = []
-    for group, rate, condition in held:
+    by_condition = {(row["set"], row["rate"], row["condition"]): row for row in rows if row["model"] == BASE}
+    gained = []
+    for group, rate, condition in by_condition:
         if condition == BASELINE.format(rate=rate):
-            baseline = held[group, rate, condition]
+            baseline = by_condition[group, rate, condition]
             gains = {
-                name: [held[group, rate, name][key] - baseline[key] for key in METRICS[:2]]
+                name: [by_condition[group, rate, name][key] - baseline[key] for key in METRICS[:2]]
                 for name in ("uniform", "block-based", "block-based, equal bytes")
             }
-            found.append({"set": group, "rate": rate, "gains": gains})
-    return found
+            gained.append({"set": group, "rate": rate, "gains": gains})
+    return gained
 
 
-def _mean(held: dict[str, Any], group: str, rate: int) -> dict[str, Any]:
-    return next(mean for mean in held["means"] if (mean["set"], mean["rate"]) == (group, rate))
+def _mean(result: dict[str, Any], group: str, rate: int) -> dict[str, Any]:
+    return next(mean for mean in result["means"] if (mean["set"], mean["rate"]) == (group, rate))
 
 
 def _bare(condition: str) -> str:

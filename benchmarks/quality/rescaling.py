@@ -98,7 +98,7 @@ def main(
             cells = [f"{row['psnr_y']:.2f}" for row in result["conditions"].values()]
             print(f"×{rate} {path.stem:24s}", *cells, flush=True)
     means = mean_rows(results)
-    held = {
+    everything = {
         "model": Path(model).name,
         "sha256": card.sha256,
         "config": card.config.to_dict(),
@@ -106,7 +106,7 @@ def main(
         "means": means,
         "pictures": results,
     }
-    text = write(output, name, held, "" if network_only else "rescaling")
+    text = write(output, name, everything, "" if network_only else "rescaling")
     partial.finish()
     if not network_only:
         plot(results, output / f"{name}.png")

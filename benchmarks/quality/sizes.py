@@ -65,8 +65,10 @@ def main(
     container = encode(cut(read_rgb(paths[0]), *SIZES["1080p"]), rate=RATE)
     rows = []
     for name, file in named.items():
-        held = {key: statistics.fmean(row[key] for row in measured[name]) for key in ("psnr_y", "psnr_rgb")}
-        rows.append(_row(name, file, "equal steps", held, container, runs))
+        quality_means = {
+            key: statistics.fmean(row[key] for row in measured[name]) for key in ("psnr_y", "psnr_rgb")
+        }
+        rows.append(_row(name, file, "equal steps", quality_means, container, runs))
     for name in shipped.split():
         results = results_of(output, name)
         if results is not None and name in available():
@@ -94,7 +96,7 @@ def blocks_quality(photo: NDArray[np.uint8], model: Reconstructor) -> dict[str, 
 
 
 def _row(
-    name: str, file: str, kind: str, held: dict[str, float], container: Container, runs: int
+    name: str, file: str, kind: str, quality_means: dict[str, float], container: Container, runs: int
 ) -> dict[str, Any]:
     _, card = read(file)
     model = Reconstructor(load(file))
@@ -108,8 +110,8 @@ def _row(
         "parameters": parameters(card.config)["total"],
         "gflop_1080p": picture_flops(card.config, *SIZES["1080p"])["total"] / 1e9,
         "ms_1080p": round(times[name], 1),
-        "psnr_y": held["psnr_y"],
-        "psnr_rgb": held["psnr_rgb"],
+        "psnr_y": quality_means["psnr_y"],
+        "psnr_rgb": quality_means["psnr_rgb"],
         "notes": card.notes,
     }
 

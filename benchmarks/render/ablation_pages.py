@@ -1,4 +1,4 @@
-"""What `benchmarks.quality.ablations` measured, as means and Markdown."""
+"""The results of `benchmarks.quality.ablations` as means and as Markdown."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .paper_pages import story
 METRICS = ("psnr_y", "psnr_rgb", "ssim", "pixels", "bytes")
 TITLES = {
     "rates": "Block-based rates, `light`",
-    "deblock": "The deblock branch: two small networks trained alike, with and without it, on the same containers",
-    "separate": "JointSR against one network a rate on separate blocks, on the same containers",
-    "palette": "The palette of rates, `light` (at ×2 the palette 2, 4, 8 leaves nothing but uniform rescaling)",
+    "deblock": "The deblock branch: two small networks, trained alike with and without it, on the same containers",
+    "separate": "JointSR against one network per rate on separate blocks, on the same containers",
+    "palette": "The palette of rates, `light` (at ×2 the palette 2, 4, 8 allows only uniform rescaling)",
     "block": "The side of a block in pixels, `light` (trained on 128)",
-    "allocation": "What the rates are chosen by, `light` (by measured errors: at full network strength)",
+    "allocation": "The error by which rates are chosen, `light` (by measured errors: at full network strength)",
 }
 """Ablation → its heading, in the order of the page."""
 ORDER = ("one rate a block", "2, 4, 8", "64", "128", "256", "bicubic's error")
-"""Variants that come first, in this order; the others follow as they were measured."""
+"""Variants that come first, in this order. The others follow in the order of measurement."""
 
 
 def means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Per ablation, rate and variant the means over pictures; seam figures over all border pixels."""
-    found = []
+    """Return means over pictures per ablation, rate and variant; seam figures are over all border pixels."""
+    rows_of_means = []
     for ablation in TITLES:
         for rate in (4, 2):
             here = [row for row in rows if (row["ablation"], row["rate"]) == (ablation, rate)]
@@ -39,12 +39,12 @@ def means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 if "seam" in chosen[0]:
                     seam = sum((BorderGradients(**row["seam"]) for row in chosen), BorderGradients())
                     mean |= {"seam": round(seam.ratio, 4), "seam_mean_absolute": round(seam.mean_ratio, 4)}
-                found.append(mean)
-    return found
+                rows_of_means.append(mean)
+    return rows_of_means
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """One table an ablation."""
+    """Return one table per ablation."""
     parts = []
     for ablation, title in TITLES.items():
         rows = [mean for mean in results["means"] if mean["ablation"] == ablation]
@@ -54,7 +54,7 @@ def markdown(results: dict[str, Any]) -> str:
 
 
 def _note(ablation: str, results: dict[str, Any]) -> str:
-    """How the small networks were trained."""
+    """Return how the small networks were trained."""
     if ablation not in ("deblock", "separate"):
         return ""
     weights = results["weights"]
@@ -69,7 +69,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
     head = ["overall rate", "variant", "PSNR-Y", "PSNR-RGB", "SSIM", "LR pixels", "bytes"]
     lines = [head + ["seam, root mean square", "seam, mean absolute"] * with_seam]
     for row in rows:
-        itself = row["psnr_y"] >= 99  # the photo compared with itself: only its seam figure says anything
+        itself = row["psnr_y"] >= 99  # the photo compared with itself: only its seam figure has a meaning
         quality = [f"{row['psnr_y']:.2f}", f"{row['psnr_rgb']:.2f}", f"{row['ssim']:.4f}"]
         counts = [f"{row['pixels']:,.0f}", f"{row['bytes']:,.0f}"]
         cells = [f"×{row['rate']}", row["variant"], *([""] * 5 if itself else quality + counts)]

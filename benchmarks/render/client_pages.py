@@ -9,10 +9,10 @@ from benchmarks.common import table
 
 def markdown(results: dict[str, Any]) -> str:
     """Return the tables."""
-    held, encode = results["installed"], results["encode"]
+    installed, encode = results["installed"], results["encode"]
     weights = [["package", "version", "MB"]]
-    weights += [[row["name"], row["version"], f"{row['bytes'] / 1e6:.1f}"] for row in held["packages"]]
-    weights.append([f"**all {len(held['packages'])}**", "", f"**{held['bytes'] / 1e6:.1f}**"])
+    weights += [[row["name"], row["version"], f"{row['bytes'] / 1e6:.1f}"] for row in installed["packages"]]
+    weights.append([f"**all {len(installed['packages'])}**", "", f"**{installed['bytes'] / 1e6:.1f}**"])
     start = [["seconds", "best", "median"]]
     start += [[_code(row["what"]), f"{row['best']:.3f}", f"{row['median']:.3f}"] for row in results["start"]]
     what = f"`bbmr-client encode {encode['photo']}` ({encode['megapixels']:.1f} MP)"
@@ -21,7 +21,7 @@ def markdown(results: dict[str, Any]) -> str:
     start.append(
         ["of that, from the decoded photo to the bytes", f"{within['best']:.3f}", f"{within['median']:.3f}"]
     )
-    torch = "with" if held["has_torch"] else "without"
+    torch = "with" if installed["has_torch"] else "without"
     wheel = f"The base install, {torch} torch; the wheel itself has {results['wheel']['bytes'] / 1e6:.1f} MB."
     return "\n\n".join([wheel, table(start), table(weights)])
 

@@ -10,7 +10,7 @@ PARTS = ("stem", "backbone", "deblock", "head")
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The table for a 2K picture, and the totals of the other sizes."""
+    """Return the table for a 2K picture, and the totals of the other sizes."""
     head = [
         "model",
         "channels × blocks",
@@ -32,11 +32,10 @@ def markdown(results: dict[str, Any]) -> str:
             [row["model"], width, f"{row['parameters']['total']:,}", *cells, f"{row['rise']:+.1%}", *others]
         )
     note = (
-        "GFLOP (1 multiply-accumulate = 2 FLOP) for a 2K picture (2048×1365), by part, as reconstructed: tiles with "
-        "their halo, none skipped; the same at every overall rate, as the network works on the HR/4 grid. *Plain "
-        "network* is the backbone between a 3×3 convolution of 3 channels and a 3×3 convolution to 48, on the same "
-        "tiles; *rise* is what JointSR adds to it: a stem that sees three levels and the rate map, and the deblock "
-        "branch."
+        "GFLOP (1 multiply-accumulate = 2 FLOP) for a 2K picture (2048×1365), by part: tiles with their halo, none "
+        "skipped. They are the same at every overall rate, because the network works on the HR/4 grid. *Plain "
+        "network*: the backbone between a 3×3 convolution of 3 channels and one to 48, on the same tiles. *Rise*: "
+        "what JointSR adds to it, a stem that sees three levels and the rate map, and the deblock branch."
     )
     return f"{note}\n\n{table(lines)}"
 

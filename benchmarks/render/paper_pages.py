@@ -1,4 +1,4 @@
-"""What `benchmarks.quality.paper` assembled, as Markdown and a plot."""
+"""The results of `benchmarks.quality.paper` as Markdown and as a plot."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ _COLOURS = {"light": "#d9772b", "omnisr": "#4a7ba6", "craft": "#5e9c6b"}
 _GREY = "#b8b8b8"
 
 
-def markdown(held: dict[str, Any]) -> str:
-    """All tables."""
-    claim = held["claim"]
+def markdown(results: dict[str, Any]) -> str:
+    """Return all tables."""
+    claim = results["claim"]
     parts = [
-        "Means over the pictures of each set. All rows of a set and rate keep the same number of samples, but for "
-        "those at equal bytes, which fit the bytes of uniform rescaling. GFLOP are those of the network for one "
-        "picture (1 multiply-accumulate = 2 FLOP; tiles with halo, none skipped). Every network reads the same "
-        "containers, whose rates and network strengths were chosen for `light`.",
-        table([_ROW_HEAD, *(_row(row, held) for row in held["rows"])]),
-        f"What block-based rates gain over uniform rescaling with the same network, dB (Y / RGB). The paper claims "
-        f"+{claim['mean_db']} dB on average and +{claim['best_db']} dB at best, on pictures and with networks "
-        "of its own; *over the composite* is what the network adds to the same container without it.",
-        table([_GAIN_HEAD, *map(_gain, held["gains"])]),
+        "Means over the pictures of each set. All rows of a set and rate have the same number of samples, except those "
+        "at equal bytes, which fit the bytes of uniform rescaling. GFLOP: the network, for one picture (1 "
+        "multiply-accumulate = 2 FLOP; tiles with halo, none skipped). All networks read the same containers, whose "
+        "rates and network strengths were chosen for `light`.",
+        table([_ROW_HEAD, *(_row(row, results) for row in results["rows"])]),
+        f"Gain of block-based rates over uniform rescaling with the same network, in dB (Y / RGB). The paper claims "
+        f"+{claim['mean_db']} dB on average and +{claim['best_db']} dB at best, on other pictures and with other "
+        "networks. *Over the composite*: gain of the network on the same container.",
+        table([_GAIN_HEAD, *map(_gain, results["gains"])]),
     ]
-    if held["against_baseline"]:
+    if results["against_baseline"]:
         parts += [
-            "The paper's own baseline is a network trained for the uniform rate alone. `light`, one network for all "
-            "rates, over it, dB (Y / RGB).",
-            table([_BASELINE_HEAD, *map(_baseline, held["against_baseline"])]),
+            "The paper's baseline is a network trained for the uniform rate alone. Gain of `light`, one network "
+            "for all "
+            "rates, over it, in dB (Y / RGB).",
+            table([_BASELINE_HEAD, *map(_baseline, results["against_baseline"])]),
         ]
-    if held["against"]:
+    if results["against"]:
         parts += [
-            "`light` against the other backbones on the same containers, PSNR-Y.",
-            table([_AGAINST_HEAD, *map(_against, held["against"])]),
+            "`light` against the other backbones on the same containers, in PSNR-Y.",
+            table([_AGAINST_HEAD, *map(_against, results["against"])]),
         ]
     parts += [
-        "Where the operations are, GFLOP for a picture of the first set, and what JointSR costs over the plain network "
+        "Operations by part, in GFLOP for a picture of the first set. *Rise*: extra cost of JointSR over the "
+        "plain network "
         "around the same backbone.",
-        table([_COST_HEAD, *(_cost(name, model) for name, model in held["models"].items())]),
-        "How they were trained: " + "; ".join(_stories(held)) + ".",
+        table([_COST_HEAD, *(_cost(name, model) for name, model in results["models"].items())]),
+        "Training: " + "; ".join(_stories(results)) + ".",
     ]
     return "\n\n".join(parts)
 
@@ -72,8 +74,8 @@ _AGAINST_HEAD = ["against", "set, rate", "FLOPs", "uniform, dB", "block-based, d
 _COST_HEAD = ["network", "stem", "backbone", "deblock branch", "head", "total", "plain network", "rise"]
 
 
-def _row(row: dict[str, Any], held: dict[str, Any]) -> list[str]:
-    model = held["models"].get(row["model"])
+def _row(row: dict[str, Any], results: dict[str, Any]) -> list[str]:
+    model = results["models"].get(row["model"])
     cost = ["", ""]
     if model is not None:
         total = model["flops"][row["set"]]["total"]
@@ -111,11 +113,11 @@ def _cost(name: str, model: dict[str, Any]) -> list[str]:
     return [f"`{name}`", *(f"{first[key] / 1e9:,.1f}" for key in keys), f"{model['rise']:+.1%}"]
 
 
-def _stories(held: dict[str, Any]) -> list[str]:
-    """One clause a set of weights, from what training wrote into them."""
-    stories = [f"`{name}` {story(model['notes'])}" for name, model in held["models"].items()]
+def _stories(results: dict[str, Any]) -> list[str]:
+    """Return one clause per set of weights, from its training notes."""
+    stories = [f"`{name}` {story(model['notes'])}" for name, model in results["models"].items()]
     seen = set()
-    for row in held["uniform_only"]:
+    for row in results["uniform_only"]:
         if row["rate"] not in seen:
             seen.add(row["rate"])
             stories.append(f"for uniform ×{row['rate']} alone {story(row['notes'])}")
@@ -123,7 +125,7 @@ def _stories(held: dict[str, Any]) -> list[str]:
 
 
 def story(notes: dict[str, Any]) -> str:
-    """Steps, minutes and start of a training in words."""
+    """Return steps, minutes and start of a training in words."""
     words = [f"{notes['steps']:,} steps"] if "steps" in notes else []
     words += (
         [f"of {notes['crops'] // notes['steps']} crops"] if notes.get("crops") and notes.get("steps") else []
@@ -138,29 +140,29 @@ def _pair(gains: list[float]) -> str:
     return f"{gains[0]:+.2f} / {gains[1]:+.2f}"
 
 
-def plot(held: dict[str, Any], path: Path) -> None:
-    """Bars: what block-based rates gain for every network, beside bicubic's gain and the paper's claim."""
+def plot(results: dict[str, Any], path: Path) -> None:
+    """Plot the gain of block-based rates for every network, beside bicubic's gain and the paper's claim."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    models = list(held["models"])
-    groups = sorted({(row["set"], -row["rate"]) for row in held["gains"]})
+    models = list(results["models"])
+    groups = sorted({(row["set"], -row["rate"]) for row in results["gains"]})
     figure, axis = pyplot.subplots(figsize=(10, 4.4))
     wide = 0.8 / (len(models) + 1)
     for index, model in enumerate([None, *models]):
         heights = []
         for group, rate in groups:
-            rows = [r for r in held["gains"] if (r["set"], -r["rate"]) == (group, rate)]
+            rows = [r for r in results["gains"] if (r["set"], -r["rate"]) == (group, rate)]
             row = rows[0] if model is None else next(r for r in rows if r["model"] == model)
             heights.append((row["bicubic_blocks"] if model is None else row["blocks"])[0])
         places = [place + (index - len(models) / 2) * wide for place in range(len(groups))]
         label = "without a network (bicubic)" if model is None else f"with {model}"
         axis.bar(places, heights, wide, label=label, color=_GREY if model is None else _COLOURS.get(model))
     for kind, style in (("mean_db", "--"), ("best_db", ":")):
-        label = f"the paper's claim, {kind.removesuffix('_db')}: +{held['claim'][kind]} dB"
-        axis.axhline(held["claim"][kind], linestyle=style, color="#444444", linewidth=1, label=label)
+        label = f"the paper's claim, {kind.removesuffix('_db')}: +{results['claim'][kind]} dB"
+        axis.axhline(results["claim"][kind], linestyle=style, color="#444444", linewidth=1, label=label)
     axis.set_xticks(range(len(groups)), [f"{group} ×{-rate}" for group, rate in groups])
     axis.set_ylabel("block-based − uniform, PSNR-Y in dB")
     axis.grid(axis="y", alpha=0.3)

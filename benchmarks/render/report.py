@@ -52,8 +52,8 @@ def subject_page(results: Path, name: str) -> str:
 
 def readme_table(results: Path = RESULTS) -> str:
     """Return the table of README: the means, and the number of pictures behind them."""
-    held: dict[str, Any] = json.loads((results / "rescaling.json").read_text())
-    means = held["means"]
+    rescaling: dict[str, Any] = json.loads((results / "rescaling.json").read_text())
+    means = rescaling["means"]
     rows = [["PSNR-Y / PSNR-RGB in dB; bytes", *(f"{mean['set']} ×{mean['rate']}" for mean in means)]]
     rows += [
         [title, *(_cell(mean["conditions"][name]) for mean in means)] for name, title in CONDITIONS.items()

@@ -1,4 +1,4 @@
-"""What `benchmarks.quality.rescaling` measured, as means, Markdown and a plot."""
+"""The results of `benchmarks.quality.rescaling` as means, as Markdown and as a plot."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Results = list[dict[str, Any]]
 
 
 def mean_rows(results: Results) -> list[dict[str, Any]]:
-    """Means over the pictures of each set and rate; the seam figures are over all border pixels of a set."""
+    """Return means over the pictures of each set and rate; seam figures are over all border pixels of a set."""
     means = []
     for group in sorted({result["set"] for result in results}):
         for rate in (4, 2):
@@ -38,39 +38,40 @@ def mean_rows(results: Results) -> list[dict[str, Any]]:
 
 
 def seam_ratio(results: Results, which: str, kind: str = "ratio") -> float:
-    """One figure of `BorderGradients` for all border pixels of some results."""
+    """Return one figure of `BorderGradients` over all border pixels of some results."""
     total = sum((BorderGradients(**result["seam"][which]) for result in results), BorderGradients())
     return round(float(getattr(total, kind)), 3)
 
 
 def gain(conditions: dict[str, Any], better: str, worse: str) -> tuple[float, float]:
-    """dB of PSNR-Y and PSNR-RGB of one condition over another."""
+    """Return the gain of one condition over another, PSNR-Y and PSNR-RGB in dB."""
     a, b = conditions[better], conditions[worse]
     return a["psnr_y"] - b["psnr_y"], a["psnr_rgb"] - b["psnr_rgb"]
 
 
 def network_gain(conditions: dict[str, Any], uniform: bool) -> tuple[float, float]:
-    """dB of the network over the composite of the same container."""
+    """Return the gain of the network over the composite of the same container, PSNR-Y and PSNR-RGB in dB."""
     if uniform:
         return gain(conditions, CONDITIONS[2], CONDITIONS[0])
     return gain(conditions, CONDITIONS[3], SAME_CONTAINER)
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """All tables."""
+    """Return all tables."""
     return "\n\n".join(
         [
-            "Means over the pictures of each set. Every row of a set and rate keeps the same number of samples, but "
-            "for those at equal bytes. *bicubic* is the composite without a network, *network* is `light`.",
+            "Means over the pictures of each set. All rows of a set and rate have the same number of samples, except "
+            "those at equal bytes. *bicubic* is the composite without a network, *network* is `light`.",
             table([_MEAN_HEAD, *(row for mean in results["means"] for row in _mean_lines(mean))]),
-            "Gains, dB (Y / RGB). *Share kept* is the gain of block-based rates with the network over that without.",
+            "Gains in dB (Y / RGB). *Share kept*: gain of block-based rates with the network, divided by that without.",
             table([_GAIN_HEAD, *(_gain_line(mean) for mean in results["means"])]),
-            "Seams: gradients across borders between blocks of different rates over those inside the same blocks "
-            "(`benchmarks/quality/seams.py` says exactly what), network / composite / the photo itself at the same "
-            "places. 1 is no seam by the first figure. The second, with mean absolute gradients, is above 1 wherever a "
-            "detailed and a smooth block meet, seam or not.",
+            "Seams: gradients across borders between blocks of different rates, divided by those inside the "
+            "same blocks "
+            "(`benchmarks/seams.py`), for network / composite / photo. By the first figure 1 means no seam. The "
+            "second, with mean absolute gradients, is above 1 wherever a detailed and a smooth block meet, even "
+            "without a seam.",
             table([_SEAM_HEAD, *(_seam_line(mean) for mean in results["means"])]),
-            "Every picture, dB (Y / RGB).",
+            "Every picture, in dB (Y / RGB).",
             table([_PICTURE_HEAD, *(_picture_line(result) for result in results["pictures"])]),
         ]
     )
@@ -132,7 +133,7 @@ def _pair(gains: tuple[float, float]) -> str:
 
 
 def plot(results: Results, path: Path) -> None:
-    """Gain of every condition over uniform bicubic, per picture, as bars."""
+    """Plot the gain of every condition over uniform bicubic, per picture."""
     import matplotlib
 
     matplotlib.use("Agg")

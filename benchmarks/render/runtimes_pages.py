@@ -55,8 +55,10 @@ def markdown(results: dict[str, Any]) -> str:
             ]
         )
     note = (
-        f"*of the first*: time of the processor for the largest tile, one thread. Memory is that of the whole process "
-        f"with one tile of 1184² pixels on one thread. Differences, in steps of 1/255, and PSNR are over "
+        f"*Of the first*: processor time for the largest tile on one thread, relative to the first row. Memory "
+        f"is that of "
+        f"the whole process with one tile of 1184² pixels on one thread. Differences, in steps of 1/255, and "
+        f"PSNR are over "
         f"{len(results['pictures'])} photos at ×4 and ×2. "
         f"{', '.join(f'{name} {version}' for name, version in results['versions'].items())}."
     )

@@ -1,7 +1,4 @@
-"""The tables of docs/security.md: every limit as `bbmr_shared.limits` has it, and what fuzzing and damage have shown.
-
-In: `limits.py` and the committed results. Out: marker → Markdown, which `benchmarks.render.report` puts into it.
-"""
+"""The tables of docs/security.md: every limit of `bbmr_shared.limits`, and the results of fuzzing and damage."""
 
 from __future__ import annotations
 
@@ -15,26 +12,26 @@ from benchmarks.common import table
 MEASURED = ("worst", "fuzz", "damage")
 UNITS = (("GiB", limits.GIB), ("MiB", limits.MIB), ("KiB", limits.KIB))
 IN_BYTES = ("bytes", "references", "step")
-"""Parts of names whose numbers are bytes."""
+"""Parts of the names of limits in bytes."""
 
 
 def sections(results: Path) -> dict[str, str]:
-    """Marker → text; what has not been measured is left out."""
-    found = {"limits": limits_table()}
+    """Return marker → Markdown. Results that do not exist are left out."""
+    texts = {"limits": limits_table()}
     for name in MEASURED:
         path = results / f"{name}.md"
-        found[name] = path.read_text() if path.is_file() else ""
-    return found
+        texts[name] = path.read_text() if path.is_file() else ""
+    return texts
 
 
 def limits_table() -> str:
-    """Every limit with its value and its docstring: fields of `Limits` first, then the bounds for everybody."""
+    """Return every limit with its value and docstring: fields of `Limits` first, then the fixed ones."""
     rows = [[f"`{name}`", _shown(name, value), what] for name, value, what in all_limits()]
     return table([["limit", "value", "of what"], *rows])
 
 
 def all_limits() -> list[tuple[str, float, str]]:
-    """Name, value and the first line of the docstring of every limit."""
+    """Return name, value and docstring of every limit."""
     tree = ast.parse(Path(limits.__file__).read_text())
     fields = next(node for node in tree.body if isinstance(node, ast.ClassDef))
     defaults = limits.DEFAULT_LIMITS
@@ -48,7 +45,7 @@ SHORT = ("KIB", "MIB", "GIB", "DEFAULT_LIMITS")
 
 
 def _described(nodes: list[ast.stmt]) -> Iterator[tuple[str, str]]:
-    """Every name that is set, and the docstring behind it; names set one after the other share the last one's."""
+    """Yield every assigned name and the docstring after it. Consecutive names share the last docstring."""
     for at, node in enumerate(nodes):
         if isinstance(node, ast.AnnAssign | ast.Assign):
             target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]

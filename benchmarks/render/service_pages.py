@@ -1,7 +1,4 @@
-"""The results of `benchmarks.service.service` as Markdown and as a picture, and the sizing table of docs/operations.md.
-
-In: what `benchmarks.service.service` measured. Out: text and `service.png`.
-"""
+"""The results of `benchmarks.service.service` as Markdown and as a plot, and the sizing table of docs/operations.md."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from benchmarks.common import table
 MARKER = "service-sizing"
 DEVICES = {"service": "CPU", "service-cuda": "GPU"}
 MEMORY_MB = 1500
-"""What an 8K picture may take above an idle server."""
+"""Largest memory for an 8K picture above that of an idle server."""
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -60,21 +57,22 @@ def _one(results: dict[str, Any]) -> str:
         memory = [f"{row['above_idle_mb']:,.0f}", f"{row['proportional_mb']:,.0f}"]
         rows.append([row["kind"], f"{row['p50_ms']:,.0f}", *stages, *memory])
     largest = one["rows"][-1]
-    held = "within" if largest["above_idle_mb"] <= MEMORY_MB else "**above**"
+    verdict = "within" if largest["above_idle_mb"] <= MEMORY_MB else "**above**"
     return (
         f"{table(rows)}\n\nThe idle server and its workers hold {one['idle_mb']:,.0f} MB "
-        f"({one['idle_proportional_mb']:,.0f} MB, shared pages counted once). *Peak* is the sum of what each process "
-        f"held at most, by the kernel's count; {largest['kind']} is {held} {MEMORY_MB:,} MB. 8K is a 4K photo mirrored."
+        f"({one['idle_proportional_mb']:,.0f} MB, shared pages counted once). *Peak* is the sum of the peaks of "
+        f"the processes, by the kernel's count; {largest['kind']} is {verdict} {MEMORY_MB:,} MB. 8K is a 4K "
+        f"photo mirrored."
     )
 
 
 def _region(region: dict[str, Any]) -> str:
     side = region["side"]
-    held = "within" if region["holds"] else "**above**"
+    verdict = "within" if region["holds"] else "**above**"
     return (
         f"A region of {side}×{side} of the 8K picture takes {region['region']['p50_ms']:,.0f} ms, a picture of that "
         f"size {region['picture']['p50_ms']:,.0f} ms, and decoding the planes alone {region['decode_ms']:,.0f} ms: "
-        f"{held} decoding + 2 × picture = {region['bound_ms']:,.0f} ms."
+        f"{verdict} decoding + 2 × picture = {region['bound_ms']:,.0f} ms."
     )
 
 
@@ -83,54 +81,54 @@ def _stages(one: dict[str, Any]) -> list[str]:
 
 
 def sizing(results: Path) -> str:
-    """The table of docs/operations.md: what one device does; empty where nothing was measured."""
-    rows = []
+    """Return the table of docs/operations.md, with a row per device; empty if nothing was measured."""
+    rows: list[list[str]] = []
     for name, title in DEVICES.items():
         path = results / f"{name}.json"
         if not path.is_file():
             continue
-        held = json.loads(path.read_text())
+        measured = json.loads(path.read_text())
         best = {
-            one["kind"]: max(row["pictures_per_second"] for row in one["rows"]) for one in held["throughput"]
+            one["kind"]: max(row["pictures_per_second"] for row in one["rows"])
+            for one in measured["throughput"]
         }
-        by_kind = {row["kind"]: row for row in held["one"]["rows"]}
-        machine = f"{title}: {held['machine']['cpu']}, {held['machine']['cores']} cores"
-        megapixels = held["throughput"][-1]["megapixels"]
-        cells = [
-            f"{best[held['throughput'][-1]['kind']] * megapixels:.1f}",
-            *(f"{best[kind]:.1f}" for kind in best),
-        ]
-        cells += [f"{by_kind[kind]['p50_ms'] / 1000:.2f}" for kind in ("2K", "4K", "8K")]
-        cells += [f"{held['one']['idle_mb'] / 1000:.2f}"]
-        cells += [
-            f"{(held['one']['idle_mb'] + by_kind[kind]['above_idle_mb']) / 1000:.2f}" for kind in ("2K", "8K")
-        ]
-        if not rows:
-            rows = [
-                [
-                    "one worker with `light`",
-                    "megapixels/s",
-                    *(f"{kind} pictures/s" for kind in best),
-                    "2K s",
-                    "4K s",
-                    "8K s",
-                    "GB idle",
-                    "GB with a 2K",
-                    "GB with an 8K",
-                ]
-            ]
-        rows.append([machine, *cells])
+        rows = rows or [_sizing_head(list(best))]
+        rows.append(_sizing_row(title, measured, best))
     if not rows:
         return ""
     note = (
-        "Answers are JPEG. Pictures/s: several clients at once; seconds: one request alone; GB: server and workers "
-        "together. [Service](benchmarks/service.md) has every figure."
+        "Answers are JPEG. Pictures/s: several clients at once; seconds: one request alone; GB: server with its "
+        "workers. [Service](benchmarks/service.md) has every figure."
     )
     return f"{table(rows)}\n\n{note}"
 
 
+def _sizing_head(kinds: list[str]) -> list[str]:
+    return [
+        "one worker with `light`",
+        "megapixels/s",
+        *(f"{kind} pictures/s" for kind in kinds),
+        *("2K s", "4K s", "8K s"),
+        *("GB idle", "GB with a 2K", "GB with an 8K"),
+    ]
+
+
+def _sizing_row(title: str, measured: dict[str, Any], best: dict[str, float]) -> list[str]:
+    """Return the row of one device; `best` is kind → pictures per second."""
+    by_kind = {row["kind"]: row for row in measured["one"]["rows"]}
+    largest, idle_mb = measured["throughput"][-1], measured["one"]["idle_mb"]
+    return [
+        f"{title}: {measured['machine']['cpu']}, {measured['machine']['cores']} cores",
+        f"{best[largest['kind']] * largest['megapixels']:.1f}",
+        *(f"{speed:.1f}" for speed in best.values()),
+        *(f"{by_kind[kind]['p50_ms'] / 1000:.2f}" for kind in ("2K", "4K", "8K")),
+        f"{idle_mb / 1000:.2f}",
+        *(f"{(idle_mb + by_kind[kind]['above_idle_mb']) / 1000:.2f}" for kind in ("2K", "8K")),
+    ]
+
+
 def plot(results: dict[str, Any], path: Path) -> None:
-    """Pictures a second over clients, one line a batch, as multiples of the plain loop."""
+    """Plot pictures per second over clients as multiples of the plain loop, one line per batch."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -13,7 +13,7 @@ RATE = 4
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """The table."""
+    """Return the table."""
     head = [
         "network",
         "trained",
@@ -34,14 +34,15 @@ def markdown(results: dict[str, Any]) -> str:
     note = (
         f"PSNR-Y: means over the block-based containers of {results['set']} at ×{RATE}, whose composite has "
         f"{results['composite_psnr_y']:.2f} dB. GFLOP and milliseconds: a 1080p picture on the CPU, whole "
-        f"reconstruction, {results['threads']} threads. Networks *as shipped* were trained for longer and in different "
-        "ways: compare sizes among those of equal steps only."
+        f"reconstruction, {results['threads']} threads. Networks *as shipped* had longer and different "
+        f"training: compare "
+        "sizes only among those of equal steps."
     )
     return f"{note}\n\n{table(lines)}"
 
 
 def plot(results: dict[str, Any], path: Path) -> None:
-    """dB against operations and against milliseconds, both on logarithmic axes."""
+    """Plot dB against operations and against milliseconds, both on logarithmic axes."""
     import matplotlib
 
     matplotlib.use("Agg")

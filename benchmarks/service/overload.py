@@ -1,8 +1,8 @@
-"""Ten times as many requests as a server can serve: are the accepted ones served, the others told when to come back?
+"""Overload: ten times as many requests as a server can serve. Are they served or refused properly?
 
-In: one photo. Out: `overload.json`, `overload.md`. What the server can serve is measured first, by half as many clients
-as it has places; then ten times as many requests a second are sent, whether answers come or not, while /healthz is
-asked over and over on a connection of its own.
+In: one photo. Out: `overload.json`, `overload.md`. The capacity is measured first, with half as many clients as the
+server has places. Then ten times as many requests per second are sent, whether answers come or not, while another
+connection requests /healthz again and again.
 
     python -m benchmarks.service.overload
 """
@@ -32,17 +32,17 @@ from .server_process import ServerProcess, run_server
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "samples" / "lake-sherburne.jpg"
 SIDE = 640
-"""Pixels of the square picture that is sent: large enough for the network to be the bound, not the connections."""
+"""Side of the square picture in pixels: large enough that the network limits the throughput, not the connections."""
 PLACES, DEADLINE_S = 8, 30.0
 TIMES = 10
 HEALTHY_MS = 100.0
 
 
 def main(
-    photo: Annotated[Path, typer.Argument(help="What the picture is cut of.")] = PHOTO,
-    output: Annotated[Path, typer.Option(help="Where the results go.")] = ROOT / "docs" / "benchmarks",
+    photo: Annotated[Path, typer.Argument(help="Photo from which the picture is cut.")] = PHOTO,
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = ROOT / "docs" / "benchmarks",
     seconds: Annotated[float, typer.Option(help="How long the overload lasts.")] = 30.0,
-    device: Annotated[str, typer.Option(help="Where the server's network runs.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device of the server's network.")] = "cpu",
 ) -> None:
     """Measure, check, print and write."""
     with run_server(settings(), device) as server:
@@ -53,12 +53,12 @@ def main(
 
 
 def settings() -> dict[str, str]:
-    """Of a server that `overload` is for."""
+    """Return the settings of the server for `overload`."""
     return {"BBMR_QUEUE_LENGTH": str(PLACES), "BBMR_DEADLINE_S": str(DEADLINE_S)}
 
 
 def overload(server: ServerProcess, photo: Path, seconds: float, side: int = SIDE) -> dict[str, Any]:
-    """Offer `TIMES` the capacity for `seconds`, and tell what became of the requests and of /healthz."""
+    """Send `TIMES` the capacity for `seconds`; returns the outcome of the requests and of /healthz."""
     request = LoadRequest(piece(photo, side))
     normal = summary(asyncio.run(closed_loop(server.url, [request] * (3 * PLACES), PLACES // 2)))
     offered = TIMES * normal["pictures_per_second"]
@@ -66,17 +66,17 @@ def overload(server: ServerProcess, photo: Path, seconds: float, side: int = SID
         outcomes = asyncio.run(
             open_loop(server.url, [request] * max(1, round(offered * seconds)), offered, judge)
         )
-    told = summary(outcomes)
+    counts = summary(outcomes)
     accepted = [outcome.seconds for outcome in outcomes if outcome.status == 200]
     refused = [outcome.seconds * 1000 for outcome in outcomes if outcome.status == 429]
     waits = sorted({int(o.headers["Retry-After"]) for o in outcomes if o.status == 429 and not o.wrong})
     slowest = float(np.max(health.milliseconds))
     checks = {
-        "every request was answered with 200 or 429": set(told["statuses"]) <= {"200", "429"},
-        "every refusal is a problem with a whole number in Retry-After": told["wrong"] == 0,
+        "every request was answered with 200 or 429": set(counts["statuses"]) <= {"200", "429"},
+        "every refusal is a problem with a whole number in Retry-After": counts["wrong"] == 0,
         f"the accepted ones were served within {DEADLINE_S:g} s": max(accepted, default=0) <= DEADLINE_S,
         "most were refused": len(refused) > len(outcomes) / 2,
-        "at least half as many were served as without the overload": told["pictures_per_second"]
+        "at least half as many were served as without the overload": counts["pictures_per_second"]
         >= normal["pictures_per_second"] / 2,
         "nothing is left in the queue": server.metrics()["bbmr_queue_length"] == 0,
         "/healthz always answered 200": health.failures == 0,
@@ -88,7 +88,7 @@ def overload(server: ServerProcess, photo: Path, seconds: float, side: int = SID
         "deadline_s": DEADLINE_S,
         "capacity_per_second": normal["pictures_per_second"],
         "offered_per_second": round(offered, 1),
-        **told,
+        **counts,
         "slowest_accepted_s": round(max(accepted, default=0.0), 2),
         "refused_p99_ms": round(float(np.percentile(refused, 99)), 1) if refused else None,
         "retry_after_s": waits,
@@ -103,14 +103,14 @@ def overload(server: ServerProcess, photo: Path, seconds: float, side: int = SID
 
 
 def piece(photo: Path, side: int = SIDE) -> bytes:
-    """The middle of a photo as a container."""
+    """Return the middle of a photo as a container."""
     with Image.open(photo) as image:
         left, top = (image.width - side) // 2, (image.height - side) // 2
         return encode(image.convert("RGB").crop((left, top, left + side, top + side)), rate=4).to_bytes()
 
 
 def judge(request: LoadRequest, answer: httpx.Response) -> str:
-    """What is wrong with a picture or a refusal."""
+    """Return what is wrong with a picture or a refusal."""
     kind = answer.headers["Content-Type"]
     if answer.status_code == 200:
         return "" if kind == request.accept else f"a picture of the type {kind}"
@@ -121,7 +121,7 @@ def judge(request: LoadRequest, answer: httpx.Response) -> str:
 
 
 class HealthProbe:
-    """Asks /healthz every 50 ms, from entering the block to leaving it, on one connection of its own."""
+    """Requests /healthz every 50 ms inside the `with` block, on a connection of its own."""
 
     def __init__(self, server: ServerProcess, every_s: float = 0.05) -> None:
         self.milliseconds: list[float] = []
@@ -152,7 +152,7 @@ class HealthProbe:
                 self.failures += answer.status != 200
             except (OSError, http.client.HTTPException):
                 self.failures += 1
-                self._connection.close()  # opened again by the next request
+                self._connection.close()  # the next request opens it again
             self.milliseconds.append((time.perf_counter() - began) * 1000)
 
 

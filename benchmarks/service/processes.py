@@ -1,6 +1,6 @@
-"""Processes as /proc shows them: who belongs to whom and what memory they hold; and the samples of a run.
+"""Processes as /proc shows them: their children and memory, and memory samples of a run. Linux only.
 
-In: process ids. Out: megabytes (10⁶ bytes). Linux only.
+Memory is in megabytes of 10⁶ bytes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from typing import Self
 
 @dataclass(frozen=True)
 class MemorySample:
-    """What a family of processes holds at one moment, in MB.
+    """Memory of a process and its children at one moment, in MB.
 
-    `resident` counts a page once for every process that shares it; `proportional` counts it once (0 where it was
-    not asked for).
+    `resident` counts a shared page once per process; `proportional` counts it once (0 if it was not measured).
     """
 
     at: float
@@ -28,23 +27,23 @@ class MemorySample:
 
 
 def can_watch() -> bool:
-    """Whether this system shows processes as this module reads them."""
+    """Return whether this system has the files in /proc that this module reads."""
     return Path("/proc/self/smaps_rollup").exists()
 
 
 def children(pid: int) -> list[int]:
-    """The processes below `pid`, at any depth."""
-    found = []
+    """Return the processes below `pid`, at any depth."""
+    direct = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
-            found += [int(word) for word in task.read_text().split()]
+            direct += [int(word) for word in task.read_text().split()]
         except OSError:
             continue
-    return [one for child in found for one in (child, *children(child))]
+    return [one for child in direct for one in (child, *children(child))]
 
 
 def resident(pid: int) -> float | None:
-    """MB of memory that `pid` holds; None for a process that has ended."""
+    """Return the resident MB of `pid`; None if it has ended."""
     try:
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError):
@@ -53,22 +52,22 @@ def resident(pid: int) -> float | None:
 
 
 def proportional(pid: int) -> float:
-    """MB that `pid` holds, shared pages divided among those that share them; 0 for a process that has ended."""
+    """Return the MB of `pid` with shared pages divided among the processes that share them; 0 if it has ended."""
     return _field(f"/proc/{pid}/smaps_rollup", "Pss:")
 
 
 def peak(pid: int) -> float:
-    """MB that `pid` held at most since `forget_peak`, or since it began; 0 for a process that has ended."""
+    """Return the peak MB of `pid` since `forget_peak`, or since its start; 0 if it has ended."""
     return _field(f"/proc/{pid}/status", "VmHWM:")
 
 
 def forget_peak(pid: int) -> None:
-    """From now on `peak` counts anew."""
+    """Reset `peak`."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
 def command(pid: int) -> str:
-    """The words of a process's command, separated by spaces; empty for a process that has ended."""
+    """Return the command of a process, separated by spaces; an empty string if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
     except OSError:
@@ -84,7 +83,7 @@ def _field(path: str, name: str) -> float:
 
 
 class MemorySampler:
-    """Samples a process and all below it in a thread, from entering the block to leaving it."""
+    """Samples the memory of a process and its children in a thread, inside the `with` block."""
 
     def __init__(self, pid: int, every_s: float = 0.25, shares: bool = False) -> None:
         self.samples: list[MemorySample] = []
@@ -93,11 +92,11 @@ class MemorySampler:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def take(self) -> MemorySample:
-        """One sample now; it is not kept."""
+        """Return a sample. It is not stored."""
         family = [self._pid, *children(self._pid)]
-        held = sum(resident(pid) or 0.0 for pid in family)
+        total = sum(resident(pid) or 0.0 for pid in family)
         shared = sum(proportional(pid) for pid in family) if self._shares else 0.0
-        return MemorySample(time.monotonic(), held, shared)
+        return MemorySample(time.monotonic(), total, shared)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -1,9 +1,7 @@
-"""A server to be measured: `bbmr-server` as a process of its own, on a free port of this machine.
+"""A server to measure: `bbmr-server` as a process of its own, on a free port of this machine.
 
-    with run_server({"BBMR_QUEUE_LENGTH": "4"}) as server:
-        server.url, server.pid, server.metrics()
-
-In: settings. Out: its address, process and metrics. It is always ended at the end.
+with run_server({"BBMR_QUEUE_LENGTH": "4"}) as server:
+    server.url, server.pid, server.metrics()
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ _LISTENING = re.compile(r"listening on (http://\S+)")
 
 @dataclass
 class ServerProcess:
-    """A server that was started; `log` is the file with what it writes."""
+    """A running server; `log` is the file with its output."""
 
     process: subprocess.Popen[bytes]
     log: Path
@@ -40,7 +38,7 @@ class ServerProcess:
 
     @property
     def host_and_port(self) -> tuple[str, int]:
-        """Where it listens, for a socket."""
+        """The address for a socket."""
         url = httpx.URL(self.url)
         return url.host, url.port or 80
 
@@ -48,26 +46,28 @@ class ServerProcess:
         return httpx.get(self.url + path, timeout=30, trust_env=False)
 
     def ready(self) -> bool:
-        """Whether /readyz says so."""
+        """Return whether /readyz answers 200."""
         return self.get("/readyz").status_code == 200
 
     def metrics(self) -> dict[str, float]:
-        """/metrics: name with labels, as it is printed there → value."""
+        """Return the values of /metrics: name with labels → value."""
         lines = [line for line in self.get("/metrics").text.splitlines() if line and line[0] != "#"]
         return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
 
     def wait_until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
-        """Return once `condition()` is true. Raises `RuntimeError` after `seconds`, or when the server has ended."""
+        """Wait until `condition()` is true. Raises RuntimeError after `seconds`, or if the server has ended."""
         end = time.monotonic() + seconds
         while not condition():
             if self.process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"waited in vain for the server; it wrote: {self.log.read_text()[-2000:]}")
+                raise RuntimeError(
+                    f"the server did not get there; its output: {self.log.read_text()[-2000:]}"
+                )
             time.sleep(0.05)
 
 
 @contextmanager
 def run_server(settings: Mapping[str, str] | None = None, device: str = "cpu") -> Iterator[ServerProcess]:
-    """Start a server with these BBMR_… variables and no others, wait until it is ready, and end it."""
+    """Start a server with only these BBMR_… variables, wait until it is ready, and end it after the block."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BBMR_")}
     environment |= {"BBMR_DEVICE": device, **(settings or {})}
     with tempfile.TemporaryDirectory(prefix="bbmr-served-") as folder:
@@ -83,9 +83,9 @@ def run_server(settings: Mapping[str, str] | None = None, device: str = "cpu") -
         server = ServerProcess(process, log)
         try:
             server.wait_until(lambda: _LISTENING.search(log.read_text()), START_S)
-            found = _LISTENING.search(log.read_text())
-            assert found is not None
-            server.url = found[1]
+            match = _LISTENING.search(log.read_text())
+            assert match is not None
+            server.url = match[1]
             server.wait_until(server.ready, START_S)
             yield server
         finally:

@@ -1,9 +1,9 @@
-"""The service: pictures a second by batch and clients, how much the device works, memory, a region of a large picture.
+"""The service: throughput by batch and clients, use of the device, memory, and a region of a large picture.
 
-In: a folder of photos of 2K size and one of 4K size (what 8K lacks is mirrored). Out: `service.json`, `service.md`,
+In: a folder of photos of 2K size and one of 4K size (mirrored to 8K). Out: `service.json`, `service.md`,
 `service.png`; on a GPU `service-cuda…`. Servers are real processes, clients wait for their answers (closed loops),
-answers are JPEG. What is compared is measured in the same run: 1.0 is a plain loop in this process, without HTTP, that
-reads, reconstructs and codes one picture after the other.
+answers are JPEG. What is compared is measured in the same run: 1.0 is a plain loop in this process, without HTTP,
+that reads, reconstructs and encodes one picture after the other.
 
     python -m benchmarks.service.service eval2k eval4k/4k3_glass-facade.webp
 """
@@ -44,15 +44,15 @@ CLIENTS = (1, 2, 4, 8)
 SMALL, REGION = 256, 512
 SIDES = {"2K": (2048, 1365), "4K": (3840, 2160), "8K": (7680, 4320)}
 RUNS = {"cpu": 3, "cuda": 20}
-"""Requests per figure, where they come one at a time."""
+"""Requests per figure that are sent one at a time."""
 
 
 def main(
     folder: Annotated[Path, typer.Argument(help="Photos of 2K size.")],
     large: Annotated[Path, typer.Argument(help="A photo of 4K size.")],
-    output: Annotated[Path, typer.Option(help="Where the results go.")] = ROOT / "docs" / "benchmarks",
-    device: Annotated[str, typer.Option(help="Where the network runs: cpu or cuda.")] = "cpu",
-    seconds: Annotated[float, typer.Option(help="How long each number of clients is measured.")] = 8.0,
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = ROOT / "docs" / "benchmarks",
+    device: Annotated[str, typer.Option(help="Device of the network: cpu or cuda.")] = "cpu",
+    seconds: Annotated[float, typer.Option(help="Duration of each measurement.")] = 8.0,
 ) -> None:
     """Measure, print and write."""
     originals = [read_rgb(path) for path in photos([folder])]
@@ -81,7 +81,7 @@ def main(
 
 
 def throughput(kind: str, bodies: list[bytes], device: str, seconds: float, every: bool) -> dict[str, Any]:
-    """Pictures a second for each batch and number of clients; without `every`, four clients where the batch is set."""
+    """Measure pictures per second for each batch and number of clients; without `every`, fewer combinations."""
     requests = [LoadRequest(body, JPEG) for body in bodies]
     before = alone(bodies, device, seconds)
     rows = []
@@ -106,7 +106,7 @@ def throughput(kind: str, bodies: list[bytes], device: str, seconds: float, ever
 
 
 def alone(bodies: list[bytes], device: str, seconds: float) -> float:
-    """Pictures a second of the plain loop."""
+    """Return the pictures per second of the plain loop."""
     reconstructor = Reconstructor(load("light", device), device)
     count, began = -1, 0.0
     for body in cycle(bodies):
@@ -120,7 +120,7 @@ def alone(bodies: list[bytes], device: str, seconds: float) -> float:
 
 
 def busy(server: ServerProcess, requests: list[LoadRequest], clients: int, seconds: float) -> dict[str, Any]:
-    """What `clients` clients get within `seconds`, and the share of that time in which the device works."""
+    """Measure what `clients` clients get within `seconds`, and the share of that time in which the device works."""
 
     def until() -> Iterator[LoadRequest]:
         end = time.monotonic() + seconds
@@ -130,17 +130,17 @@ def busy(server: ServerProcess, requests: list[LoadRequest], clients: int, secon
             yield request
 
     before = _device_seconds(server)
-    told = summary(asyncio.run(closed_loop(server.url, until(), clients)))
+    counts = summary(asyncio.run(closed_loop(server.url, until(), clients)))
     worked, devices = _device_seconds(server)
-    if set(told["statuses"]) != {"200"}:
-        raise SystemExit(f"not every request was answered with 200: {told['statuses']}")
-    share = (worked - before[0]) / told["seconds"] / max(devices, 1)
-    kept = ("requests", "pictures_per_second", "p50_ms", "p99_ms")
-    return {**{key: told[key] for key in kept}, "device_share": round(share, 3)}
+    if set(counts["statuses"]) != {"200"}:
+        raise SystemExit(f"not every request was answered with 200: {counts['statuses']}")
+    share = (worked - before[0]) / counts["seconds"] / max(devices, 1)
+    keys = ("requests", "pictures_per_second", "p50_ms", "p99_ms")
+    return {**{key: counts[key] for key in keys}, "device_share": round(share, 3)}
 
 
 def one_at_a_time(server: ServerProcess, sizes: dict[str, bytes], runs: int) -> dict[str, Any]:
-    """For each size: time as a client sees it, time in each stage, and the most memory over that of the idle server.
+    """Measure each size: time for the client, time in each stage, and peak memory over that of the idle server.
 
     The peak is the sum of what each process held at most (the kernel's count), in MB; `sampled` what they held
     together, and `proportional` the same with shared pages counted once, both sampled ten times a second.
@@ -152,7 +152,7 @@ def one_at_a_time(server: ServerProcess, sizes: dict[str, bytes], runs: int) -> 
         outcomes = asyncio.run(closed_loop(server.url, [LoadRequest(body, JPEG)] * runs, 1))
         for pid in family:
             processes.forget_peak(pid)
-        with processes.MemorySampler(server.pid, every_s=0.1, shares=True) as sampler:  # it takes time itself
+        with processes.MemorySampler(server.pid, every_s=0.1, shares=True) as sampler:  # slows the server
             asyncio.run(closed_loop(server.url, [LoadRequest(body, JPEG)] * runs, 1))
         row = {"kind": kind, **_times(outcomes)}
         row["above_idle_mb"] = round(sum(processes.peak(pid) for pid in family) - idle.resident, 1)
@@ -171,7 +171,7 @@ def one_at_a_time(server: ServerProcess, sizes: dict[str, bytes], runs: int) -> 
 
 
 def region(server: ServerProcess, body: bytes, whole: NDArray[np.uint8], runs: int = 7) -> dict[str, Any]:
-    """A region in the middle of a large picture beside a picture of its size, and the decoding of the planes alone."""
+    """Compare a region of a large picture with a picture of its size, and with decoding the planes alone."""
     height, width = whole.shape[:2]
     left, top = (width - REGION) // 2, (height - REGION) // 2
     part = LoadRequest(body, JPEG, {"region": f"{left},{top},{REGION},{REGION}"})
@@ -179,26 +179,26 @@ def region(server: ServerProcess, body: bytes, whole: NDArray[np.uint8], runs: i
     container = Container.from_bytes(body)
     times: dict[str, list[Outcome]] = {"region": [], "picture": []}
     decoding = []
-    for _ in range(runs + 1):  # in turns, so that a busy neighbour meets all of them
+    for _ in range(runs + 1):  # in turns, so that other load affects all of them
         began = time.perf_counter()
         container.decode_planes()
         decoding.append((time.perf_counter() - began) * 1000)
         for name, request in (("region", part), ("picture", own)):
             times[name] += asyncio.run(closed_loop(server.url, [request], 1))
     decode = statistics.median(decoding[1:])
-    told = {name: _times(outcomes[1:]) for name, outcomes in times.items()}
-    bound = decode + 2 * told["picture"]["p50_ms"]
+    medians = {name: _times(outcomes[1:]) for name, outcomes in times.items()}
+    bound = decode + 2 * medians["picture"]["p50_ms"]
     return {
         "side": REGION,
         "decode_ms": round(decode, 1),
-        **told,
+        **medians,
         "bound_ms": round(bound, 1),
-        "holds": told["region"]["p50_ms"] <= bound,
+        "holds": medians["region"]["p50_ms"] <= bound,
     }
 
 
 def _times(outcomes: list[Outcome]) -> dict[str, Any]:
-    """Medians in milliseconds: of the whole request, and of each stage as the server says."""
+    """Return medians in milliseconds: of the whole request, and of each stage in Server-Timing."""
     stages: dict[str, list[float]] = {}
     for outcome in outcomes:
         if outcome.status != 200:
@@ -213,13 +213,13 @@ def _times(outcomes: list[Outcome]) -> dict[str, Any]:
 
 
 def _device_seconds(server: ServerProcess) -> tuple[float, int]:
-    """Seconds in which the devices have worked, together, and how many there are."""
-    found = [
+    """Return the seconds in which all devices worked, summed, and their number."""
+    seconds = [
         value
         for name, value in server.metrics().items()
         if name.startswith("bbmr_device_busy_seconds_total{")
     ]
-    return sum(found), len(found)
+    return sum(seconds), len(seconds)
 
 
 def _packed(photo: NDArray[np.uint8]) -> bytes:

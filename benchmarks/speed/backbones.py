@@ -1,14 +1,14 @@
-"""Speed of the backbones: our OmniSR and CRAFT against the reference code, at equal weights and equal output.
+"""Speed of the backbones: our OmniSR and CRAFT against the reference code, with equal weights and equal output.
 
-In: a folder with spandrel 0.4.2 unpacked (`benchmarks.speed.reference` says how; it needs einops). Out:
-`backbones.json`, `backbones.md`. Both networks are the plain ones (stem, backbone, head to ×4) with the reference's
-weights, take the same 480×270 picture (1080p out) and run in turns, so that a busy neighbour meets both. `light` is a
-whole reconstruction by JointSR: decoding, composite, tiles and network. The device's peak is that of a large matrix
-product measured in the same run.
+In: a folder with spandrel 0.4.2 unpacked (see `benchmarks.speed.reference`; it needs einops). Out: `backbones.json`,
+`backbones.md`. Both networks are the plain ones (stem, backbone, head to ×4) with the reference's weights. They take
+the same 480×270 picture (1080p out) and run in turns, so that other load on the machine affects both. `light` is a
+whole reconstruction by JointSR: decoding, composite, tiles and network. The peak of the device is that of a large
+matrix product in the same run.
 
     python -m benchmarks.speed.backbones --reference reference --threads 2
 
-On CUDA everything runs under bf16 autocast, and the output is compared in float32 beforehand.
+On CUDA everything runs under bfloat16 autocast; the outputs are compared in float32 before.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SAMPLE = Path(__file__).parents[2] / "samples" / "lake-sherburne.jpg"
 
 
 class CraftPlain(PlainNetwork):
-    """CRAFT takes a mean colour off at its stem and adds it at its head."""
+    """CRAFT subtracts a mean colour before its stem and adds it after its head."""
 
     MEAN = (0.4488, 0.4371, 0.4040)
 
@@ -57,14 +57,12 @@ class CraftPlain(PlainNetwork):
 
 def main(
     reference: Annotated[Path, typer.Option(help="Folder that holds the package spandrel.", exists=True)],
-    output: Annotated[Path, typer.Option(help="Where the results go.")] = Path("docs/benchmarks"),
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/benchmarks"),
     names: Annotated[str, typer.Option(help="Backbones.")] = "omnisr craft",
     runs: Annotated[int, typer.Option(help="Timed runs of every network.")] = 3,
     training_steps: Annotated[int, typer.Option(help="Timed training steps of every network.")] = 3,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda; without it cuda where there is one.")
-    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda. Default: cuda if there is one.")] = None,
     photo: Annotated[Path, typer.Option(help="What `light` reconstructs, cut to 1080p.")] = SAMPLE,
 ) -> None:
     """Measure, print and write."""
@@ -80,18 +78,18 @@ def main(
         "networks": [],
     }
     for name in names.split():
-        held = compare(name, reference, where, runs, training_steps)
-        results["networks"].append(held)
-        print(held, flush=True)
+        compared = compare(name, reference, where, runs, training_steps)
+        results["networks"].append(compared)
+        print(compared, flush=True)
     results["light_ms"] = round(light(photo, where, max(runs, 5)), 1)
     print(write(output, "backbones" if where.type == "cpu" else "backbones-cuda", results))
 
 
 def compare(name: str, reference: Path, device: torch.device, runs: int, steps: int) -> dict[str, Any]:
-    """One backbone: difference of outputs, milliseconds and training samples per second of theirs and ours.
+    """Compare one backbone: difference of outputs, milliseconds, and training samples per second of both sides.
 
     Raises:
-        AssertionError: the outputs differ by more than 1e-4.
+        AssertionError: if the outputs differ by more than 1e-4.
     """
     theirs, ours = pair(name, reference)
     theirs, ours = theirs.to(device).eval(), ours.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -102,11 +100,11 @@ def compare(name: str, reference: Path, device: torch.device, runs: int, steps: 
         difference = float((theirs(picture) - ours(padded)[..., :height, :width]).abs().max())
     assert difference <= TOLERANCE, f"{name}: the outputs differ by {difference:.2e}"
     both = {"reference": (theirs, picture), "ours": (ours, padded)}
-    warm = device.type == "cpu"  # they have just run, but for bf16
+    warm = device.type == "cpu"  # on CPUs both have just run in the same precision
     calls = {which: _inference(*parts) for which, parts in both.items()}
     milliseconds = in_turns(calls, runs, device, warm)
     crops = torch.rand(BATCH, 3, CROP, CROP, generator=torch.Generator().manual_seed(1)).to(device)
-    # the reference pads its crops, too: ours does the same work, which its trainer would not ask of it
+    # The reference pads its crops, too. Our trainer does not, but here ours does the same work.
     batches = {"reference": crops, "ours": pad_as_reference(name, crops)}
     training = in_turns(
         {which: _training(net.train(), batches[which]) for which, (net, _) in both.items()}, steps, device
@@ -127,7 +125,7 @@ def compare(name: str, reference: Path, device: torch.device, runs: int, steps: 
 
 
 def pair(name: str, reference: Path) -> tuple[nn.Module, PlainNetwork]:
-    """The reference network with random weights, and ours with the same."""
+    """Return the reference network with random weights, and ours with the same weights."""
     torch.manual_seed(0)
     if name == "omnisr":
         theirs = load_reference(reference, "OmniSR")(num_feat=64, res_num=5, up_scale=4)
@@ -146,7 +144,7 @@ def pair(name: str, reference: Path) -> tuple[nn.Module, PlainNetwork]:
 
 
 def pad_as_reference(name: str, x: Tensor) -> Tensor:
-    """What the reference makes of a picture before its stem: OmniSR adds black, CRAFT mirrors, one window too many."""
+    """Pad a picture as the reference does: OmniSR adds black, CRAFT mirrors and adds one window too many."""
     height, width = x.shape[-2:]
     if name == "omnisr":
         return F.pad(x, (0, -width % 8, 0, -height % 8))
@@ -155,11 +153,11 @@ def pad_as_reference(name: str, x: Tensor) -> Tensor:
 
 
 def peak(device: torch.device, side: int = 3072) -> float:
-    """GFLOP/s of a square matrix product, the best of five by the faster library, in the run's precision."""
+    """Return GFLOP/s of a square matrix product in the run's precision: the best of five, by the faster library."""
     side = side if device.type == "cpu" else 8192
     kind = torch.float32 if device.type == "cpu" else torch.bfloat16
     a, b = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
-    # on CPUs `linear` goes through oneDNN, `@` through the BLAS that torch was built with
+    # On CPUs `linear` uses oneDNN, `@` the BLAS that torch was built with.
     with torch.inference_mode():
         products = (lambda: a @ b, lambda: linear(a, b))
         best = min(_milliseconds(product, device) for product in products for _ in range(5))
@@ -169,7 +167,7 @@ def peak(device: torch.device, side: int = 3072) -> float:
 def in_turns(
     calls: dict[str, Callable[[], Any]], runs: int, device: torch.device, warm: bool = False
 ) -> dict[str, float]:
-    """Median milliseconds of calls that run in turns; unless they are `warm`, each runs once unmeasured first."""
+    """Return median milliseconds of calls that run in turns. Unless `warm`, each first runs once unmeasured."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(warm, runs + 1):
         for name, call in calls.items():
@@ -180,7 +178,7 @@ def in_turns(
 
 
 def light(photo: Path, device: torch.device, runs: int) -> float:
-    """Median milliseconds in which `light` reconstructs 1080p at overall rate ×4."""
+    """Return the median milliseconds in which `light` reconstructs 1080p at overall rate ×4."""
     container = encode(cut(read_rgb(photo), *SIZES["1080p"]), rate=4)
     reconstructor = Reconstructor(load("light"), str(device))
     return in_turns({"light": lambda: reconstructor.reconstruct(container)}, runs, device)["light"]
@@ -196,7 +194,7 @@ def _inference(network: nn.Module, picture: Tensor) -> Callable[[], Tensor]:
 
 
 def _training(network: nn.Module, crops: Tensor) -> Callable[[], None]:
-    """A step: forward, L1, backward, AdamW."""
+    """Return a training step: forward, L1, backward, AdamW."""
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
     target = F.interpolate(crops, scale_factor=4)
 

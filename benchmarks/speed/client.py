@@ -1,8 +1,8 @@
-"""The client alone: what an environment without torch weighs, how soon it is there, and how fast it encodes.
+"""The client alone: its size without torch, the time to start it, and the time to encode a photo.
 
-In: this checkout, as a wheel in a new environment, and one photo. Out: `client.json`, `client.md`. Times are those of
-whole processes there. The first run of each is thrown away, so that files and bytecode are in memory; the best of the
-others and their median are kept.
+In: this checkout, installed as a wheel in a new environment, and one photo. Out: `client.json`, `client.md`. Times
+are those of whole processes. The first run of each is dropped, so that files and bytecode are in memory; the best of
+the others and their median are kept.
 
     python -m benchmarks.speed.client
 """
@@ -28,7 +28,7 @@ from benchmarks.render.pages import write
 ROOT = Path(__file__).parents[2]
 PHOTO = ROOT / "samples" / "lake-sherburne.jpg"
 TOOLS = {"pip", "setuptools", "wheel"}
-"""What a new environment has before anything is installed."""
+"""Packages of a new environment before anything is installed."""
 
 _PACKAGES = """
 import json
@@ -52,7 +52,7 @@ _START = {
 
 def main(
     photo: Annotated[Path, typer.Argument(help="A photo to encode.")] = PHOTO,
-    output: Annotated[Path, typer.Option(help="Where the results go.")] = ROOT / "docs" / "benchmarks",
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = ROOT / "docs" / "benchmarks",
     runs: Annotated[int, typer.Option(help="Runs per time.")] = 11,
 ) -> None:
     """Measure, print and write."""
@@ -71,7 +71,7 @@ def main(
 
 
 def build_wheel(folder: Path) -> Path:
-    """The wheel of this checkout."""
+    """Build the wheel of this checkout."""
     made = folder / "wheels"
     run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(made), str(ROOT)])
     (wheel,) = made.glob("*.whl")
@@ -79,7 +79,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def install(folder: Path, wheel: Path) -> Path:
-    """The interpreter of a new environment with the base install, in the versions of the lock file."""
+    """Make an environment with the base install in the versions of the lock file; returns its interpreter."""
     run([sys.executable, "-m", "venv", str(folder / "venv")])
     python = folder / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
     run([str(python), "-m", "pip", "install", "-q", "-c", str(ROOT / "requirements.lock"), str(wheel)])
@@ -87,7 +87,7 @@ def install(folder: Path, wheel: Path) -> Path:
 
 
 def contents(wheel: Path) -> dict[str, Any]:
-    """Bytes of the wheel, and of what each top-level package in it weighs unpacked; which are marked as typed."""
+    """Return the bytes of the wheel and of its top-level packages unpacked, and which packages are marked as typed."""
     with zipfile.ZipFile(wheel) as archive:
         files = archive.infolist()
     packages: dict[str, int] = {}
@@ -101,7 +101,7 @@ def contents(wheel: Path) -> dict[str, Any]:
 
 
 def installed(python: Path) -> dict[str, Any]:
-    """Every package of an environment with its bytes, bytecode included, and whether torch is among them."""
+    """Return every package of an environment with its bytes (with bytecode), and whether torch is among them."""
     rows = json.loads(run([str(python), "-c", _PACKAGES]))
     rows = sorted((row for row in rows if row["name"].lower() not in TOOLS), key=lambda row: -row["bytes"])
     return {
@@ -112,21 +112,21 @@ def installed(python: Path) -> dict[str, Any]:
 
 
 def times(python: Path, photo: Path, folder: Path, runs: int) -> dict[str, Any]:
-    """Seconds of starting and of encoding `photo`, each as a process of its own."""
+    """Return the seconds of starting and of encoding `photo`, each in a process of its own."""
     client = str(python.with_name("bbmr-client"))
     commands = {name: [str(python), "-c", code] for name, code in _START.items()}
     commands["bbmr-client --help"] = [client, "--help"]
     packed = str(folder / "photo.bbmr")
     encode = [client, "encode", str(photo), "-o", packed, "--json"]
     rows = [{"what": name, **seconds(command, runs)} for name, command in commands.items()]
-    told = json.loads(run(encode))
+    report = json.loads(run(encode))
     within = [json.loads(run(encode))["seconds"] for _ in range(runs)]
     return {
         "start": rows,
         "encode": {
             "photo": photo.name,
-            "megapixels": round(told["width"] * told["height"] / 1e6, 3),
-            "bytes": told["bytes"],
+            "megapixels": round(report["width"] * report["height"] / 1e6, 3),
+            "bytes": report["bytes"],
             "process": seconds(encode, runs),
             "encoding": {"best": min(within), "median": statistics.median(within)},
         },
@@ -134,17 +134,17 @@ def times(python: Path, photo: Path, folder: Path, runs: int) -> dict[str, Any]:
 
 
 def seconds(command: list[str], runs: int) -> dict[str, float]:
-    """Best and median wall time of a command, without its first run."""
-    found = []
+    """Return the best and median wall time of a command, without its first run."""
+    times_s = []
     for _ in range(runs + 1):
         began = time.perf_counter()
         run(command)
-        found.append(time.perf_counter() - began)
-    return {"best": round(min(found[1:]), 3), "median": round(statistics.median(found[1:]), 3)}
+        times_s.append(time.perf_counter() - began)
+    return {"best": round(min(times_s[1:]), 3), "median": round(statistics.median(times_s[1:]), 3)}
 
 
 def run(command: list[str]) -> str:
-    """What a command prints; outside the checkout, so that nothing is imported from it."""
+    """Return the output of a command. It runs outside the checkout, so that nothing is imported from there."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "BBMR_"))
     }

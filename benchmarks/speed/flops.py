@@ -1,15 +1,15 @@
-"""What a reconstruction costs: parameters and floating point operations of a network, part by part.
+"""The cost of a reconstruction: parameters and floating point operations of a network, part by part.
 
 In: names of shipped weights, weights files or names of configurations. Out: `flops.json`, `flops.md`.
 
-PyTorch's counter (`torch.utils.flop_counter`) watches the network on the meta device, where nothing is computed
-and attention shows as the matrix products that it is (on the CPU the counter sees no fused attention at all). It
-counts convolutions and matrix products, a multiplication and an addition as 2 operations, and leaves out what is
-done sample by sample (norms, softmax, activations). What our code does is counted, not the least that would do:
-attention between channels multiplies all with all, not only those of a head.
+PyTorch's counter (`torch.utils.flop_counter`) watches the network on the meta device, where nothing is computed and
+attention shows as its matrix products (on the CPU the counter sees no fused attention). It counts convolutions and
+matrix products; a multiplication and an addition are 2 operations. It leaves out what is done sample by sample
+(norms, softmax, activations). The count is of our code, not of the least possible: attention between channels
+multiplies all with all, not only those of a head.
 
-A picture is counted as it is reconstructed: tile by tile, with the halo that neighbouring tiles share. That tiles
-in which nothing is to be done are skipped is not taken off.
+A picture is counted as it is reconstructed: tile by tile, with the halo that neighbouring tiles share. Tiles that a
+reconstruction may skip are counted, too.
 
     python -m benchmarks.speed.flops nano light large omnisr craft
 """
@@ -40,7 +40,7 @@ from benchmarks.render.pages import write
 class PlainNetwork(nn.Module):
     """The plain network around a backbone: 3×3 stem on the low-resolution picture, backbone, 3×3 head to ×4.
 
-    What the backbones were published as: `[N, 3, h, w]` → `[N, 3, 4h, 4w]`.
+    The form in which the backbones were published: `[N, 3, h, w]` → `[N, 3, 4h, 4w]`.
     """
 
     def __init__(self, backbone: str, channels: int, blocks: int) -> None:
@@ -56,14 +56,14 @@ class PlainNetwork(nn.Module):
 
 
 def configuration(name: str) -> JointSRConfig:
-    """That of shipped weights, of a `.safetensors` file, or `configs/NAME.toml` of the models package."""
+    """Return the configuration of shipped weights, of a `.safetensors` file, or of `configs/NAME.toml`."""
     if name.endswith(".safetensors") or name in available():
         return read(name)[1].config
     return read_config(name, {}, {})[0]
 
 
 def picture_flops(config: JointSRConfig, width: int, height: int) -> dict[str, int]:
-    """Operations for a picture: of every part, `total`, and `plain`, the plain network's on the same tiles."""
+    """Return the operations for a picture: of every part, `total`, and `plain`, the plain network on the same tiles."""
     grid = BlockGrid(width, height)
     sizes = Counter(
         tile.seen[2:] for tile in tiles(grid.padded_width, grid.padded_height, config.tile, config.halo)
@@ -76,7 +76,7 @@ def picture_flops(config: JointSRConfig, width: int, height: int) -> dict[str, i
 
 
 def tile_flops(config: JointSRConfig, width: int, height: int) -> dict[str, int]:
-    """The same for one canvas of `width`×`height` pixels, multiples of 16."""
+    """Return the same for one canvas of `width`×`height` pixels, multiples of 16."""
     with torch.device("meta"):
         model, plain = JointSR(config), PlainNetwork(config.backbone, config.channels, config.blocks)
         canvas = Canvas(
@@ -95,13 +95,13 @@ def tile_flops(config: JointSRConfig, width: int, height: int) -> dict[str, int]
 def plain_flops(
     kind: type[PlainNetwork], backbone: str, channels: int, blocks: int, height: int, width: int
 ) -> int:
-    """Operations of a plain network for a low-resolution picture of `height`×`width`."""
+    """Return the operations of a plain network for a low-resolution picture of `height`×`width`."""
     with torch.device("meta"):
         return _count(kind(backbone, channels, blocks).eval(), torch.empty(1, 3, height, width))["Global"]
 
 
 def parameters(config: JointSRConfig) -> dict[str, int]:
-    """Parameters of every part, and `total`."""
+    """Return the parameters of every part, and `total`."""
     with torch.device("meta"):
         model = JointSR(config)
     counts = {
@@ -113,13 +113,13 @@ def parameters(config: JointSRConfig) -> dict[str, int]:
 
 
 def rise(flops: dict[str, int]) -> float:
-    """How much more JointSR costs than the plain network, as a share."""
+    """Return the extra cost of JointSR over the plain network, as a share."""
     return flops["total"] / flops["plain"] - 1
 
 
 def main(
     names: Annotated[list[str], typer.Argument(help="Weights or configurations.")],
-    output: Annotated[Path, typer.Option(help="Where the results go.")] = Path("docs/benchmarks"),
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/benchmarks"),
 ) -> None:
     """Count, print and write the table."""
     rows = []
@@ -132,7 +132,7 @@ def main(
 
 
 def _count(module: nn.Module, argument: Any) -> dict[str, int]:
-    """Name of a (sub)module → operations of one forward pass; `Global` is all of it."""
+    """Return name of a (sub)module → operations of one forward pass; `Global` is the sum."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(argument)
     return {name: sum(by_kind.values()) for name, by_kind in counter.get_flop_counts().items()}

@@ -1,8 +1,8 @@
-"""A folder of photos, killed half-way and started again: is every output valid, nothing done twice, memory flat?
+"""A folder of photos, killed half-way and started again: valid outputs, nothing done twice, constant memory.
 
-In: one photo, of which 1 000 crops are made, with one broken file among them. Out: `folder.json`, `folder.md`. The
-command runs as a process of its own; SIGKILL hits the parent once half of the outputs are there. Memory is the
-resident set in /proc of the parent and of every worker, sampled four times a second.
+In: one photo, from which 1,000 crops are made, with one broken file among them. Out: `folder.json`, `folder.md`. The
+command runs as a process of its own; SIGKILL hits the parent when half of the outputs exist. Memory is the resident
+set in /proc of the parent and of every worker, sampled four times a second.
 
     python -m benchmarks.speed.folder
 """
@@ -36,17 +36,17 @@ SIDES = (256, 896)
 """Shortest and longest side of a crop in pixels."""
 
 WARM_UP = 0.1
-"""Part of a run, by outputs, after which memory should not grow any more: every kind of crop was met by then."""
+"""Share of a run, by outputs, after which memory should not grow: every kind of crop has occurred by then."""
 
 _EVERY_S = 0.25
-_PATIENCE_S = 3600.0
+_TIMEOUT_S = 3600.0
 
 
 def main(
-    photo: Annotated[Path, typer.Argument(help="What crops are made of.")] = PHOTO,
-    output: Annotated[Path, typer.Option(help="Where the results go.")] = ROOT / "docs" / "benchmarks",
+    photo: Annotated[Path, typer.Argument(help="Photo for the crops.")] = PHOTO,
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = ROOT / "docs" / "benchmarks",
     count: Annotated[int, typer.Option(help="Crops.")] = 1000,
-    jobs: Annotated[int | None, typer.Option(help="Workers; default: as the command has it.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Workers. Default: that of the command.")] = None,
 ) -> None:
     """Measure, check, print and write."""
     folder = Path(tempfile.mkdtemp(prefix="bbmr-folder-"))
@@ -61,7 +61,7 @@ def main(
 
 
 def crops(photo: Path, folder: Path, count: int) -> None:
-    """`count` different crops, three quarters JPEG and the others PNG, ten to a folder and up; one broken file."""
+    """Write `count` different crops, three quarters JPEG and a quarter PNG, in several folders, and one broken file."""
     chance = random.Random(count)
     with Image.open(photo) as image:
         whole = image.convert("RGB")
@@ -78,7 +78,7 @@ def crops(photo: Path, folder: Path, count: int) -> None:
 
 
 def measure(folder: Path, count: int, jobs: int | None = None) -> dict[str, Any]:
-    """The three runs, killed, started again and once more, and what must hold of them."""
+    """Run the command three times (killed, started again, once more) and check what must hold."""
     out, report = folder / "out", folder / "report.csv"
     words = [sys.executable, "-m", "bbmr_client", "encode", str(folder / "photos"), "-o", str(out)]
     words += ["--report", str(report), "--json", "--quiet", *([] if jobs is None else ["--jobs", str(jobs)])]
@@ -92,7 +92,7 @@ def measure(folder: Path, count: int, jobs: int | None = None) -> dict[str, Any]
     again = Watched(words, out)
     rows = list(csv.DictReader(report.open(encoding="utf-8")))
     after = _facts(out)
-    told = again.told
+    totals = again.totals
     good = [row for row in rows if row["outcome"] in ("done", "unchanged")]
 
     once_more = Watched(words, out)
@@ -103,23 +103,23 @@ def measure(folder: Path, count: int, jobs: int | None = None) -> dict[str, Any]
         "the kill left no report": no_report,
         "all outputs are there and whole containers": len(after) == count and not _broken(out),
         "none of the outputs at the kill was written again": not rewritten,
-        "all of them count as done before": told["unchanged"] == len(before),
-        "the second run did the rest and no more": told["done"] == count - len(before),
+        "all of them count as done before": totals["unchanged"] == len(before),
+        "the second run did the rest and no more": totals["done"] == count - len(before),
         "the broken file alone failed": [row["outcome"] for row in rows].count("failed")
-        == told["failed"]
+        == totals["failed"]
         == 1,
         "the report has every input once": len({row["path"] for row in rows}) == len(rows) == count + 1,
         "the report's figures are those of the files": all(_is_true(row) for row in good),
         "temporary files are gone": not [path for path in out.rglob("*") if path.name.endswith(".part")],
-        "the third run did nothing": once_more.told["done"] == 0 and once_more.told["unchanged"] == count,
+        "the third run did nothing": once_more.totals["done"] == 0 and once_more.totals["unchanged"] == count,
         "memory of every process stayed within 50 MB": all(
             process["growth_mb"] <= 50 for run in runs.values() for process in run.memory()
         ),
         "no process outlived the kill by a second": killed.outlived_s < 1,
     }
     return {
-        "bytes_in": told["bytes_in"],
-        "bytes_out": told["bytes_out"],
+        "bytes_in": totals["bytes_in"],
+        "bytes_out": totals["bytes_out"],
         "at_the_kill": {"outputs": len(before), "temporary_files": len(left)},
         "runs": [
             {"run": name, "seconds": round(run.seconds, 1), "done": run.done, "memory": run.memory()}
@@ -137,17 +137,17 @@ class _Process:
 
 
 class Watched:
-    """The command as a process, from its start to its end or to SIGKILL at `kill_at` outputs, with its memory."""
+    """The command as a process, from its start to its end or to SIGKILL at `kill_at` outputs, with memory samples."""
 
     def __init__(self, words: list[str], out: Path, kill_at: int | None = None) -> None:
         self._processes: dict[int, _Process] = {}
         self._out, self.outlived_s = out, 0.0
-        began, held = time.monotonic(), _count(out)
+        began, before = time.monotonic(), _count(out)
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         answer: list[str] = []
         reader = threading.Thread(target=lambda: answer.append(process.communicate()[0]))
         reader.start()
-        while reader.is_alive() and time.monotonic() - began < _PATIENCE_S:
+        while reader.is_alive() and time.monotonic() - began < _TIMEOUT_S:
             outputs = _count(out)
             self._sample(process.pid, outputs)
             if kill_at is not None and outputs >= kill_at:
@@ -156,17 +156,17 @@ class Watched:
             reader.join(_EVERY_S)
         reader.join()
         self.seconds = time.monotonic() - began
-        self.done = _count(out) - held
-        self.told: dict[str, Any] = json.loads(answer[0]) if kill_at is None else {}
+        self.done = _count(out) - before
+        self.totals: dict[str, Any] = json.loads(answer[0]) if kill_at is None else {}
 
     def memory(self) -> list[dict[str, Any]]:
-        """Of every process that was there for long: MB resident after the warm-up, at most, and their difference."""
+        """Return the resident MB after the warm-up of every process that lived long enough."""
         rows = []
         for process in self._processes.values():
             outputs = [count for count, _ in process.resident]
             if len(outputs) < 8:
                 continue
-            # A run that writes nothing has no outputs to go by: there it is the first tenth of the samples.
+            # A run that writes nothing has no outputs; its warm-up is the first tenth of the samples.
             skipped = sum(count <= outputs[0] + WARM_UP * (outputs[-1] - outputs[0]) for count in outputs)
             if outputs[-1] == outputs[0]:
                 skipped = int(len(outputs) * WARM_UP)
@@ -195,7 +195,7 @@ class Watched:
     def _sample(self, pid: int, outputs: int) -> None:
         for one in (pid, *children(pid)):
             megabytes = resident(one)
-            if megabytes is None or "resource_tracker" in command(one):  # of Python's own, some 10 MB
+            if megabytes is None or "resource_tracker" in command(one):  # Python's own process, about 10 MB
                 continue
             workers = sum(process.role != "parent" for process in self._processes.values())
             role = "parent" if one == pid else f"worker {workers + 1}"
@@ -207,7 +207,7 @@ def _count(out: Path) -> int:
 
 
 def _facts(out: Path) -> dict[str, tuple[int, str]]:
-    """Output → (time of its last change, digest)."""
+    """Return output → (time of its last change, digest)."""
     return {
         str(path.relative_to(out)): (path.stat().st_mtime_ns, hashlib.blake2b(path.read_bytes()).hexdigest())
         for path in out.rglob("*.bbmr")
@@ -215,14 +215,14 @@ def _facts(out: Path) -> dict[str, tuple[int, str]]:
 
 
 def _broken(out: Path) -> list[str]:
-    """Outputs that the container reader refuses, or whose planes do not decode."""
-    found = []
+    """Return the outputs that the reader refuses or whose planes do not decode, with the error."""
+    broken = []
     for path in out.rglob("*.bbmr"):
         try:
             Container.from_bytes(path.read_bytes()).decode_planes()
         except Exception as error:
-            found.append(f"{path.name}: {error}")
-    return found
+            broken.append(f"{path.name}: {error}")
+    return broken
 
 
 def _is_true(row: dict[str, str]) -> bool:

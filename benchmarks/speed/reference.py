@@ -1,7 +1,7 @@
-"""The reference networks of Omni-SR and CRAFT, from the files of spandrel 0.4.2, without importing spandrel itself.
+"""The reference networks of Omni-SR and CRAFT, from the files of spandrel 0.4.2 but without importing spandrel.
 
-Importing spandrel itself imports torchvision, which has no build beside the CPU build of torch. Its architectures do
-not need it: here their files are imported alone. They need einops.
+Importing spandrel imports torchvision, which has no build beside the CPU build of torch. Its architectures do not
+need it: here only their files are imported. They need einops.
 
     pip download --no-deps spandrel==0.4.2 && python -m zipfile -e spandrel-0.4.2-py3-none-any.whl reference
     OmniSR = load_reference(Path("reference"), "OmniSR")
@@ -24,7 +24,7 @@ class ReferenceMissing(RuntimeError):
 
 
 def load_reference(folder: Path, name: Literal["OmniSR", "CRAFT"]) -> type[nn.Module]:
-    """The reference network's class; both take keyword arguments only where spandrel's do.
+    """Return the class of the reference network.
 
     Args:
         folder: the folder that holds the package `spandrel` (where the wheel was unpacked, or site-packages), or
@@ -32,16 +32,16 @@ def load_reference(folder: Path, name: Literal["OmniSR", "CRAFT"]) -> type[nn.Mo
         name: which architecture.
 
     Raises:
-        ReferenceMissing: the file is not there, or einops is not installed.
+        ReferenceMissing: if the file is missing or einops is not installed.
     """
     root = folder if folder.name == "spandrel" else folder / "spandrel"
     file = root / "architectures" / name / "__arch" / f"{name}.py"
     if not file.is_file():
-        raise ReferenceMissing(f"no {file}: unpack the wheel of spandrel 0.4.2 there")
+        raise ReferenceMissing(f"{file} is missing: unpack the wheel of spandrel 0.4.2 there")
     module = f"spandrel.architectures.{name}.__arch.{name}"
     before = {key: sys.modules.pop(key) for key in list(sys.modules) if key.split(".")[0] == "spandrel"}
     try:
-        # packages whose own __init__ (and so torchvision) is never run
+        # Bare packages: their __init__, which imports torchvision, never runs.
         _bare_package("spandrel", root)
         _bare_package("spandrel.architectures", root / "architectures")
         _bare_package(f"spandrel.architectures.{name}", root / "architectures" / name)

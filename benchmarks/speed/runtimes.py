@@ -1,9 +1,9 @@
-"""Runtimes: what runs `light` fastest on a CPU, with how much memory, and how far from the picture of float32.
+"""Runtimes: the speed, memory and accuracy of everything that can run `light` on a CPU.
 
-In: photos that were not trained on, and photos to calibrate 8-bit integers with. Out: `runtimes.json` and `.md`.
-Every runtime lives in a process of its own; they take turns, so that a busy neighbour meets all of them. The best of
-all turns counts, and the time of the processor, which a neighbour changes less. What is not installed is left out:
-`pip install onnx onnxscript onnxruntime openvino`.
+In: photos that were not trained on, and photos to calibrate 8-bit integers. Out: `runtimes.json`, `runtimes.md`.
+Every runtime has a process of its own. They take turns, so that other load affects all of them. The best of all turns
+counts, as wall time and as processor time, which other load changes less. Runtimes that are not installed are left
+out: `pip install onnx onnxscript onnxruntime openvino`.
 
     python -m benchmarks.speed.runtimes eval2k --calibrate train
 """
@@ -44,28 +44,28 @@ KINDS: dict[str, tuple[str, str]] = {
     "onnxruntime-int8": ("ONNX Runtime, 8-bit integers", "onnxruntime"),
     "openvino-int8": ("OpenVINO, 8-bit integers", "openvino"),
 }
-"""Kind → what it is called and the package that it needs."""
+"""Kind → its name in the table and the package that it needs."""
 SIDES = {"256": (256, 256), "512": (512, 512), "1184": (1184, 1184)}
-"""Tiles whose time is taken: a small picture, one in the middle, and core and halo of a large one."""
+"""Timed tiles: a small picture, a medium one, and core and halo of a large one."""
 QUALITY = (768, 768)
 RATES = (4.0, 2.0)
 
 
 def main(
-    given: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.")],
+    photo_paths: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.")],
     calibrate: Annotated[
-        Path | None, typer.Option(help="Photos for 8-bit integers; without it none are tried.")
+        Path | None, typer.Option(help="Photos to calibrate 8-bit integers. Default: no such runtimes.")
     ] = None,
-    output: Annotated[Path, typer.Option(help="Where the results go.")] = Path("docs/benchmarks"),
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/benchmarks"),
     turns: Annotated[int, typer.Option(help="Turns of each runtime.")] = 5,
-    only: Annotated[list[str] | None, typer.Option(help="Kinds; without it all.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Kinds. Default: all.")] = None,
 ) -> None:
     """Measure, print and write."""
     kinds = [kind for kind, (_, package) in KINDS.items() if find_spec(package) is not None]
     if calibrate is None or find_spec("onnxruntime") is None:
         kinds = [kind for kind in kinds if "int8" not in kind]
     kinds = [kind for kind in kinds if kind == "plain" or not only or kind in only]
-    pictures = photos(given)
+    pictures = photos(photo_paths)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_tiles(folder, pictures)
@@ -88,7 +88,7 @@ def main(
 
 
 def make_tiles(folder: Path, pictures: list[Path]) -> None:
-    """What the workers read: tiles to take the time of, and tiles of every picture with their photo."""
+    """Write what the processes read: tiles to time, and tiles of every picture with their photo."""
     for name, (height, width) in SIDES.items():
         save_tile(folder / f"time-{name}.npz", read_rgb(pictures[0]), height, width, 4.0)
     for number, path in enumerate(pictures):
@@ -97,7 +97,7 @@ def make_tiles(folder: Path, pictures: list[Path]) -> None:
 
 
 class RuntimeProcess:
-    """A runtime in a process of its own."""
+    """A runtime in a process of its own. Requests and answers are JSON lines."""
 
     def __init__(self, kind: str, threads: int, folder: Path) -> None:
         command = [sys.executable, "-m", "benchmarks.speed.runtimes_worker", kind, str(threads), str(folder)]
@@ -111,7 +111,7 @@ class RuntimeProcess:
         )
         self.loaded = self._answer()
 
-    def ask(self, *order: str) -> dict[str, Any]:
+    def request(self, *order: str) -> dict[str, Any]:
         assert self._process.stdin is not None
         print(json.dumps(order), file=self._process.stdin, flush=True)
         return self._answer()
@@ -129,7 +129,7 @@ class RuntimeProcess:
 
 
 def measure_quality(kind: str, folder: Path) -> dict[str, Any]:
-    """Memory of one tile of full size, and how far the pictures are from those of the plain model (the first kind)."""
+    """Return the memory for one tile of full size, and the difference from the pictures of the plain model."""
     title, package = KINDS[kind]
     worker = RuntimeProcess(kind, 1, folder)
     row = {
@@ -138,11 +138,11 @@ def measure_quality(kind: str, folder: Path) -> dict[str, Any]:
         "megabytes_installed": round(installed(package) / 1e6),
         **worker.loaded,
     }
-    row |= worker.ask("time", "1184")
+    row |= worker.request("time", "1184")
     row["first_ms"] = row.pop("wall_ms")
     del row["cpu_ms"]
-    row |= worker.ask("memory")
-    row |= worker.ask("quality")
+    row |= worker.request("memory")
+    row |= worker.request("quality")
     worker.close()
     print(row, flush=True)
     return row
@@ -151,53 +151,53 @@ def measure_quality(kind: str, folder: Path) -> dict[str, Any]:
 def measure_times(
     kinds: list[str], threads: int, folder: Path, turns: int, rows: dict[str, dict[str, Any]]
 ) -> None:
-    """Best wall time and best time of the processor of each, in ms."""
+    """Add the best wall and processor times of each kind, in ms, to `rows`."""
     for side in SIDES:
         case = f"{side}, {threads} thread{'s' * (threads > 1)}"
         some = [
             kind for kind in kinds if kind != "torch-compiled" or case == LARGEST
-        ]  # every case takes it minutes
+        ]  # it compiles for minutes in every case
         workers = {kind: RuntimeProcess(kind, threads, folder) for kind in some}
         times: dict[str, list[dict[str, Any]]] = {kind: [] for kind in some}
         for turn in range(turns + 1):
             for kind, worker in workers.items():
-                answer = worker.ask("time", side)
-                if turn:  # the first is for caches, and for what compiles
+                answer = worker.request("time", side)
+                if turn:  # the first turn fills caches and compiles
                     times[kind].append(answer)
-        for kind, found in times.items():
-            best = {key: min(answer[key] for answer in found) for key in ("wall_ms", "cpu_ms")}
+        for kind, measured in times.items():
+            best = {key: min(answer[key] for answer in measured) for key in ("wall_ms", "cpu_ms")}
             rows[kind][case] = best
         for worker in workers.values():
             worker.close()
 
 
 def versions() -> dict[str, str]:
-    """Of the runtimes that are installed, but for torch, which is in every result."""
+    """Return the versions of the installed runtimes, without torch, whose version is in every result."""
     names = sorted({package for _, package in KINDS.values()} - {"torch"})
     return {name: distribution(name).version for name in names if find_spec(name) is not None}
 
 
 def installed(package: str) -> int:
-    """Bytes of a package and of all that it brings which bbmr itself does not."""
+    """Return the bytes of a package and of its dependencies, without those of bbmr itself."""
     return sum(_bytes(name) for name in _brought(package) - _brought("bbmr"))
 
 
 def _brought(package: str) -> set[str]:
     from packaging.requirements import Requirement
 
-    found: set[str] = set()
+    packages: set[str] = set()
     waiting = [package]
     while waiting:
         name = waiting.pop().lower().replace("_", "-")
-        if name in found:
+        if name in packages:
             continue
         try:
             needed = [Requirement(line) for line in requires(name) or []]
         except PackageNotFoundError:
             continue
-        found.add(name)
+        packages.add(name)
         waiting += [one.name for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
-    return found
+    return packages
 
 
 def _bytes(package: str) -> int:

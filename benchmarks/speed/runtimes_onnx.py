@@ -1,4 +1,4 @@
-"""The ONNX runtimes of `benchmarks.speed.runtimes`: its export, its 8-bit integers, and networks that run it."""
+"""The ONNX runtimes of `benchmarks.speed.runtimes`: export, 8-bit quantisation, and networks that run them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CROPS = 24
 
 
 class OnnxNetwork(PlanarNetwork):
-    """The convolutions by something that takes two arrays `[1, C, h, w]`."""
+    """A network whose convolutions are run by a function of two arrays `[1, C, h, w]`."""
 
     def __init__(self, infer: Callable[[list[NDArray[np.float32]]], NDArray[np.float32]]) -> None:
         self.config = read("light")[1].config
@@ -41,7 +41,7 @@ class OnnxNetwork(PlanarNetwork):
 
 
 def make_onnx(kind: str, threads: int, folder: Path) -> OnnxNetwork:
-    """The network of a kind that reads ONNX."""
+    """Return the network of an ONNX kind."""
     path = str(folder / (INT8 if kind.endswith("int8") else FLOAT))
     if kind.startswith("onnxruntime"):
         import onnxruntime
@@ -95,7 +95,7 @@ def export(folder: Path) -> None:
 
 
 def quantise(folder: Path, pictures: list[Path]) -> None:
-    """Write it with 8-bit weights (a scale a channel) and activations (their range over crops of `pictures`)."""
+    """Write it with 8-bit weights (one scale per channel) and activations (range over crops of `pictures`)."""
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
     class CalibrationCrops(CalibrationDataReader):  # type: ignore[misc]
@@ -116,12 +116,12 @@ def quantise(folder: Path, pictures: list[Path]) -> None:
 
 
 def crops(folder: Path, pictures: list[Path]) -> Iterator[dict[str, NDArray[np.float32]]]:
-    """What the convolutions read of the middles of photos, evenly chosen, at several overall rates."""
+    """Yield the inputs of the convolutions for the middles of evenly chosen photos, at several overall rates."""
     step = max(1, len(pictures) // CROPS)
     for number, path in enumerate(pictures[::step][:CROPS]):
-        held = folder / "crop.npz"
-        save_tile(held, read_rgb(path), CROP, CROP, (2.0, 4.0, 8.0)[number % 3])
-        tile, _ = tile_of(held)
+        tile_path = folder / "crop.npz"
+        save_tile(tile_path, read_rgb(path), CROP, CROP, (2.0, 4.0, 8.0)[number % 3])
+        tile, _ = tile_of(tile_path)
         canvas, base = inputs(tile, fold(tile.base, GRID), True)
         assert base is not None
         yield {"canvas": canvas[None], "base": base[None]}

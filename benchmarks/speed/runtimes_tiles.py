@@ -27,5 +27,5 @@ def save_tile(path: Path, photo: NDArray[np.uint8], height: int, width: int, rat
 
 def tile_of(path: Path) -> tuple[TileInput, NDArray[np.uint8]]:
     """Return the tile and its photo."""
-    with np.load(path) as held:
-        return TileInput(*(held[name] for name in TileInput.__dataclass_fields__)), held["photo"]
+    with np.load(path) as arrays:
+        return TileInput(*(arrays[name] for name in TileInput.__dataclass_fields__)), arrays["photo"]

@@ -1,4 +1,4 @@
-"""The runtimes of `benchmarks.speed.runtimes` that are torch."""
+"""The torch runtimes of `benchmarks.speed.runtimes`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bbmr_shared.container import FULL_STRENGTH
 
 
 def make_torch(kind: str, threads: int) -> Network:
-    """The network of a kind that is torch."""
+    """Return the network of a torch kind."""
     torch.set_num_threads(threads)
     model = load("light")
     if kind == "plain":
@@ -51,7 +51,7 @@ class PlainRuntime:
 
 
 class TorchScriptRuntime(PlainRuntime):
-    """The same, traced: its weights are packed and its activations fused into the convolutions."""
+    """The same, traced: TorchScript packs the weights and fuses activations into the convolutions."""
 
     def __init__(self, model: JointSR) -> None:
         super().__init__(model)
@@ -74,7 +74,7 @@ class _Correction(nn.Module):
 
 
 def canvas_of(tile: TileInput) -> Canvas:
-    """What `JointSR` takes."""
+    """Return the input of `JointSR` for a tile."""
 
     def level(samples: NDArray[Any], scale: int) -> Tensor:
         planar = np.ascontiguousarray(samples.transpose(2, 0, 1)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""One runtime of `benchmarks.speed.runtimes` in a process of its own: orders and answers are JSON lines."""
+"""One runtime of `benchmarks.speed.runtimes` in a process of its own. Requests and answers are JSON lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODEL = "light"
 
 
 def main(kind: str, threads: str, folder: str) -> None:
-    """Load, say how long that took, and do what is asked until the input ends."""
+    """Load the runtime, answer with the time that took, and serve requests until the input ends."""
     began = time.perf_counter()
     network = make(kind, int(threads), Path(folder))
     answer({"load_s": round(time.perf_counter() - began, 3), "loaded_mb": memory_mb("VmRSS")})
@@ -40,7 +40,7 @@ def main(kind: str, threads: str, folder: str) -> None:
 
 
 def make(kind: str, threads: int, folder: Path) -> Network:
-    """The network of a kind of `benchmarks.speed.runtimes`."""
+    """Return the network of a kind of `benchmarks.speed.runtimes`."""
     if kind == "ncnn":
         from bbmr_models.inference.ncnn_network import NcnnNetwork
 
@@ -64,8 +64,8 @@ def timed(network: Network, tile: TileInput) -> dict[str, float]:
 
 
 def quality(network: Network, kind: str, folder: Path) -> dict[str, Any]:
-    """PSNR-Y of all pictures, and the difference to the plain model, whose pictures are kept for the others."""
-    largest, differing, found = 0, [], []
+    """Return PSNR-Y of all pictures and the difference from the plain model, which saves its own for the others."""
+    largest, differing, psnrs = 0, [], []
     for path in sorted(folder.glob("quality-*.npz")):
         tile, photo = tile_of(path)
         picture = network.run([tile])[0]
@@ -75,22 +75,22 @@ def quality(network: Network, kind: str, folder: Path) -> dict[str, Any]:
         difference = np.abs(picture.astype(np.int16) - np.load(plain))
         largest = max(largest, int(difference.max()))
         differing.append(float(np.mean(difference > 0)))
-        found.append(psnr_y(photo, picture))
+        psnrs.append(psnr_y(photo, picture))
     return {
         "largest": largest,
         "differing": float(np.mean(differing)),
-        "psnr_y": round(float(np.mean(found)), 4),
+        "psnr_y": round(float(np.mean(psnrs)), 4),
     }
 
 
 def memory_mb(name: str) -> float:
-    """A line of the process's status; the peak there, unlike that of getrusage, is not the parent's."""
+    """Return a line of the process's status in MB. Unlike getrusage, its peak does not include the parent's."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(round(int(line.split()[1]) * 1024 / 1e6, 1) for line in lines if line.startswith(f"{name}:"))
 
 
-def answer(told: dict[str, Any]) -> None:
-    print(json.dumps(told), flush=True)
+def answer(values: dict[str, Any]) -> None:
+    print(json.dumps(values), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Speed: encoding beside lossless WebP, and reconstruction on the CPU.
+"""Speed of encoding, beside lossless WebP, and of reconstruction on the CPU.
 
-In: one photo of at least 4K size (smaller ones are enlarged by mirroring). Out: `speed.json`, `speed.md`, `speed.png`.
-Every time is the median of several runs; what is compared is measured in the same run.
+In: one photo of at least 4K size (a smaller one is mirrored). Out: `speed.json`, `speed.md`, `speed.png`. Every time
+is the median of several runs; what is compared is measured in the same run.
 
-    python -m benchmarks.speed.speed eval4k/4k3_glass-facade.webp --output docs/benchmarks
+    python -m benchmarks.speed.speed eval4k/4k3_glass-facade.webp
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from benchmarks.render.speed_pages import plot
 
 def main(
     photo: Annotated[Path, typer.Argument(help="A photo.")],
-    output: Annotated[Path, typer.Option(help="Where the results go.")] = Path("docs/benchmarks"),
+    output: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("docs/benchmarks"),
     runs: Annotated[int, typer.Option(help="Runs per figure.")] = 5,
 ) -> None:
     """Measure, print and write."""
@@ -45,7 +45,7 @@ def main(
 
 
 def encoding(photo: NDArray[np.uint8], runs: int) -> list[dict[str, Any]]:
-    """MP/s of encoding (one thread: numpy's element-wise code and Pillow's codecs use no other)."""
+    """Return MP/s of encoding. It uses one thread: numpy's element-wise code and Pillow's codecs have no others."""
     from bbmr_client.encoding.encoder import encode
 
     megapixels = photo.shape[0] * photo.shape[1] / 1e6
@@ -64,7 +64,7 @@ def encoding(photo: NDArray[np.uint8], runs: int) -> list[dict[str, Any]]:
     }
     times: dict[str, list[float]] = {name: [] for name in rows}
     sizes = {}
-    for _ in range(runs):  # in turns, so that a busy neighbour meets all of them
+    for _ in range(runs):  # in turns, so that other load affects all of them
         for name, run in rows.items():
             began = time.perf_counter()
             sizes[name] = run()
@@ -82,7 +82,7 @@ def encoding(photo: NDArray[np.uint8], runs: int) -> list[dict[str, Any]]:
 
 
 def worker(kind: str, photo: Path, size: str, threads: int, runs: int) -> dict[str, Any]:
-    """Run one measurement in a process of its own, so that its peak memory is its own."""
+    """Run one measurement in a process of its own, so that the peak memory is that of the measurement."""
     command = [
         sys.executable,
         "-m",

@@ -29,7 +29,7 @@ def main(kind: str, photo: str, size: str, threads: str, runs: str) -> None:
     command = [sys.executable, "-m", "benchmarks.speed.speed_worker", "container", photo, size, threads, runs]
     data = subprocess.run(
         command, check=True, capture_output=True
-    ).stdout  # encoded elsewhere: its memory is not ours
+    ).stdout  # encoded in another process, so that its memory does not count here
     torch.set_num_threads(int(threads))
     reconstructor = Reconstructor(load("light"))
     container = Container.from_bytes(data)

@@ -1,7 +1,7 @@
-"""Cards: what is known of a set of weights, read from its file without torch; and where the shipped ones lie.
+"""Cards: the metadata of weights, read from the file without torch.
 
-In: a name or a path. Out: the file's bytes, checked, and its `Card`. A file is safetensors with the configuration and
-the story of the training in its metadata.
+In: a name or a path. Out: the checked bytes of the file, and its `Card`. A file is safetensors with configuration and
+training notes in its metadata.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ SHIPPED = files("bbmr_models") / "weights"
 DIGESTS = SHIPPED / "digests.json"
 """name → SHA-256 of the shipped file."""
 MAX_BYTES = 64 << 20
-"""Largest file of weights that is read."""
+"""Size of the largest weights file that is read."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of one set of weights. `notes` is what training wrote down (steps, minutes, gains)."""
+    """Metadata of one set of weights. `notes` holds how it was trained (steps, minutes, gains)."""
 
     name: str
     config: JointSRConfig
@@ -40,28 +40,28 @@ class Card:
 
 
 def available() -> dict[str, Card]:
-    """Every shipped set of weights: name → card. Raises `WeightsError` where one is damaged."""
+    """Return name → card of all shipped weights. Raises WeightsError if one is damaged."""
     return {name: read(name)[1] for name in digests()}
 
 
 def digests() -> dict[str, str]:
-    """name → SHA-256 of every shipped file, as recorded."""
+    """Return name → recorded SHA-256 of all shipped files."""
     if not DIGESTS.is_file():
         return {}
-    held: dict[str, str] = json.loads(DIGESTS.read_text())
-    return held
+    recorded: dict[str, str] = json.loads(DIGESTS.read_text())
+    return recorded
 
 
 def read(name: str, folder: Path | None = None) -> tuple[bytes, Card]:
-    """The bytes and the card of weights, checked.
+    """Return the bytes and the card of weights, checked.
 
     Args:
-        name: of shipped weights, or the path of any file that ends in `.safetensors`.
-        folder: where `name.safetensors` is looked for before the shipped ones.
+        name: name of shipped weights, or a path that ends in `.safetensors`.
+        folder: searched for `name.safetensors` before the shipped weights.
 
     Raises:
-        UnknownModelError: no such name.
-        WeightsError: the file is missing, truncated, changed, or no bbmr weights.
+        UnknownModelError: if no weights have this name.
+        WeightsError: if the file is missing, truncated, changed, or not a bbmr weights file.
     """
     expected = None
     own = None if folder is None else folder / f"{name}.safetensors"
@@ -72,7 +72,7 @@ def read(name: str, folder: Path | None = None) -> tuple[bytes, Card]:
     else:
         known = digests()
         if name not in known:
-            raise UnknownModelError(f"no model '{name}'; there is {', '.join(sorted(known)) or 'none'}")
+            raise UnknownModelError(f"no model '{name}'; available: {', '.join(sorted(known)) or 'none'}")
         source, expected = SHIPPED / f"{name}.safetensors", known[name]
     try:
         with source.open("rb") as file:
@@ -88,7 +88,7 @@ def read(name: str, folder: Path | None = None) -> tuple[bytes, Card]:
 
 
 def card_of(name: str, data: bytes) -> Card:
-    """The card of a weights file, from its safetensors header alone. Raises `WeightsError` where it is none."""
+    """Return the card of a weights file from its safetensors header. Raises WeightsError if the file is not one."""
     try:
         (length,) = struct.unpack_from("<Q", data.ljust(8, b"\0"))
         if len(data) < 8 + length <= MAX_BYTES:

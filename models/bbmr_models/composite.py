@@ -1,7 +1,7 @@
-"""The torch twin of `bbmr_shared.compositing.composite`: the same canvas, bit for bit, for batches and on any device.
+"""The torch counterpart of `bbmr_shared.compositing.composite`: the same canvas bit for bit, in batches, on any device.
 
-In: planes `[N, 3, H/r, W/r]` and the rate of each 16×16 cell. Out: the pyramid of canvases. All arithmetic is
-on integers held in float32; the largest intermediate (about 1.5 million) is far below 2²⁴, so it is exact.
+In: planes `[N, 3, H/r, W/r]` and the rate of each 16×16 cell. Out: the pyramid of canvases. All arithmetic
+uses integers in float32; the largest intermediate (about 1.5 million) is far below 2²⁴, so it is exact.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from bbmr_shared.grid import ALIGN, RATES
 
 
 def pyramid(planes: Mapping[int, Tensor], cells: Tensor, down_to: int = 1) -> dict[int, Tensor]:
-    """Composite a batch.
+    """Composite a batch of planes.
 
     Args:
         planes: rate → float32 `[N, 3, H/rate, W/rate]` with 8-bit values 0 … 255, for every rate in use.
         cells: `[N, H/16, W/16]`, the rate of each 16×16 cell (blocks are unions of cells).
-        down_to: the finest level wanted.
+        down_to: the finest level to make.
 
     Returns:
         level → float32 `[N, 3, H/level, W/level]`, integers 0 … 255·32 with 5 fractional bits.
@@ -44,7 +44,7 @@ def pyramid(planes: Mapping[int, Tensor], cells: Tensor, down_to: int = 1) -> di
 
 
 def to_base(canvas: Tensor) -> Tensor:
-    """Fixed point to 8-bit values, halves up; still float32."""
+    """Round fixed point to 8-bit values, halves up; still float32."""
     return torch.floor((canvas + UNIT // 2) / UNIT)
 
 
@@ -55,7 +55,7 @@ def expand_cells(cells: Tensor, at: int) -> Tensor:
 
 
 def upsample2(samples: Tensor) -> Tensor:
-    """Twice the size: vertical pass, horizontal pass, each rounded; clipped to 0 … 255·32."""
+    """Return twice the size: a vertical pass, then a horizontal pass, each rounded; clipped to 0 … 255·32."""
     tall = _pass(F.pad(samples, (0, 0, 2, 2), mode="replicate"), 2)
     return _pass(F.pad(tall, (2, 2, 0, 0), mode="replicate"), 3).clamp_(0, MAX_LEVEL)
 
@@ -82,7 +82,7 @@ def _known(planes: Mapping[int, Tensor], cells: Tensor) -> dict[int, Tensor]:
 
 
 def _pass(x: Tensor, axis: int) -> Tensor:
-    """Twice the samples along `axis` (2 or 3) of a tensor padded by two at both ends."""
+    """Double the samples along `axis` (2 or 3) of a tensor padded by two at both ends."""
     size = x.shape[axis] - 4
     t0, t1, t2, t3, t4 = (x.narrow(axis, start, size) for start in range(5))
     near = t2 * KERNEL_NEAR + 64

@@ -1,4 +1,4 @@
-"""What a checkpoint is: the configuration of a JointSR, and what it demands of a container. Needs no torch."""
+"""The configuration of a JointSR, and the containers that it can read. Needs no torch."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ DOWNSCALERS = frozenset({"bicubic"})
 
 @dataclass(frozen=True)
 class JointSRConfig:
-    """What a checkpoint is; kept in the metadata of its weights. Every ablation is a configuration.
+    """Configuration of a network, kept in the metadata of its weights. Every ablation is a configuration.
 
     Attributes:
         backbone: one of `BACKBONE_NAMES`.
-        channels, blocks: its width and depth.
-        deblock: channels of the deblock branch; 0 leaves the branch out.
+        channels, blocks: width and depth of the backbone.
+        deblock: channels of the deblock branch; 0 omits it.
         tile: side in pixels of the fixed tiles of reconstruction, counted from the picture's origin.
         halo: pixels of context around a tile; a multiple of 16.
-        lossy: whether it was trained on planes with coding errors too; if not, it reads lossless planes only.
-        rates: the palette it was trained for; it reads no others.
+        lossy: whether it was also trained on planes with coding errors; if not, it reads only lossless planes.
+        rates: the palette it was trained for; it reads no other rates.
         block: side in pixels of the blocks it was trained on; it reads blocks of any size.
     """
 
@@ -44,51 +44,53 @@ class JointSRConfig:
     block: int = BLOCK
 
     def __post_init__(self) -> None:
-        """Check the switches; raises `ValueError`."""
+        """Raise ValueError if a value is invalid."""
         if self.backbone not in BACKBONE_NAMES:
-            raise ValueError(f"the backbone is one of {', '.join(BACKBONE_NAMES)}, not {self.backbone!r}")
+            raise ValueError(
+                f"the backbone must be one of {', '.join(BACKBONE_NAMES)}, not {self.backbone!r}"
+            )
         if min(self.channels, self.blocks, self.deblock + 1) < 1:
-            raise ValueError("channels and blocks are at least 1, deblock at least 0")
+            raise ValueError("channels and blocks must be at least 1, deblock at least 0")
         if self.tile < ALIGN or self.tile % ALIGN or self.halo < 0 or self.halo % ALIGN:
-            raise ValueError(f"tile and halo are multiples of {ALIGN}, not {self.tile} and {self.halo}")
+            raise ValueError(f"tile and halo must be multiples of {ALIGN}, not {self.tile} and {self.halo}")
         if not self.rates or not set(self.rates) <= set(RATES):
-            raise ValueError(f"the rates are some of {RATES}, not {self.rates}")
+            raise ValueError(f"the rates must be some of {RATES}, not {self.rates}")
         BlockGrid(ALIGN, ALIGN, self.block)
 
     @property
     def radius(self) -> int | None:
-        """Pixels of context one output pixel depends on, or None where it depends on the whole tile.
+        """Pixels of context that one output pixel depends on; None if it depends on the whole tile.
 
-        For `light`: stem, two convolutions a block and head on the HR/4 grid, and the fold onto it.
+        For `light`: stem, two convolutions per block and head on the HR/4 grid, and the fold onto it.
         """
         return (2 * self.blocks + 2) * GRID + GRID if self.backbone == "light" else None
 
     @property
     def local(self) -> bool:
-        """Whether the halo holds all that a pixel depends on, so that any tiles give the same picture."""
+        """Whether the halo holds everything that a pixel depends on, so that any tiles give the same picture."""
         return self.radius is not None and self.radius <= self.halo
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"rates": list(self.rates)}
 
     @staticmethod
-    def from_dict(held: Mapping[str, Any]) -> JointSRConfig:
-        """What `to_dict` gave; what is left out has its default. Raises `TypeError` or `ValueError`."""
-        rates = tuple(held.get("rates", RATES))
-        return JointSRConfig(**{**held, "rates": rates})
+    def from_dict(values: Mapping[str, Any]) -> JointSRConfig:
+        """Return the configuration of `to_dict`. Missing keys have defaults. Raises TypeError or ValueError."""
+        rates = tuple(values.get("rates", RATES))
+        return JointSRConfig(**{**values, "rates": rates})
 
 
 def check_reads(config: JointSRConfig, container: Container) -> None:
-    """Raise `IncompatibleModelError` where the container's planes are of a kind that the model was not trained on."""
+    """Raise IncompatibleModelError if the model was not trained on planes like the container's."""
     if not container.uses_network:
-        return  # whatever the planes are, they are not read by the network
+        return  # the network does not read the planes
     if container.downscaler not in DOWNSCALERS:
         raise IncompatibleModelError(
             f"this model does not read planes of the downscaler '{container.downscaler}'"
         )
-    others = sorted({plane.rate for plane in container.planes} - set(config.rates))
-    if others:
-        raise IncompatibleModelError(f"this model was not trained for blocks of rate {others[0]}")
+    unknown = sorted({plane.rate for plane in container.planes} - set(config.rates))
+    if unknown:
+        raise IncompatibleModelError(f"this model was not trained for blocks of rate {unknown[0]}")
     if not config.lossy and any(plane.error for plane in container.planes):
         raise IncompatibleModelError(
             "this model was trained on lossless planes only; 'preview' shows this container without a network"

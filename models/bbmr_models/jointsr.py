@@ -1,7 +1,7 @@
 """JointSR: one network super-resolves the blocks of all rates jointly, on one canvas in one pass.
 
-In: three levels of the composited canvas, the rate and the coding error of every sample's block. Out: the
-picture. Stem, backbone and head work on the HR/4 grid; the deblock branch looks at the base itself.
+In: three levels of the composited canvas, and the rate and coding error of every sample's block. Out: the picture.
+Stem, backbone and head work on the HR/4 grid; the deblock branch reads the folded base.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ HALF_FOLDED = 3 * (GRID // 2) ** 2
 
 
 class Canvas(NamedTuple):
-    """What the network sees. Levels are float32 in 0 … 1.
+    """The input of the network. Levels are float32 in 0 … 1.
 
     Attributes:
-        base: `[N, 3, H, W]`, the 8-bit composite.
+        base: `[N, 3, H, W]`, the composite, rounded to 8 bits.
         half, quarter: `[N, 3, H/2, W/2]`, `[N, 3, H/4, W/4]`, the composite's coarser levels.
         rate: `[N, 1, H/4, W/4]`, the rate of each sample's block.
         error: `[N, 1, H/4, W/4]`, the coding error byte of its plane; 0 is lossless.
-        strength: `[N, 1, H/4, W/4]` in 0 … 1, how much of the correction to add; None adds all of it.
+        strength: `[N, 1, H/4, W/4]` in 0 … 1, the share of the correction to add; None adds all of it.
     """
 
     base: Tensor
@@ -47,7 +47,7 @@ class Canvas(NamedTuple):
 class JointSR(nn.Module):
     """`Canvas` → picture, `[N, 3, H, W]` in about 0 … 1 (not clipped). H and W are multiples of 16.
 
-    Samples at rate 1 without coding error are the photo's own; the network leaves them untouched.
+    Samples at rate 1 without coding error are those of the photo; the network does not change them.
     """
 
     def __init__(self, config: JointSRConfig) -> None:
@@ -58,16 +58,16 @@ class JointSR(nn.Module):
         self.backbone = BACKBONES[config.backbone].build(c, config.blocks)
         self.deblock = _DeblockBranch(config.deblock, c) if config.deblock else None
         self.head = nn.Conv2d(c, FOLDED, 3, padding=1)
-        with torch.no_grad():  # an untrained network is the composite
+        with torch.no_grad():  # so that an untrained network almost returns the composite
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()  # type: ignore[union-attr]
-            self.stem.weight[:, -1].zero_()  # the coding error means nothing until it has been trained
+            self.stem.weight[:, -1].zero_()  # the coding error has no effect before training
         self.palette: Tensor
         self.register_buffer("palette", torch.tensor(RATES).view(1, -1, 1, 1), persistent=False)
 
     @property
     def radius(self) -> int | None:
-        """Pixels of context one output pixel depends on, or None where it depends on the whole tile."""
+        """Pixels of context that one output pixel depends on; None if it depends on the whole tile."""
         backbone = getattr(self.backbone, "radius", None)
         return None if backbone is None else (backbone + 2) * GRID + GRID
 
@@ -76,7 +76,7 @@ class JointSR(nn.Module):
         return canvas.base + correction
 
     def correction(self, canvas: Canvas) -> Tensor:
-        """What the network adds to the base, `[N, 3, H, W]`."""
+        """Return what the network adds to the base, `[N, 3, H, W]`."""
         one_hot = torch.eq(canvas.rate, self.palette).to(canvas.base.dtype)
         stem_input, folded = self._stem_input(canvas, one_hot)
         stem = self.stem(stem_input)
@@ -90,7 +90,7 @@ class JointSR(nn.Module):
         return F.pixel_shuffle(out, GRID)
 
     def _stem_input(self, canvas: Canvas, one_hot: Tensor) -> tuple[Tensor, Tensor]:
-        """The coarse canvas, the finer levels' detail where it is known, rate and coding error."""
+        """Return the stem's input (coarse canvas, known finer detail, rate, coding error) and the folded base."""
         folded = F.pixel_unshuffle(canvas.base, GRID) - 0.5
         quarter = canvas.quarter - 0.5
         fine = (folded - quarter.repeat_interleave(GRID**2, 1)) * (canvas.rate == 1)
@@ -101,10 +101,10 @@ class JointSR(nn.Module):
 
 
 def structure(state: Mapping[str, Tensor]) -> tuple[str, int, int, int]:
-    """(backbone, channels, blocks, deblock) of a `JointSR`'s state dict, read from names and shapes alone.
+    """Return (backbone, channels, blocks, deblock) of a `JointSR`'s state dict, from names and shapes alone.
 
     Raises:
-        ValueError: it is not the state of a JointSR with a known backbone.
+        ValueError: if it is not the state of a JointSR with a known backbone.
     """
     prefix = "backbone."
     inner = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
@@ -115,17 +115,17 @@ def structure(state: Mapping[str, Tensor]) -> tuple[str, int, int, int]:
         except KeyError:
             continue
         return name, channels, blocks, 0 if branch is None else branch.shape[0]
-    raise ValueError("no known backbone has such weights")
+    raise ValueError("its tensors fit no known backbone")
 
 
 def channels_last(model: JointSR) -> JointSR:
-    """The model with its weights laid out for channels-last convolutions (a third faster on CPUs)."""
-    # torch's own signature of `Module.to` lacks the argument that its documentation names
+    """Lay out the weights for channels-last convolutions (a third faster on CPUs)."""
+    # torch's signature of `Module.to` lacks this documented argument
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class _DeblockBranch(nn.Module):
-    """Three 3×3 convolutions on the folded base and the rate map: what shows where rates meet."""
+    """Three 3×3 convolutions on the folded base and the rate map: they see where rates meet."""
 
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()

@@ -1,7 +1,6 @@
-"""Weights: safetensors with the configuration and the story of the training in their metadata.
+"""Load and save weights: safetensors files with configuration and training notes in their metadata.
 
-In: a model or a name. Out: a file, or a model. `load` finds shipped weights by name and checks their digest; `cards`
-reads what is known of a file without torch.
+`load` finds shipped weights by name and checks their digest. `cards` reads the metadata without torch.
 """
 
 from __future__ import annotations
@@ -24,27 +23,27 @@ __all__ = ["DIGESTS", "SHIPPED", "Card", "available", "build", "digests", "load"
 
 
 def load(name: str = "light", device: str = "cpu") -> JointSR:
-    """A shipped model by name, or any weights file by path (something that ends in `.safetensors`), ready to run.
+    """Load a shipped model by name, or any weights file by a path that ends in `.safetensors`; it is ready to run.
 
     Raises:
-        UnknownModelError: no such name.
-        WeightsError: the file is missing, truncated, changed, or of another architecture.
-        UsageError: the device is not there.
+        UnknownModelError: if no shipped weights have this name.
+        WeightsError: if the file is missing, truncated, changed, or of another architecture.
+        UsageError: if the device is not available.
     """
     return build(name, read(name)[0], device)
 
 
 def build(name: str, data: bytes, device: str = "cpu") -> JointSR:
-    """The model of a weights file's bytes, ready to run; `name` is for messages. Raises as `load`."""
+    """Return the model of a weights file's bytes, ready to run; `name` is for messages. Raises like `load`."""
     config = card_of(name, data).config
     try:
         tensors = {key: value.float() for key, value in load_tensors(data).items()}
-        found, claimed = structure(tensors), (config.backbone, config.channels, config.blocks, config.deblock)
-        if found != claimed:
-            raise ValueError(f"its tensors are those of {found}, its configuration says {claimed}")
+        actual, stated = structure(tensors), (config.backbone, config.channels, config.blocks, config.deblock)
+        if actual != stated:
+            raise ValueError(f"its tensors are those of {actual}, its configuration says {stated}")
         broken = next((key for key, value in tensors.items() if not value.isfinite().all()), None)
         if broken is not None:
-            raise ValueError(f"{broken} has values that are no numbers")
+            raise ValueError(f"{broken} has values that are not finite")
         model = JointSR(config)
         model.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, ValueError, LookupError) as error:
@@ -61,7 +60,7 @@ def build(name: str, data: bytes, device: str = "cpu") -> JointSR:
 def save_weights(
     model: JointSR, path: Path, notes: dict[str, Any], dtype: torch.dtype = torch.float16
 ) -> None:
-    """Write `model` with its configuration and `notes`; half precision unless told otherwise."""
+    """Write `model` with its configuration and `notes`, in half precision by default."""
     tensors = {name: value.to(dtype).contiguous() for name, value in model.state_dict().items()}
     metadata = {
         "format": FORMAT,

@@ -67,7 +67,7 @@ def test_the_structure_is_read_from_the_weights(name: str, deblock: int) -> None
 
 
 def test_the_structure_of_other_weights_is_refused() -> None:
-    with pytest.raises(ValueError, match="no known backbone"):
+    with pytest.raises(ValueError, match="fit no known backbone"):
         structure({"backbone.conv.weight": torch.zeros(1)})
 
 

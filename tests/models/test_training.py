@@ -238,7 +238,7 @@ def test_a_state_of_the_first_version_goes_on_with_a_new_data_order(
         (["--device", "toaster"], "the device 'toaster' is not available"),
         (["--export"], "to export from"),
         (["--config", "huge"], "there is no configuration 'huge'"),
-        (["--palette", "3"], "the rates are some of"),
+        (["--palette", "3"], "the rates must be some of"),
         (["--steps", "-1"], "minutes must be above 0, or steps at least 0"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The backbones of JointSR: features on the HR/4 grid in, features out, `[N, C, H/4, W/4]`. All on one screen."""
+"""The backbones of JointSR: they map features on the HR/4 grid to features, `[N, C, H/4, W/4]`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from . import craft, light, omnisr
 
 
 class Backbone(NamedTuple):
-    """How to make a backbone, and how to see from its weights what was made.
+    """How to build a backbone, and how to read its size from its weights.
 
-    A module may say by an attribute `radius` how many samples around one its output depends on; without it,
-    or where it is None, the output depends on the whole tile.
+    A module's attribute `radius` is the number of samples around one that its output depends on. Without it, or if it
+    is None, the output depends on the whole tile.
 
     Attributes:
         build: (channels, blocks) → module.
-        hyperparameters: its own state dict → (channels, blocks); `KeyError` for the state of another backbone.
+        hyperparameters: state dict → (channels, blocks); raises KeyError for the state of another backbone.
     """
 
     build: Callable[[int, int], nn.Module]

@@ -1,12 +1,11 @@
 """CRAFT, the cross-refinement adaptive feature modulation transformer (Li et al., ICCV 2023), as a backbone.
 
-In and out: features `[N, C, h, w]` on the HR/4 grid. Every block lets low frequencies (attention in shifted
-rectangular windows) and high frequencies (a convolution and a maximum) refine each other. Inside, features are
-`[N, h, w, C]` from end to end.
+In and out: features `[N, C, h, w]` on the HR/4 grid. In every block low frequencies (attention in shifted rectangular
+windows) and high frequencies (a convolution and a maximum) refine each other. Inside, features are `[N, h, w, C]`.
 
-The published network adds a learned position bias to the attention in windows. Its table comes out of layer
-norms over C // 32 numbers; over one number (C < 64, and the paper's C is 48) such a norm is a constant, and a
-constant does not move a softmax. So there is no such bias here, at the same results.
+The published network adds a learned position bias to the attention in windows. Its table is the output of layer norms
+over C // 32 numbers. Over one number (C < 64; the paper has 48) such a norm is constant, and a constant does not
+change a softmax. So this code has no such bias, and gives the same results.
 """
 
 from __future__ import annotations
@@ -36,21 +35,21 @@ __all__ = ["Craft", "from_reference", "hyperparameters"]
 DEPTH = 2
 """Blocks per group."""
 HEADS = 6
-"""In the channel attention; each half of the channels has half of them in the windows."""
+"""Heads of the channel attention. In the windows each half of the channels has half of them."""
 RECTANGLE = (4, 16)
-"""Height and width of the windows of one half of the channels, in samples; the other half's are upright."""
+"""Height and width in samples of the windows of one half of the channels; for the other half they are swapped."""
 EXPANSION = 2.66
-"""Hidden channels of the gated feed-forward, per channel."""
+"""Hidden channels per channel in the gated feed-forward."""
 
 
 class Craft(nn.Module):
-    """`[N, channels, h, w]` → the same shape, any h and w: the body without the skip around it.
+    """`[N, channels, h, w]` → the same shape, any h and w: the body without its outer skip.
 
-    `blocks` is the number of residual groups (4 in the paper). `radius` is None: the channel attention looks
-    at the whole input.
+    `blocks` is the number of residual groups (4 in the paper). `radius` is None: the channel attention uses
+    the whole input.
 
     Raises:
-        ValueError: `channels` is no multiple of 6, or not below 64.
+        ValueError: if `channels` is not a multiple of 6, or not below 64.
     """
 
     radius: int | None = None
@@ -58,7 +57,7 @@ class Craft(nn.Module):
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
         if channels % HEADS or not 0 < channels < 64:
-            raise ValueError(f"CRAFT takes a multiple of {HEADS} channels below 64, not {channels}")
+            raise ValueError(f"CRAFT needs a multiple of {HEADS} channels below 64, not {channels}")
         self.groups = nn.ModuleList(_Group(channels) for _ in range(blocks))
         self.norm = nn.LayerNorm(channels)
         self.conv = Conv3(channels, channels)
@@ -129,7 +128,7 @@ class _WindowAttention(nn.Module):
         return x + self.mlp(self.norm2(x))
 
     def _attend(self, x: Tensor) -> list[Tensor]:
-        """The attended left and right half of the channels, each `[N, h, w, C/2]`."""
+        """Return the attended left and right half of the channels, each `[N, h, w, C/2]`."""
         d = x.shape[-1] // HEADS
         scale = torch.ones(3, 1, device=x.device)
         scale[0] = d**-0.5
@@ -166,7 +165,7 @@ class _HighFrequencies(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """Hybrid fusion block (section 3.5): attention between channels, asked by the high frequencies."""
+    """Hybrid fusion block (section 3.5): attention between channels; the high frequencies are the queries."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -199,9 +198,9 @@ class _Fusion(nn.Module):
 
 
 class _FeedForward(GatedFeedForward):
-    """The gated feed-forward, computed with zero channels up to a multiple of 16 in each half.
+    """The gated feed-forward, padded with zero channels to a multiple of 16 in each half.
 
-    With 2 · 127 channels the depthwise convolution takes twice as long as with 2 · 128.
+    The depthwise convolution takes twice as long with 2 · 127 channels as with 2 · 128.
     """
 
     def forward(self, x: Tensor, keep: slice = slice(None)) -> Tensor:
@@ -217,6 +216,6 @@ class _FeedForward(GatedFeedForward):
 
 
 def hyperparameters(state: Mapping[str, Tensor]) -> tuple[int, int]:
-    """(channels, blocks) of a state dict of `Craft`."""
+    """Return (channels, blocks) of a state dict of `Craft`."""
     groups = {key.split(".")[1] for key in state if key.startswith("groups.")}
     return state["norm.weight"].shape[0], len(groups)

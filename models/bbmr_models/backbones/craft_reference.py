@@ -34,7 +34,7 @@ _RENAMED_INSIDE = {
 
 
 def from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The published network's state dict as this backbone's; its stem, upsampler and position biases are left out."""
+    """Convert the published network's state dict to this backbone's, without stem, upsampler and position biases."""
     out = {}
     for key, tensor in state.items():
         name = _own_name(key)

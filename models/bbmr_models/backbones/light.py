@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Light(nn.Module):
-    """`[N, channels, H/4, W/4]` → the same shape. `radius` is what one output sample sees, in samples."""
+    """`[N, channels, H/4, W/4]` → the same shape. `radius` is in samples."""
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
@@ -34,6 +34,6 @@ class _ResidualBlock(nn.Module):
 
 
 def hyperparameters(state: Mapping[str, Tensor]) -> tuple[int, int]:
-    """(channels, blocks) of a state dict of `Light`. Raises `KeyError` where it is another backbone's."""
+    """Return (channels, blocks) of a state dict of `Light`. Raises KeyError if it is of another backbone."""
     channels = state["blocks.0.first.weight"].shape[0]
     return channels, 1 + max(int(name.split(".")[1]) for name in state)

@@ -1,8 +1,8 @@
-"""A linear layer that is fast on CPUs whatever their maker.
+"""A linear layer that is fast on the CPUs of every maker.
 
-`F.linear` in float32 asks the BLAS that torch was built with, which on AMD's processors keeps to AVX2; oneDNN, which
-torch carries too, uses what the processor has. For the skinny layers of a backbone (48 → 254 over 15,360 samples) it
-takes half of the time or less on an AVX-512 machine: 2.3 instead of 6 ms on one core.
+`F.linear` in float32 uses the BLAS that torch was built with, which stays with AVX2 on AMD's processors. oneDNN,
+which torch also contains, uses everything the processor has. For the narrow layers of a backbone (48 → 254 over
+15,360 samples) it takes half of the time or less on an AVX-512 machine: 2.3 instead of 6 ms on one core.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, the same numbers to float32's rounding. `[..., in]` → `[..., out]`."""
+    """`nn.Linear` with the same results up to float32 rounding. `[..., in]` → `[..., out]`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, self.weight, self.bias)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.linear`; through oneDNN where that is the faster way."""
+    """`F.linear`, through oneDNN where that is faster."""
     if not through_onednn(x, weight):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
@@ -32,7 +32,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def through_onednn(x: Tensor, weight: Tensor) -> bool:
-    """Whether `product` works on these and is worth it: on CPUs, in float32, outside of torch's compiler."""
+    """Return whether `product` works and is faster here: on CPUs, in float32, outside of torch's compiler."""
     return bool(
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
@@ -45,7 +45,7 @@ def through_onednn(x: Tensor, weight: Tensor) -> bool:
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`x · weightᵀ + bias` by the operator that torch's own compiler puts in the place of linear layers."""
+    """Return `x · weightᵀ + bias`, by the operator with which torch's compiler replaces linear layers."""
     out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return out
 

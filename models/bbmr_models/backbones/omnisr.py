@@ -1,8 +1,8 @@
 """Omni-SR's body as a backbone (Wang et al., "Omni Aggregation Networks for Lightweight Image Super-Resolution", CVPR
 2023): groups of a local block, attention in windows and over a grid, each between samples and between channels.
 
-Numerically the published network without its first convolution, its outer skip and its upsampler; written anew with
-one layout, `[N, h, w, C]`, from end to end.
+It computes the same as the published network without its first convolution, outer skip and upsampler. The code is new:
+it uses one layout, `[N, h, w, C]`, throughout.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ __all__ = ["OmniSR", "from_reference", "hyperparameters"]
 WINDOW = 8
 HEADS = 4
 LEAST = 16
-"""The enhanced spatial attention's pooling needs as many samples a side."""
+"""Smallest side in samples that the pooling of the enhanced spatial attention accepts."""
 CONV_EPS, TOKEN_EPS = 1e-6, 1e-5
-"""The published network's two layer norms differ in this."""
+"""The two layer norms of the published network have different values."""
 
 
 class OmniSR(nn.Module):
     """`[N, channels, H/4, W/4]` → the same shape; `channels` a multiple of 16, `blocks` groups.
 
-    One output sample depends on the whole tile: on means over it, and on samples spread across it.
+    One output sample depends on the whole tile: on means, and on samples spread across it.
     """
 
     radius: int | None = None
@@ -140,7 +140,7 @@ class _SpatialAttention(nn.Module):
         bias = self.bias[self.index].permute(2, 0, 1)
         if not self.over_grid:
             return by_strips(lambda rows, _: self._windows(rows, bias), x)
-        # a grid's rows lie h/8 apart; side by side, as [N, h/8, 8, w, C], they go through strips together
+        # The rows of a grid lie h/8 apart. As [N, h/8, 8, w, C] they are neighbours and fit into one strip.
         folded = x.view(n, WINDOW, h // WINDOW, w, c).transpose(1, 2)
         out = by_strips(lambda rows, _: self._grids(rows, bias), folded, multiple=1)
         return out.transpose(1, 2).reshape(n, h, w, c)
@@ -161,15 +161,15 @@ class _SpatialAttention(nn.Module):
         b, length, c = tokens.shape
         qkv = self.qkv(self.norm(tokens)).view(b, length, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
         if tokens.device.type == "cpu" and torch.is_grad_enabled():
-            # the fused kernel for CPUs has no gradient for the bias, and what torch takes instead guards against rows
-            # that are masked throughout, which there are not
+            # The fused kernel for CPUs has no gradient for the bias. torch's fallback also checks for fully masked
+            # rows, which do not occur here.
             q, k, v = qkv.contiguous().flatten(1, 2)
             scores = torch.bmm(q * (c // HEADS) ** -0.5, k.transpose(1, 2)).view(b, HEADS, length, length)
             scores = torch.softmax(scores.add_(bias), -1)
             out = torch.bmm(scores.flatten(0, 1), v).view(b, HEADS, length, -1)
         else:
-            # 510 windows on one core of an EPYC: 16 ms, by copies, products and softmax 21 ms; with a bias of three
-            # dimensions instead of four the fused kernel is not taken: 68 ms
+            # 510 windows on one core of an EPYC take 16 ms; by copies, products and softmax 21 ms. With a bias of three
+            # dimensions instead of four torch does not use the fused kernel: 68 ms.
             q, k, v = qkv
             out = F.scaled_dot_product_attention(q, k, v, bias[None].to(q.dtype))
         return tokens + self.project(out.transpose(1, 2).flatten(2))
@@ -200,7 +200,7 @@ class _ChannelAttention(nn.Module):
         return x[:, keep] + from_windows(out, WINDOW, (n, h, w))
 
     def _phases(self, x: Tensor) -> Tensor:
-        """The products are gathered strip by strip; what is mixed by them waits until they are complete."""
+        """Sum the products strip by strip, then mix the values with the complete products."""
         n, _, w, _ = x.shape
         steps = (WINDOW, WINDOW)
         sums: list[tuple[Tensor, ...]] = []
@@ -222,7 +222,7 @@ class _ChannelAttention(nn.Module):
 
 
 class _EnhancedSpatialAttention(nn.Module):
-    """A mask from a coarse look at the whole tile (ESA, Residual Feature Aggregation Network, CVPR 2020)."""
+    """A mask from coarse features of the whole tile (ESA, Residual Feature Aggregation Network, CVPR 2020)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -242,7 +242,7 @@ class _EnhancedSpatialAttention(nn.Module):
 
 
 def _relative_positions(size: int) -> Tensor:
-    """`[size², size²]`, for every pair of samples of a window the row of the bias table."""
+    """Return for every pair of samples of a window the row of the bias table, `[size², size²]`."""
     place = torch.arange(size)
     rows, columns = (axis.reshape(-1) for axis in torch.meshgrid(place, place, indexing="ij"))
     down, right = rows[:, None] - rows + size - 1, columns[:, None] - columns + size - 1
@@ -250,6 +250,6 @@ def _relative_positions(size: int) -> Tensor:
 
 
 def hyperparameters(state: Mapping[str, Tensor]) -> tuple[int, int]:
-    """(channels, blocks) of a backbone's own state dict."""
+    """Return (channels, blocks) of a state dict of `OmniSR`."""
     groups = {key.split(".")[1] for key in state if key.startswith("groups.")}
     return state["out.weight"].shape[0], len(groups)

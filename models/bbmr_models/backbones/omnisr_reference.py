@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The whole reference network's state dict (one block a group, windows of 8) → this backbone's own.
+    """Convert the state dict of the reference network (one block per group, windows of 8) to this backbone's.
 
-    The input convolution and the upsampler are left out: stem and head of JointSR stand there.
+    Input convolution and upsampler are left out: JointSR has its own stem and head.
 
     Raises:
-        KeyError: a key of the body that such a network does not have.
+        KeyError: if the body has a key that such a network does not have.
     """
     out = {}
     for key, value in state.items():
@@ -32,7 +32,7 @@ def from_reference(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _own_keys() -> dict[str, str]:
-    """A group's modules and lone parameters: the reference's name → the name here."""
+    """Return the modules and single parameters of a group: the reference's name → the name here."""
     names = {
         "residual_layer.1": "project",
         **{f"esa.{conv}": f"enhance.{name}" for conv, name in

@@ -1,5 +1,7 @@
-"""What the transformer backbones share. Everything inside a backbone is `[N, h, w, C]`: 1×1 convolutions are linear
-layers, norms work on the last axis, and a channels-last convolution sees the same memory through a permuted view.
+"""Parts of the transformer backbones.
+
+All features are `[N, h, w, C]`: 1×1 convolutions are linear layers, norms work on the last axis, and channels-last
+convolutions read the same memory through a permuted view.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ from torch import Tensor, nn
 from .linear import Linear
 
 STRIP = 8192
-"""Samples of a strip: 2 MB a tensor of 64 channels. Omni-SR's body over the grid of a 1088×1920 picture took 3.3–3.8 s
-of one core of an EPYC (1 MB of L2, 32 MB of L3) by strips of 4,096 to 32,768 samples, 5.8 s as a whole."""
+"""Samples of a strip: 2 MB per tensor of 64 channels. Omni-SR's body for a 1088×1920 picture took 3.3–3.8 s on one core
+of an EPYC (1 MB of L2, 32 MB of L3) in strips of 4,096 to 32,768 samples, and 5.8 s as a whole."""
 
 
 class Depthwise(nn.Conv2d):
-    """A 3×3 convolution of each channel on its own, zero padded, `[N, h, w, C]` → the same."""
+    """A 3×3 convolution of each channel alone, zero padded, `[N, h, w, C]` → the same."""
 
     def __init__(self, channels: int, bias: bool) -> None:
         super().__init__(channels, channels, 3, padding=1, groups=channels, bias=bias)
@@ -50,7 +52,7 @@ class GatedFeedForward(nn.Module):
         self.project_out = Linear(hidden, channels, bias=False)
 
     def forward(self, x: Tensor, keep: slice = slice(None)) -> Tensor:
-        """`keep`: which rows are wanted."""
+        """Return the rows `keep`."""
         gate, value = self.depthwise(self.project_in(x))[:, keep].chunk(2, -1)
         out: Tensor = self.project_out(F.gelu(gate) * value)
         return out
@@ -60,8 +62,8 @@ def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, proj
     """Attention between channels (Restormer, CVPR 2022), with the output's 1×1 convolution folded in.
 
     Args:
-        q, k, v: `[B, L, C]`; views with strides are fine as long as channels lie side by side.
-        temperature: one factor a head.
+        q, k, v: `[B, L, C]`; strided views are allowed if the channels are contiguous.
+        temperature: one factor per head.
         projection: `[D, C]`, the weight of the linear layer after attention (no bias).
 
     Returns:
@@ -71,20 +73,20 @@ def channel_attention(q: Tensor, k: Tensor, v: Tensor, temperature: Tensor, proj
 
 
 def channel_products(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`[B, L, C]` twice → products of all channels of q with all of k, `[B, C, C]`, and the squares of each, `[B, C]`.
+    """Return the products of all channels of q and k, `[B, C, C]`, and the squares of each, `[B, C]`, from `[B, L, C]`.
 
-    They are sums over the samples: those of a picture's parts add up to its own. All channels with all is faster than
-    one small product a head, though most of it is dropped.
+    They are sums over samples, so those of parts of a picture add up. One product of all channels is faster than a
+    small one per head, although most of it is not used.
     """
     return torch.bmm(q.transpose(1, 2), k), _square(q), _square(k)
 
 
 def channel_mix(products: Tensor, q2: Tensor, k2: Tensor, temperature: Tensor, projection: Tensor) -> Tensor:
-    """What each channel of v adds to each output channel, `[B, C, D]`.
+    """Return the weight of each channel of v in each output channel, `[B, C, D]`.
 
-    The cosine of every pair of channels of a head times the head's temperature is the softmax's logit. Neither q nor k
-    is normalised itself: their norms scale the small matrix of products. Projecting mixed channels is mixing with the
-    projected matrix, so the samples are read only once more.
+    The logit of the softmax is the cosine of two channels of a head times the head's temperature. The norms of q and k
+    scale the small matrix of products, not the samples. The projection is folded into the mixing matrix, so the samples
+    are read only once more.
     """
     b, c, _ = products.shape
     heads = temperature.numel()
@@ -99,21 +101,21 @@ def channel_mix(products: Tensor, q2: Tensor, k2: Tensor, temperature: Tensor, p
 
 
 def _square(x: Tensor) -> Tensor:
-    """`[B, L, C]` → `[B, C]`, the sum of squares; in float32 under autocast too, never 0 (its root has a gradient)."""
+    """Return sums of squares, `[B, L, C]` → `[B, C]`: float32 under autocast; never 0, as their roots need gradients."""
     x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     return x.square().sum(1).clamp_min(1e-24)
 
 
 def by_strips(step: Callable[..., Tensor], *inputs: Tensor, halo: int = 0, multiple: int = 8) -> Tensor:
-    """`step` over `[N, h, w, C]` → the first input's shape; on a CPU without gradients strip after strip of rows.
+    """Apply `step` to `[N, h, w, C]` → the first input's shape; on a CPU without gradients in strips of rows.
 
-    A strip stays in the cache from one operation to the next, and its temporaries are memory used before: those of a
-    whole tile are mapped, cleared and unmapped for every operation.
+    A strip stays in the cache from one operation to the next, and its temporaries reuse memory. Temporaries of a whole
+    tile are mapped, cleared and unmapped for every operation.
 
     Args:
-        step: takes the same rows of every input and, as a slice, which of them are wanted; returns the wanted ones. The
-            others are up to `halo` rows around them, as far as the picture goes.
-        multiple: what the number of wanted rows is a multiple of, if h is.
+        step: receives the same rows of every input and a slice of the rows to return. The other rows are up to `halo`
+            rows around those, within the picture.
+        multiple: the number of returned rows is a multiple of this, if h is.
     """
     strips = list(split_rows(inputs[0], halo, multiple))
     if len(strips) == 1:
@@ -125,7 +127,7 @@ def by_strips(step: Callable[..., Tensor], *inputs: Tensor, halo: int = 0, multi
 
 
 def split_rows(x: Tensor, halo: int = 0, multiple: int = 8) -> Iterator[tuple[slice, slice, slice]]:
-    """The strips of `by_strips`: rows to read, which of those are wanted, and where they belong. One with gradients."""
+    """Yield the strips of `by_strips`: rows to read, the rows to keep, and their place. One strip with gradients."""
     h = x.shape[1]
     rows = h
     if x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
@@ -137,23 +139,23 @@ def split_rows(x: Tensor, halo: int = 0, multiple: int = 8) -> Iterator[tuple[sl
 
 
 def to_windows(x: Tensor, size: int) -> Tensor:
-    """`[N, h, w, C]` → `[N·(h/size)·(w/size), size², C]`, the size×size windows, row by row. A copy."""
+    """Copy `[N, h, w, C]` → `[N·(h/size)·(w/size), size², C]`: size×size windows, row by row."""
     n, h, w, c = x.shape
     x = x.view(n, h // size, size, w // size, size, c)
     return x.transpose(2, 3).reshape(-1, size * size, c)
 
 
 def from_windows(x: Tensor, size: int, shape: tuple[int, int, int]) -> Tensor:
-    """What `to_windows` did, undone: `[B, size², C]` → `[N, h, w, C]` with `shape` (N, h, w). A copy."""
+    """Invert `to_windows`: copy `[B, size², C]` → `[N, h, w, C]` with `shape` (N, h, w)."""
     n, h, w = shape
     x = x.view(n, h // size, w // size, size, size, -1)
     return x.transpose(2, 3).reshape(n, h, w, -1)
 
 
 def to_phases(x: Tensor, steps: tuple[int, int]) -> Tensor:
-    """`[N, h, w, C]` → `[N·steps[0]·steps[1], (h/steps[0])·(w/steps[1]), C]`: samples `steps` apart together. A copy.
+    """`[N, h, w, C]` → `[N·steps[0]·steps[1], (h/steps[0])·(w/steps[1]), C]`, samples `steps` apart together. A copy.
 
-    Item (y, x) of a picture holds the samples at rows y, y + steps[0], … and columns x, x + steps[1], ….
+    Item (y, x) of a picture has the samples at rows y, y + steps[0], … and columns x, x + steps[1], ….
     """
     n, h, w, c = x.shape
     x = x.view(n, h // steps[0], steps[0], w // steps[1], steps[1], c)
@@ -161,14 +163,14 @@ def to_phases(x: Tensor, steps: tuple[int, int]) -> Tensor:
 
 
 def from_phases(x: Tensor, steps: tuple[int, int], shape: tuple[int, int, int]) -> Tensor:
-    """What `to_phases` did, undone: `[B, L, C]` → `[N, h, w, C]` with `shape` (N, h, w). A copy."""
+    """Invert `to_phases`: copy `[B, L, C]` → `[N, h, w, C]` with `shape` (N, h, w)."""
     n, h, w = shape
     x = x.view(n, steps[0], steps[1], h // steps[0], w // steps[1], -1)
     return x.permute(0, 3, 1, 4, 2, 5).reshape(n, h, w, -1)
 
 
 def pad_to(x: Tensor, multiple: int, least: int = 0) -> Tensor:
-    """`[N, h, w, C]`, its last row and column repeated until h and w are multiples of `multiple`, `least` or more."""
+    """Repeat last row and column of `[N, h, w, C]` until h and w are multiples of `multiple` and at least `least`."""
     _, h, w, _ = x.shape
     height, width = (-(-max(size, least) // multiple) * multiple for size in (h, w))
     if (height, width) == (h, w):

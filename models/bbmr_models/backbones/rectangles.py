@@ -1,9 +1,9 @@
-"""Attention among the samples of rectangles: features and the projection's weights in, attended features out.
+"""Attention among the samples of rectangles. In: features and the weights of the projection. Out: attended features.
 
 The plain way is `F.scaled_dot_product_attention` over the gathered rectangles. On CPUs it spends its time in products
-that are 8 wide, and its backward pass takes four times its forward pass. There, in float32, everything is laid out
-with the samples of a rectangle side by side instead, `[heads, rectangles, d, samples]`, which oneDNN writes without a
-copy; every product has 64 columns or more; the weights are computed again in the backward pass instead of being kept.
+of width 8, and its backward pass takes four times as long as its forward pass. So on CPUs in float32 the samples of a
+rectangle lie side by side, `[heads, rectangles, d, samples]`, which oneDNN writes without a copy. Every product has
+64 columns or more. The backward pass computes the attention weights again instead of storing them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from .linear import linear, product, through_onednn
 
 CHUNK = 64
-"""Rectangles at a time: their weights, 1 MB a head, stay in the processor's cache."""
+"""Rectangles at a time. Their weights, 1 MB per head, stay in the processor's cache."""
 
 
 def rectangle_attention(
@@ -28,8 +28,8 @@ def rectangle_attention(
 
     Args:
         x: `[N, h, w, C]`, h and w multiples of the rectangle's.
-        weight, bias: `[3D, C]`, `[3D]`, the projection to queries, keys and values; queries come scaled.
-        heads: D is a multiple of it.
+        weight, bias: `[3D, C]`, `[3D]`, the projection to queries, keys and values, with scaled queries.
+        heads: number of heads; D is a multiple of it.
         rectangle: height and width, in samples.
         shift: how far down and to the right the first rectangle starts.
 
@@ -53,10 +53,10 @@ def rectangle_attention(
 def _order(
     shape: tuple[int, int, int], rectangle: tuple[int, int], shift: tuple[int, int], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """For every sample, rectangle by rectangle, its number in the picture; and the inverse of that order."""
+    """Return the index in the picture of every sample, rectangle by rectangle; and the inverse of that order."""
     n, h, w = shape
     high, wide = rectangle
-    with torch.inference_mode(False):  # what is cached must do for training too
+    with torch.inference_mode(False):  # the cached tensors serve training, too
         numbers = torch.arange(n * h * w, device=device).view(n, h, w).roll((-shift[0], -shift[1]), (1, 2))
         order = numbers.view(n, h // high, high, w // wide, wide).transpose(2, 3).reshape(-1)
         inverse = torch.empty_like(order)
@@ -134,7 +134,7 @@ class _Attention(torch.autograd.Function):
 
 
 def _backward(qkv: Tensor, of_out: Tensor, of_qkv: Tensor) -> None:
-    """One head's gradients: `[3, rectangles, d, samples]`, `[rectangles, samples, d]` → into `of_qkv`, as `qkv`."""
+    """Write one head's gradients into `of_qkv`, from `[3, rectangles, d, samples]` and `[rectangles, samples, d]`."""
     q, k, v = qkv.unbind(0)
     weights = _weights(q, k)
     g = of_out.transpose(1, 2).contiguous()

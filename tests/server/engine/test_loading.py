@@ -186,7 +186,7 @@ def test_the_command_serves_and_stops(larger: Container, offline: Image.Image) -
 
 def test_weights_that_are_not_there_are_named_before_anything_starts() -> None:
     with pytest.raises(
-        UnknownModelError, match="BBMR_MODEL: no model 'nosuch'; there is craft, light, omnisr"
+        UnknownModelError, match="BBMR_MODEL: no model 'nosuch'; available: craft, light, omnisr"
     ):
         make_engine(Settings(model=("nosuch",)))
 
