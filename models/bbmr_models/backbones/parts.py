@@ -101,7 +101,7 @@ def channel_mix(products: Tensor, q2: Tensor, k2: Tensor, temperature: Tensor, p
 
 
 def _square(x: Tensor) -> Tensor:
-    """Return sums of squares, `[B, L, C]` → `[B, C]`: float32 under autocast; never 0, as their roots need gradients."""
+    """Return sums of squares, `[B, L, C]` → `[B, C]`: float32 under autocast, never 0 (the root needs a gradient)."""
     x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     return x.square().sum(1).clamp_min(1e-24)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from bbmr_models.jointsr import Canvas
+from bbmr_shared.cpus import available_cpus
 from bbmr_shared.grid import ALIGN
 
 from .coding_worker import CodedWindow, CodingTask, run_worker
@@ -178,7 +178,7 @@ def open_coded_pool(
 
 def default_workers(device: torch.device) -> int:
     """Return one worker for training on CPUs, which more would slow down; beside a GPU half of the processors."""
-    return 1 if device.type == "cpu" else min(16, max(1, (os.cpu_count() or 2) // 2))
+    return 1 if device.type == "cpu" else min(16, max(1, available_cpus() // 2))
 
 
 class _Worker:

@@ -6,7 +6,6 @@ The samples of all pictures lie in one flat tensor per rate, so the crops of a b
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from bbmr_shared.cpus import available_cpus
 from bbmr_shared.errors import UsageError, one_line
 from bbmr_shared.grid import ALIGN, RATES
 
@@ -102,7 +102,7 @@ def load_pool(
     # Drawn before reading, so that a bad file does not shift the factors of the others.
     factors = np.random.default_rng(seed).uniform(*SHRINK, size=(len(paths), variants))
     pack = _Packer(device)
-    with ThreadPoolExecutor(os.cpu_count()) as readers:
+    with ThreadPoolExecutor(available_cpus()) as readers:
         for path, pictures in zip(paths, _ahead(readers, paths, factors, minimum), strict=True):
             for picture in pictures:
                 pack.add(path.name, picture)
@@ -129,7 +129,7 @@ def _ahead(
     readers: ThreadPoolExecutor, paths: list[Path], factors: NDArray[np.float64], minimum: int
 ) -> Iterator[list[NDArray[np.uint8]]]:
     """Yield the sizes of each photograph in order. Reads a few ahead, so that memory holds few of them."""
-    ahead = 2 * (os.cpu_count() or 1)
+    ahead = 2 * available_cpus()
     jobs = [readers.submit(_read, *job, minimum) for job in zip(paths[:ahead], factors[:ahead], strict=True)]
     for index in range(len(paths)):
         if index + ahead < len(paths):
