@@ -1,4 +1,4 @@
-"""The benchmark of the client alone: what it counts, and what its committed result holds. No test judges time here."""
+"""The benchmark of the client alone: its counting and its committed result. No test here measures time."""
 
 from __future__ import annotations
 

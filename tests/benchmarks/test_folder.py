@@ -1,4 +1,4 @@
-"""The run over a folder that is killed: a small one, and that the checks would see what is wrong."""
+"""The benchmark of a killed folder run: a small run, and checks that detect errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_a_small_folder(tmp_path: Path) -> None:
     folder.crops(folder.PHOTO, tmp_path / "photos", 24)
     results = folder.measure(tmp_path, 24, jobs=2)
     failed = [row["check"] for row in results["checks"] if not row["holds"]]
-    # So short a run is over before the memory of its processes has settled; that is for the thousand crops.
+    # Such a short run ends before memory has settled; only the thousand crops check that.
     assert set(failed) <= {"memory of every process stayed within 50 MB"}
     assert [run["run"] for run in results["runs"]] == ["killed", "started again", "once more"]
     assert results["runs"][0]["done"] + results["runs"][1]["done"] == 24

@@ -1,4 +1,4 @@
-"""What the benchmarks measure with, on tiny pictures and tiny networks."""
+"""The measuring code of the benchmarks, on tiny pictures and networks."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_attention_depthwise_convolutions_and_batched_products_are_counted() -> 
 
 @pytest.mark.parametrize(("backbone", "channels"), [("light", 48), ("omnisr", 64), ("craft", 48)])
 def test_no_weight_of_a_backbone_escapes_the_count(backbone: str, channels: int) -> None:
-    """Nearly all weights meet every sample, and attention comes on top of that."""
+    """Nearly all weights apply to every sample, and attention adds to that."""
     config = JointSRConfig(backbone=backbone, channels=channels, blocks=2)
     counted, weights = flops.tile_flops(config, 256, 256), flops.parameters(config)
     share = counted["backbone"] / (2 * weights["backbone"] * 64 * 64)
@@ -181,7 +181,7 @@ def test_quality_of_blocks_is_measured_beside_the_composite(photo: np.ndarray) -
 
 
 @pytest.mark.parametrize("name", ["omnisr", "craft"])
-def test_ours_is_given_what_the_reference_makes_of_a_picture(name: str) -> None:
+def test_pictures_are_padded_like_those_of_the_reference(name: str) -> None:
     x = torch.rand(1, 3, 13, 32)
     padded = backbones.pad_as_reference(name, x)
     assert torch.equal(padded[..., :13, :32], x)

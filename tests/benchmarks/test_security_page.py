@@ -1,4 +1,4 @@
-"""The page on security has every limit, with its value and what it is a limit of."""
+"""The page on security has every limit with its value and meaning, and the committed runs found nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the service is measured with, and that the committed results hold what is promised."""
+"""The measuring code of the service benchmarks, and the promises that the committed results keep."""
 
 from __future__ import annotations
 

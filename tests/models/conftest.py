@@ -1,4 +1,4 @@
-"""What the tests of the models share: the sample photo, reduced, and a small untrained network."""
+"""Fixtures for the tests of the models: the reduced sample photo and a small untrained network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAMPLE = Path(__file__).parents[2] / "samples" / "lake-sherburne.jpg"
 
 @pytest.fixture(scope="session")
 def photo() -> NDArray[np.uint8]:
-    """A part of the sample photo with water, trees and rock, `uint8 [500, 700, 3]`: no multiple of 16."""
+    """A part of the sample photo with water, trees and rock, `uint8 [500, 700, 3]`: not a multiple of 16."""
     with Image.open(SAMPLE) as image:
         return np.asarray(image.convert("RGB").resize((1280, 720), Image.Resampling.LANCZOS))[
             150:650, 300:1000
@@ -29,7 +29,7 @@ def photo() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def folder(photo: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of photographs to train on, with files among them that are to be skipped."""
+    """A folder of photographs to train on, with files that training must skip."""
     return make_folder(tmp_path_factory.mktemp("photos"), photo)
 
 

@@ -1,7 +1,7 @@
-"""What `test_craft.py` holds CRAFT's backbone against: the published network's body on made-up weights.
+"""Makes `golden_craft.npz`: the output of the published CRAFT's body on random weights, for `test_craft.py`.
 
-`golden_craft.npz` holds every sixth channel of the output; weights and input are drawn anew from a seed. To make it
-again, with spandrel 0.4.2 unpacked and einops installed (neither is needed for the tests):
+The file has every sixth channel of the output; weights and input come from a seed. To make it again, with spandrel
+0.4.2 unpacked and einops installed (the tests need neither):
 
     python -m tests.models.make_golden_craft FOLDER/spandrel/architectures/CRAFT/__arch/CRAFT.py
 """
@@ -29,7 +29,7 @@ def golden_input() -> Tensor:
 
 
 def published_state() -> dict[str, Tensor]:
-    """The published network's state dict on made-up weights: its floating tensors, drawn in the order of their names.
+    """Return the published network's state dict with random weights: its floating tensors, drawn in order of name.
 
     Weights keep the size of what passes through; biases and the norms' weights vary by a fifth.
     """
@@ -48,7 +48,7 @@ def published_state() -> dict[str, Tensor]:
 
 
 def _published_shapes() -> dict[str, tuple[int, ...]]:
-    """Name → shape of every floating tensor of the published network's state dict."""
+    """Return name → shape of every floating tensor of the published network's state dict."""
     c, hidden = CHANNELS, int(CHANNELS * 2.66)
     shapes: dict[str, tuple[int, ...]] = {"biases_h": (217, 2), "biases_v": (217, 2)}
 

@@ -1,11 +1,11 @@
-"""Makes `golden_omnisr.npz`: what the reference Omni-SR's body answers, to compare the backbone with.
+"""Makes `golden_omnisr.npz`: the output of the reference Omni-SR's body, for `test_omnisr.py`.
 
     python -m tests.models.make_golden_omnisr FOLDER
 
-FOLDER holds spandrel 0.4.2 unpacked (see `benchmarks/speed/reference.py`); einops must be installed. No weights are
+FOLDER has spandrel 0.4.2 unpacked (see `benchmarks/speed/reference.py`); einops must be installed. No weights are
 stored: weights and input come from numpy's RandomState, whose numbers are the same everywhere, in the sorted order of
 the reference's names. The file holds those names with their shapes (JSON, "weights") and the output of the body,
-without the skip around it (float32, "output").
+without its outer skip (float32, "output").
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHAPE = (1, CHANNELS, 16, 24)
 
 
 def weights(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
-    """A state dict for these names and shapes whose signals neither fade nor grow much, the same on every machine."""
+    """Return a state dict for these names and shapes, equal on every machine; signals neither fade nor grow much."""
     random = np.random.RandomState(7)
     state = {}
     for name, shape in sorted(shapes.items()):
@@ -42,7 +42,7 @@ def weights(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
 
 
 def picture() -> Tensor:
-    """The features that go in, `SHAPE`."""
+    """Return the input features, `SHAPE`."""
     return torch.from_numpy(np.random.RandomState(8).standard_normal(SHAPE).astype(np.float32))
 
 

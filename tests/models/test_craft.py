@@ -1,4 +1,4 @@
-"""CRAFT's backbone: the published network's numbers, whatever way they are computed."""
+"""CRAFT's backbone computes the results of the published network, on every code path."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def small() -> Craft:
 
 
 def gradients(backbone: Craft, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The gradient of the sum of squares by the input and by every parameter."""
+    """Return the gradient of the sum of squares by the input and by every parameter."""
     x = x.clone().requires_grad_()
     out = backbone(x)
     return out, torch.autograd.grad(out.square().sum(), [x, *backbone.parameters()])

@@ -1,4 +1,4 @@
-"""The network itself: untrained it is the composite, and what it sees is bounded."""
+"""The network: untrained it is close to the composite, and its field of view is bounded."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_impossible_configurations_are_refused(wrong: dict[str, object]) -> None
     "path", sorted(files("bbmr_models").joinpath("configs").iterdir(), key=str), ids=lambda path: path.stem
 )
 def test_the_halo_of_every_configuration_is_as_wide_as_what_a_pixel_sees(path: Path) -> None:
-    """So that reconstruction in tiles equals one pass over the whole picture, wherever that can be."""
+    """Then reconstruction in tiles equals one pass over the whole picture, where the backbone allows it."""
     config, _ = read_config(path.stem, {}, {})
     radius = JointSR(config).radius
     assert radius is None or radius <= config.halo < radius + 16

@@ -1,4 +1,4 @@
-"""The Omni-SR backbone: the published network's numbers, any size, gradients."""
+"""Omni-SR's backbone: results of the published network, any size, gradients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .make_golden_omnisr import CHANNELS, FILE, GROUPS, picture, weights
 
 @pytest.fixture(scope="module")
 def golden() -> tuple[dict[str, Tensor], Tensor]:
-    """The reference's state dict and what its body answers to `picture()`."""
+    """The reference's state dict, and the output of its body for `picture()`."""
     with np.load(FILE) as file:
         return weights(json.loads(str(file["weights"]))), torch.from_numpy(file["output"])
 

@@ -1,4 +1,4 @@
-"""Training: from a folder to weights that reconstruct, in seconds; stopped, killed and taken up again."""
+"""Training: from a folder to weights that reconstruct, in seconds; stopped, killed and resumed."""
 
 from __future__ import annotations
 

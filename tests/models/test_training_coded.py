@@ -1,4 +1,4 @@
-"""Coded pictures: what a worker makes is what a container's reader sees, and workers come and go cleanly."""
+"""Coded pictures: workers make what a container's reader sees, and start and end cleanly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configurations: those of the repository can be built and trained; what is wrong with a file is one clear line."""
+"""Configurations: those of the repository build and train; an error in a file is one clear line."""
 
 from __future__ import annotations
 

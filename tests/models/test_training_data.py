@@ -1,4 +1,4 @@
-"""Training data: what the pool holds, how crops are gathered from it, and how rates are chosen for them."""
+"""Training data: the contents of the pool, the crops from it, and the rates chosen for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes: one torchrun of two on CPUs, whose run one process then takes up."""
+"""Several processes: torchrun trains with two on CPUs, and one process resumes the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights: what is wrong with a file is said, and a loaded model is the saved one."""
+"""Weights: errors in a file are named, and a loaded model equals the saved one."""
 
 from __future__ import annotations
 

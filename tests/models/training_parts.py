@@ -1,4 +1,4 @@
-"""What the tests of training share: a folder of small pictures, good and bad, and the smallest of runs."""
+"""Helpers for the tests of training: a folder of small pictures, good and bad, and the smallest run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPTIONS = ["--channels", "8", "--blocks", "1", "--deblock", "8", "--crop", "64",
 
 
 def make_folder(path: Path, photo: NDArray[np.uint8]) -> Path:
-    """Three crops, a text file with a picture's name, a truncated picture and one too small."""
+    """Write three crops, a text file with a picture's name, a truncated picture and one that is too small."""
     for index in range(3):
         Image.fromarray(photo[:300, index * 200 : index * 200 + 300]).save(path / f"{index}.png")
     (path / "text.jpg").write_text("not a picture")

@@ -1,4 +1,4 @@
-"""Run by torchrun: train on every process, then say whether all hold the same weights and different data orders."""
+"""Run by torchrun: train on every process, then print the number of different weights and of data orders."""
 
 from __future__ import annotations
 

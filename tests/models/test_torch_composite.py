@@ -1,4 +1,4 @@
-"""The torch compositing gives the numpy one, bit for bit."""
+"""Compositing in torch equals compositing in numpy, bit for bit."""
 
 from __future__ import annotations
 
