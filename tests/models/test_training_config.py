@@ -10,7 +10,6 @@ import torch
 from bbmr_models.jointsr import JointSR, JointSRConfig
 from bbmr_models.training.cli import _configurations
 from bbmr_models.training.config import CONFIGS, TrainingConfig, read_config, saved_training_config
-from bbmr_models.training.loop import scheduled_learning_rate
 from bbmr_models.weights import save_weights
 from bbmr_shared.errors import UsageError
 
@@ -23,9 +22,9 @@ def test_every_configuration_is_known() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_configuration_of_the_repository_builds(name: str) -> None:
-    config, plan = read_config(name, {}, {})
-    assert JointSR(config).config == config
-    assert plan.crop % 32 == 0
+    model, training = read_config(name, {}, {})
+    assert JointSR(model).config == model
+    assert training.crop % 32 == 0
 
 
 def test_options_go_before_the_file(tmp_path: Path) -> None:
@@ -33,9 +32,9 @@ def test_options_go_before_the_file(tmp_path: Path) -> None:
     path.write_text(
         "[model]\nchannels = 16\nblocks = 2\nrates = [2, 4, 8]\n[training]\nbatch = 4\nlearning_rate = 1\n"
     )
-    config, plan = read_config(str(path), {"blocks": 3, "deblock": None}, {"batch": 6})
-    assert (config.channels, config.blocks, config.deblock, config.rates) == (16, 3, 16, (2, 4, 8))
-    assert (plan.batch, plan.learning_rate) == (6, 1)
+    model, training = read_config(str(path), {"blocks": 3, "deblock": None}, {"batch": 6})
+    assert (model.channels, model.blocks, model.deblock, model.rates) == (16, 3, 16, (2, 4, 8))
+    assert (training.batch, training.learning_rate) == (6, 1)
 
 
 @pytest.mark.parametrize(
@@ -74,10 +73,14 @@ def test_a_file_that_is_not_there_names_the_known() -> None:
 def test_a_run_that_starts_from_weights_is_trained_as_their_backbone_is(tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
     save_weights(JointSR(JointSRConfig("omnisr", 16, 1)), weights, {})
-    config, plan, _ = _configurations(tmp_path / "run", None, str(weights), False, {}, {"crop": 64})
+    model, training, _ = _configurations(tmp_path / "run", None, str(weights), False, {}, {"crop": 64})
     own = read_config("omnisr", {}, {})[1]
-    assert config.backbone == "omnisr"
-    assert (plan.batch, plan.learning_rate, plan.crop) == (own.batch, own.learning_rate, 64)
+    assert model.backbone == "omnisr"
+    assert (training.batch, training.learning_rate, training.crop) == (
+        own.batch,
+        own.learning_rate,
+        64,
+    )
 
 
 def test_a_saved_configuration_is_read_without_the_fields_of_one_call() -> None:
@@ -90,9 +93,9 @@ def test_a_configuration_saved_under_earlier_names_is_read() -> None:
 
 
 def test_the_learning_rate_warms_up_stays_and_falls() -> None:
-    plan = TrainingConfig(learning_rate=1.0, warmup=10, decay_share=0.2)
+    config = TrainingConfig(learning_rate=1.0, warmup=10, decay_share=0.2)
     learning_rates = [
-        scheduled_learning_rate(plan, step, share)
+        config.learning_rate_at(step, share)
         for step, share in [(0, 0), (9, 0.5), (90, 0.8), (95, 0.9), (99, 1)]
     ]
     torch.testing.assert_close(learning_rates, [0.1, 1.0, 1.0, 0.5, 0.0])

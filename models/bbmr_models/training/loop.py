@@ -6,14 +6,10 @@ on; `log.csv`; and `model.safetensors`, the decayed weights.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -31,6 +27,7 @@ from .pool import PicturePool, hold_out
 from .report import Report
 from .sampler import Sampler
 from .state import State, load_or_create, order_seed, save_state
+from .stop_signals import collect_stop_signals
 from .validation import gains, validation_batches
 
 BORDER_WEIGHT = 4.0
@@ -93,22 +90,12 @@ def train(
     seed = order_seed(config, context)
     with (
         open_coded_pool(training, settings, seed, config.coded_workers) as coded,
-        _stop_signals() as signals,
+        collect_stop_signals() as signals,
         Report(run, context.is_main, tensorboard) as report,
     ):
         sampler = Sampler(training, settings, seed, coded)
         state = load_or_create(model_config, config, run, sampler, context, initial)
         return _Run(state, config, run, context, report, signals, held_out).finish()
-
-
-def scheduled_learning_rate(config: TrainingConfig, step: int, share: float) -> float:
-    """Return the learning rate at `step`, when `share` (0 … 1) of the call is over.
-
-    It rises over the first `warmup` steps, is then constant, and falls to zero over the last `decay_share` of the call.
-    """
-    warm = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
-    left = min(1.0, (1 - share) / config.decay_share) if config.decay_share else 1.0
-    return config.learning_rate * warm * left
 
 
 def border_weight(canvas: Canvas) -> Tensor:
@@ -150,7 +137,7 @@ class _Run:
             if stable and share >= 1 - self.config.decay_share:
                 stable = False
                 self._save()
-            self._step(scheduled_learning_rate(self.config, self.state.step, share))
+            self._step(self.config.learning_rate_at(self.state.step, share))
             if (self.state.step - self._first_step) % self._sync_every == 0:
                 self._synchronise(stable)
         if stable:
@@ -203,7 +190,7 @@ class _Run:
             state.step, state.crops, share, self._left_s(now, share), "training" if stable else "decay"
         )
         if due and now - self._validated > self._validation_s / VALIDATION_SHARE:
-            self._log(scheduled_learning_rate(self.config, state.step, share))
+            self._log(self.config.learning_rate_at(state.step, share))
 
     def _left_s(self, now: float, share: float) -> float:
         """Return the seconds left of this call: by the clock, or extrapolated from the steps."""
@@ -267,25 +254,3 @@ class _Run:
         if self.config.uniform_rate is not None:
             notes["uniform_rate"] = self.config.uniform_rate
         return notes
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list. A second signal of the same kind ends the process at once."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
