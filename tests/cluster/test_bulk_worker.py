@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbmr_client.batch.result import Failed, Job, Made
+from bbmr_client.batch.result import FileTask, TaskDone, TaskFailed
 from bbmr_client.encoding.encoder import encode
 from bbmr_server.cluster.bulk_worker import BulkTask, BulkWorker, PoisonGuard
 from bbmr_server.settings import Settings
 from bbmr_shared.container import Container
 
 
-def job_in(folder: Path, index: int = 1) -> Job:
+def job_in(folder: Path, index: int = 1) -> FileTask:
     source, target = folder / f"{index}.bbmr", folder / f"{index}.png"
-    return Job(index, str(source), str(target), str(folder / f".bbmr-0-{index}-x.part"), None, False)
+    return FileTask(index, str(source), str(target), str(folder / f".bbmr-0-{index}-x.part"), None, False)
 
 
 def test_a_job_fails_after_two_dead_processes(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_job_fails_after_two_dead_processes(tmp_path: Path) -> None:
         temporary.touch()  # the second process dies too
         guard = PoisonGuard()
         with guard.share(job) as second:
-            assert isinstance(second, Failed)
+            assert isinstance(second, TaskFailed)
             assert "two worker processes" in second.reason
     assert not list(tmp_path.glob(".bbmr-*"))
 
@@ -67,8 +67,8 @@ def test_a_worker_does_a_pickled_job(tmp_path: Path, container: Container, form:
     worker = pickle.loads(pickle.dumps(BulkWorker))(pickle.loads(pickle.dumps(task)))
     output = worker({"job": [pickle.dumps(job)]})
     (made,) = [pickle.loads(result) for result in output["result"]]
-    assert isinstance(made, Made)
-    assert (made.facts.width, made.facts.height) == (container.width, container.height)
+    assert isinstance(made, TaskDone)
+    assert (made.stats.width, made.stats.height) == (container.width, container.height)
     worker.close()
 
 
@@ -78,16 +78,16 @@ def test_a_bad_file_fails_alone(tmp_path: Path) -> None:
     worker = BulkWorker(BulkTask("reconstruct", b"key", Settings(device="cpu")))  # type: ignore[arg-type]
     result = worker.do(job)
     worker.close()
-    assert isinstance(result, Failed)
-    assert not result.hopeless
+    assert isinstance(result, TaskFailed)
+    assert not result.affects_all
 
 
 def test_photos_become_containers(tmp_path: Path, detail: np.ndarray) -> None:
     photo, target = tmp_path / "1.png", tmp_path / "1.bbmr"
     Image.fromarray(detail).save(photo)
-    job = Job(1, str(photo), str(target), str(tmp_path / ".bbmr-0-1-x.part"), None, False)
+    job = FileTask(1, str(photo), str(target), str(tmp_path / ".bbmr-0-1-x.part"), None, False)
     worker = BulkWorker(BulkTask("encode", b"key", Settings(), encoding={"rate": 3}))  # type: ignore[arg-type]
     made = worker.do(job)
     worker.close()
-    assert isinstance(made, Made)
+    assert isinstance(made, TaskDone)
     assert Path(job.temporary).read_bytes() == encode(photo, rate=3).to_bytes()

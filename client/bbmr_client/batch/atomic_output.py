@@ -1,7 +1,4 @@
-"""Putting a finished file in its place: in one step, inside the output folder, over nothing unless that is asked for.
-
-In: a temporary file and its target. Out: the target.
-"""
+"""Renaming a finished file to its target: in one step, and inside the output folder only."""
 
 from __future__ import annotations
 
@@ -13,13 +10,13 @@ from bbmr_client.batch.file_task import ExistsError
 from bbmr_client.files import FileAccessError
 
 
-def put(temporary: str, target: str, folder: str, overwrite: bool) -> None:
-    """Rename `temporary` to `target` in `folder`; folders on the way are made.
+def move_into_place(temporary: str, target: str, folder: str, overwrite: bool) -> None:
+    """Rename `temporary` to `target`, which lies in `folder`. Missing folders are made.
 
     Raises:
-        ExistsError: something is there that was not a moment ago.
-        FileAccessError: a link on the way leads out of the folder.
-        OSError: as the system says it.
+        ExistsError: `target` appeared since the task looked, and `overwrite` is not set.
+        FileAccessError: a link in the path leads out of `folder`.
+        OSError: the system refuses.
     """
     parent = os.path.dirname(target)
     top = os.path.realpath(folder)
@@ -31,7 +28,7 @@ def put(temporary: str, target: str, folder: str, overwrite: bool) -> None:
     except OSError as problem:
         if problem.errno != errno.EXDEV:
             raise
-        near = os.path.join(parent, os.path.basename(temporary))  # a mount in the output folder
+        near = os.path.join(parent, os.path.basename(temporary))  # `parent` is another file system
         try:
             shutil.copyfile(temporary, near)
             _rename(near, target, overwrite)
@@ -47,7 +44,7 @@ def _rename(temporary: str, target: str, overwrite: bool) -> None:
         return
     try:
         if os.name == "nt":
-            os.rename(temporary, target)  # there it refuses to replace
+            os.rename(temporary, target)  # never replaces on Windows
             return
         try:
             os.link(temporary, target)
@@ -56,7 +53,7 @@ def _rename(temporary: str, target: str, overwrite: bool) -> None:
         except OSError as problem:
             if problem.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
                 raise
-            # A file system without links: looking first is the most there is.
+            # A file system without hard links: looking first is all that can be done.
             if os.path.lexists(target):
                 raise FileExistsError from None
             os.replace(temporary, target)

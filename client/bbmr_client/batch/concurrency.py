@@ -1,4 +1,4 @@
-"""How many files are worked on at a time. In: what is asked for. Out: a number."""
+"""How many files are worked on at a time."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from bbmr_shared.limits import MAX_JOBS
 
 
 def check_jobs(jobs: int | None, default: int) -> int:
-    """The number asked for, or `default`.
+    """Returns `jobs`, or `default` (at most `MAX_JOBS`) if it is None.
 
     Raises:
-        UsageError: it is not 1 to 256.
+        UsageError: `jobs` is not 1 to `MAX_JOBS`.
     """
     if jobs is None:
-        return default
+        return min(default, MAX_JOBS)
     if not 1 <= jobs <= MAX_JOBS:
         raise UsageError(f"--jobs is 1 to {MAX_JOBS}, not {jobs}")
     return jobs
 
 
 def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """The cores that this process may use: not more than its affinity, nor than a container's quota (cgroup v2)."""
+    """Returns the number of cores that affinity and a container's quota (cgroup v2) allow."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     try:

@@ -1,7 +1,4 @@
-"""Showing how a run goes on, on standard error: a live line on a terminal, now and then a plain line elsewhere.
-
-In: the figures of a run, failures and warnings. Out: text on standard error.
-"""
+"""The progress of a run on standard error: a live line on a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -19,21 +16,21 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 EVERY_S = 5.0
-"""Between two plain lines."""
+"""Seconds between two plain lines."""
 
 _WINDOW = 24
-"""Plain lines that the remaining time is estimated over: what was done before goes by faster."""
+"""Plain lines that the remaining time is estimated over. Not the whole run: files that are done already are quick."""
 
 _MOST = 4000
 _GONE = (OSError, ValueError)
 
 
 class Display(Protocol):
-    """What a run tells. `say`: a line that stays; `found`, `update`: figures that pass, of looking and of working."""
+    """Shows a run. `say`: a line that stays; `scanned`, `update`: progress of looking for files and of the work."""
 
     def say(self, line: str) -> None: ...
 
-    def found(self, count: int, noun: str) -> None: ...
+    def scanned(self, count: int, noun: str) -> None: ...
 
     def update(self, tally: Tally) -> None: ...
 
@@ -41,29 +38,29 @@ class Display(Protocol):
 
 
 def make_display(quiet: bool) -> Display:
-    """The display for this standard error."""
+    """Returns the display that fits standard error."""
     if quiet:
-        return Quiet()
-    return Live() if is_terminal() else Plain()
+        return NoDisplay()
+    return LiveDisplay() if is_terminal() else LineDisplay()
 
 
-class Quiet:
-    """Nothing."""
+class NoDisplay:
+    """Shows nothing."""
 
     def say(self, line: str) -> None:
-        """Nothing."""
+        """Does nothing."""
 
-    def found(self, count: int, noun: str) -> None:
-        """Nothing."""
+    def scanned(self, count: int, noun: str) -> None:
+        """Does nothing."""
 
     def update(self, tally: Tally) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def close(self) -> None:
-        """Nothing."""
+        """Does nothing."""
 
 
-class Plain:
+class LineDisplay:
     """A line every few seconds."""
 
     def __init__(self) -> None:
@@ -73,7 +70,7 @@ class Plain:
     def say(self, line: str) -> None:
         print_message(_clean(line))
 
-    def found(self, count: int, noun: str) -> None:
+    def scanned(self, count: int, noun: str) -> None:
         now = time.monotonic()
         if now - self._last >= EVERY_S:
             self._last = now
@@ -92,13 +89,13 @@ class Plain:
         self.say(f"{tally.finished} of {tally.total} {tally.noun}s{failed}, {tally.sizes()}{rest}")
 
     def close(self) -> None:
-        """Nothing is left to be taken away."""
+        """Does nothing: its lines stay."""
 
 
-class Live:
-    """One line at the bottom of the terminal: a bar, counts, bytes, the time that is left.
+class LiveDisplay:
+    """One line at the bottom of the terminal: a bar, counts, bytes, the remaining time.
 
-    A terminal that goes away does not end the run.
+    The run goes on if the terminal is closed.
     """
 
     def __init__(self) -> None:
@@ -123,7 +120,7 @@ class Live:
         with suppress(*_GONE):
             self._console.print(_clean(line), markup=False, highlight=False, soft_wrap=True)
 
-    def found(self, count: int, noun: str) -> None:
+    def scanned(self, count: int, noun: str) -> None:
         if count % 100 == 0:
             self._show(completed=count, total=count, noun=f"{noun}s found")
 
@@ -146,6 +143,7 @@ class Live:
 
 
 def is_terminal() -> bool:
+    """Returns whether standard error is a terminal that can redraw a line."""
     try:
         return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
     except ValueError:  # closed
@@ -153,7 +151,7 @@ def is_terminal() -> bool:
 
 
 def _clean(line: str) -> str:
-    """`line` without what could steer the terminal; unlike `printable` it leaves columns as they are."""
+    """Returns `line` without control characters. Unlike `printable`, it keeps columns of spaces."""
     return "".join(sign if sign.isprintable() else " " for sign in line[:_MOST])
 
 

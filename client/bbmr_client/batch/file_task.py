@@ -1,7 +1,6 @@
-"""One file's work, the same for every command: read, see whether it is done, make, write.
+"""One file's work, the same for every command: read it, see whether it is done, make the result, write it.
 
-In: a `Job`, and the function that makes the product. Out: a `Result`; it never raises, but for Ctrl-C and the like.
-Runs in a worker process or thread. The target is not touched here: the run puts the result in its place.
+It runs in a worker process or thread and writes to the task's temporary file; the run renames that to its target.
 """
 
 from __future__ import annotations
@@ -16,103 +15,124 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bbmr_client.batch.result import Facts, Failed, Job, Made, Result
+from bbmr_client.batch.result import FileStats, FileTask, JournalEntry, TaskDone, TaskFailed, TaskResult
 from bbmr_client.files import FileAccessError, is_special, new_file, read_file, reason
 from bbmr_client.text import printable
 from bbmr_shared.errors import BadAnswerError, BbmrError, ServerRefusedError, ServerUnreachableError
 from bbmr_shared.release import release
 
-_NOT_OF_THE_FILE = (401, 403, 404, 405, 429, 502, 503)
-"""Answers that the next file would have as well."""
+_AFFECTS_ALL = (401, 403, 404, 405, 429, 502, 503)
+"""Answers that a server would give for the next file as well."""
 
-_BITS = 256
+_DIGEST_BYTES = 32
 _PIECE = 1 << 20
 
 
 class ExistsError(BbmrError):
-    """The output is there and is not what this run would write."""
+    """The output is there already and is not what this run would write."""
 
     slug = "exists"
 
 
 @dataclass(frozen=True)
-class Product:
-    """What was written: the picture's size, and warnings."""
+class OutputInfo:
+    """What was written: the size of the picture, and warnings."""
 
     width: int
     height: int
     warnings: tuple[str, ...] = ()
 
 
-Make = Callable[[bytes, Job, BinaryIO], Product]
-"""From the source's bytes, writes the result to a file."""
+Make = Callable[[bytes, FileTask, BinaryIO], OutputInfo]
+"""Makes the result from the source's bytes and writes it to a file."""
 
 
 def recipe_key(command: str, options: Mapping[str, Any]) -> bytes:
-    """What stands for a command with its options and this release in the digest of a recipe."""
-    told = {"command": command, "release": release(), "options": dict(options)}
-    return json.dumps(told, sort_keys=True, default=str).encode()
+    """Returns the part of a recipe that is the same for every file: the command, its options, this release."""
+    values = {"command": command, "release": release(), "options": dict(options)}
+    return json.dumps(values, sort_keys=True, default=str).encode()
 
 
-def carry_out(job: Job, key: bytes, limit: int, make: Make) -> Result:
-    """Do one job. key: from `recipe_key`; limit: bytes that a source may have."""
+def carry_out(task: FileTask, key: bytes, limit: int, make: Make) -> TaskResult:
+    """Do one task. Errors become a `TaskFailed`; only signals such as Ctrl-C are raised.
+
+    key: from `recipe_key`; limit: bytes that a source may have.
+    """
     try:
-        return _carry_out(job, key, limit, make)
+        return _carry_out(task, key, limit, make)
     except ServerRefusedError as error:
-        return Failed(job.index, _line(error), hopeless=error.status_code in _NOT_OF_THE_FILE)
+        return TaskFailed(task.index, _line(error), affects_all=error.status_code in _AFFECTS_ALL)
     except (ServerUnreachableError, BadAnswerError) as error:
-        return Failed(job.index, _line(error), hopeless=True)
+        return TaskFailed(task.index, _line(error), affects_all=True)
     except BbmrError as error:
-        return Failed(job.index, _line(error))
+        return TaskFailed(task.index, _line(error))
     except MemoryError:
-        return Failed(job.index, "not enough memory for a picture of this size")
+        return TaskFailed(task.index, "not enough memory for a picture of this size")
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return Failed(job.index, f"cannot be written: {reason(error)}", hopeless=full)
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return TaskFailed(task.index, f"cannot be written: {reason(error)}", affects_all=is_full)
     except Exception as error:
         text = printable(str(error), 500)
-        return Failed(job.index, f"unexpected {type(error).__name__}: {text} (please report it)")
+        return TaskFailed(task.index, f"unexpected {type(error).__name__}: {text} (please report it)")
 
 
-def _carry_out(job: Job, key: bytes, limit: int, make: Make) -> Result:
-    there = os.path.lexists(job.target)
-    if os.path.exists(job.target) and os.path.exists(job.source) and os.path.samefile(job.source, job.target):
-        raise ExistsError("the result would replace the file itself: name another folder with -o")
-    if there and job.known is None and not job.overwrite:
-        raise ExistsError(f"{job.target} exists and was not written by such a run: --overwrite replaces it")
-    if is_special(Path(job.source)):  # a pipe would be waited for, for ever
-        raise FileAccessError(f"{job.source} is no regular file")
-    data = read_file(job.source, limit=limit)
-    recipe = hashlib.blake2b(data, digest_size=_BITS // 8, key=hashlib.blake2b(key).digest()).digest()
-    if there:
-        whole = job.known is not None and _digest(job.target) == job.known.digest
-        if job.known is not None and whole and job.known.recipe == recipe:
-            return Made(job.index, recipe, job.known.digest, job.known.facts, unchanged=True)
-        if not job.overwrite:
-            why = "is of another state of the file or of other options" if whole else "was changed or damaged"
-            raise ExistsError(f"{job.target} exists and {why}: --overwrite replaces it")
+def _carry_out(task: FileTask, key: bytes, limit: int, make: Make) -> TaskResult:
+    _check_paths(task)
+    data = read_file(task.source, limit=limit)
+    recipe = hashlib.blake2b(data, digest_size=_DIGEST_BYTES, key=hashlib.blake2b(key).digest()).digest()
+    known = _still_right(task, recipe)
+    if known is not None:
+        return TaskDone(task.index, recipe, known.digest, known.stats, unchanged=True)
     began = time.perf_counter()
-    with new_file(job.temporary) as file:
-        product = make(data, job, file)
+    with new_file(task.temporary) as file:
+        info = make(data, task, file)
         seconds = round(time.perf_counter() - began, 3)
         file.flush()
-        os.fsync(file.fileno())  # before its row is: else a power cut could leave a name without content
+        os.fsync(file.fileno())  # before the journal entry: a power cut must not leave a name without content
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         digest = _digest_of(file)
-    facts = Facts(product.width, product.height, len(data), size, seconds, product.warnings)
-    return Made(job.index, recipe, digest, facts)
+    stats = FileStats(info.width, info.height, len(data), size, seconds, info.warnings)
+    return TaskDone(task.index, recipe, digest, stats)
+
+
+def _check_paths(task: FileTask) -> None:
+    """Raises `BbmrError` if the source must not be read or the target must not be written."""
+    both = os.path.exists(task.target) and os.path.exists(task.source)
+    if both and os.path.samefile(task.source, task.target):
+        raise ExistsError("the result would replace the file itself: name another folder with -o")
+    if os.path.lexists(task.target) and task.known is None and not task.overwrite:
+        raise ExistsError(f"{task.target} exists and was not written by such a run: --overwrite replaces it")
+    if is_special(Path(task.source)):  # reading a pipe could wait for ever
+        raise FileAccessError(f"{task.source} is no regular file")
+
+
+def _still_right(task: FileTask, recipe: bytes) -> JournalEntry | None:
+    """Returns the entry of a target that this very recipe made and that is intact; None: it has to be made.
+
+    Raises:
+        ExistsError: another file is in its place, and `overwrite` is not set.
+    """
+    if not os.path.lexists(task.target):
+        return None
+    is_intact = task.known is not None and _digest(task.target) == task.known.digest
+    if task.known is not None and is_intact and task.known.recipe == recipe:
+        return task.known
+    if not task.overwrite:
+        why = "is of another state of the file or of other options" if is_intact else "was changed or damaged"
+        raise ExistsError(f"{task.target} exists and {why}: --overwrite replaces it")
+    return None
 
 
 def _digest_of(file: BinaryIO) -> bytes:
-    digest = hashlib.blake2b(digest_size=_BITS // 8)
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     while piece := file.read(_PIECE):
         digest.update(piece)
     return digest.digest()
 
 
 def _digest(path: str) -> bytes | None:
-    """Of a file as it is on the disk; None where it is no regular file."""
+    """Returns the digest of the file `path`, or None if it is no regular file."""
     if not os.path.isfile(path):
         return None
     try:

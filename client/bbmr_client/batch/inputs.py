@@ -1,6 +1,7 @@
-"""What is to be done: names from the command line become files.
+"""From the names on the command line to files.
 
-In: names, patterns and folders. Out: `Found` and `Unlisted`, lazily and in no order (`plan` sorts them).
+In: names, patterns and folders. Out: `InputFile` and `UnreadableFolder`, one by one and in no order (`plan` sorts
+them).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ PICTURES = frozenset(
     | {".bmp", ".dib", ".gif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm"}
     | {".tga", ".qoi", ".pcx", ".heic", ".heif", ".hif", ".jxl"}
 )
-"""Endings of the files that are taken from a folder as photos; those that cannot be read are told as failures."""
+"""Endings of the files that are taken from a folder as photos. One that cannot be read is a failure."""
 
 CONTAINERS = frozenset({".bbmr"})
 
@@ -31,37 +32,43 @@ _Identity = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Found:
-    """A file to be worked on. folder: where its output lies in the output folder, "" being the folder itself."""
+class InputFile:
+    """A file to be worked on.
 
-    given: int
+    argument: index of the name on the command line. folder: where the output lies in the output folder ("": at its
+    top).
+    """
+
+    argument: int
     source: str
     folder: str
 
 
 @dataclass(frozen=True)
-class Unlisted:
-    """A folder that could not be looked into, and why."""
+class UnreadableFolder:
+    """A folder that cannot be listed, and the reason. Other fields as in `InputFile`."""
 
-    given: int
+    argument: int
     source: str
     folder: str
     reason: str
 
 
 @dataclass
-class Passed:
-    """What was passed over, for a line to the person who may miss it."""
+class Skipped:
+    """How many entries of folders are not taken: files with another ending, links to folders."""
 
     files: int = 0
     links: int = 0
 
 
 def expand(names: Sequence[str]) -> list[str]:
-    """The names with their patterns expanded, as not every shell does it; a file of that very name comes first.
+    """Returns the names with patterns expanded, for shells that do not expand them.
+
+    A name that exists is never a pattern.
 
     Raises:
-        UsageError: a pattern fits nothing, or a name is empty.
+        UsageError: nothing matches a pattern, or a name is empty.
     """
     expanded: list[str] = []
     for name in names:
@@ -70,54 +77,54 @@ def expand(names: Sequence[str]) -> list[str]:
         if not _MAGIC & set(name) or os.path.lexists(name):
             expanded.append(name)
             continue
-        fitting = sorted(glob.glob(name, recursive=True))
-        if not fitting:
-            raise UsageError(f"nothing fits the pattern {name}")
-        expanded += fitting
+        matches = sorted(glob.glob(name, recursive=True))
+        if not matches:
+            raise UsageError(f"nothing matches the pattern {name}")
+        expanded += matches
     return expanded
 
 
 def is_batch(names: Sequence[str], output: str | None) -> bool:
-    """Whether these (expanded) names and this output ask for a folder of results and not for one file.
+    """Returns whether these (expanded) names and this output mean a folder of results, not one file.
 
     Raises:
-        UsageError: they ask for neither.
+        UsageError: they contradict each other.
     """
     if STDIO in names:
         if len(names) > 1:
-            raise UsageError("standard input (-) is an input of its own: name no others beside it")
+            raise UsageError("standard input (-) is an input of its own: name no other beside it")
         if output is not None and output != STDIO and _means_folder(output):
             raise UsageError(f"standard input has no name to write in {output}: name a file with -o")
         return False
     folders = [name for name in names if os.path.isdir(name)]
     several = len(names) > 1 or bool(folders)
     if several and output in (None, STDIO):
-        what = f"{folders[0]} is a folder" if folders else f"{len(names)} inputs were given"
+        what = f"{folders[0]} is a folder" if folders else f"there are {len(names)} inputs"
         raise UsageError(f"{what}: name the folder for the results with -o DIR")
     return several or (output is not None and output != STDIO and _means_folder(output))
 
 
 def find(
-    names: Sequence[str], endings: frozenset[str], output: str, passed: Passed
-) -> Iterator[Found | Unlisted]:
-    """Every file that the (expanded) `names` mean.
+    names: Sequence[str], endings: frozenset[str], output: str, skipped: Skipped
+) -> Iterator[InputFile | UnreadableFolder]:
+    """Yields every file that the (expanded) `names` mean.
 
-    A name that is no folder is always taken. Of a folder: the files with one of `endings`, however deep, but for
-    hidden ones and for what lies in the folder `output`; links to files are followed, links to folders are not. One
-    folder alone has its tree mirrored; where there are more names, each folder keeps its name, as `cp -r` does it.
+    A name that is no folder is always taken. Of a folder, files with one of `endings` are taken at every depth, except
+    hidden ones and those in the folder `output`. Links to files are followed, links to folders are not. The tree of one
+    folder alone is mirrored; beside other names, a folder keeps its own name, as with `cp -r`.
     """
-    for given, name in enumerate(names):
+    for argument, name in enumerate(names):
         if os.path.isdir(name):
             top = "" if len(names) == 1 else os.path.basename(os.path.realpath(name))
-            yield from _walk(given, name, top, endings, output, passed)
+            yield from _walk(argument, name, top, endings, output, skipped)
         else:
-            yield Found(given, name, "")
+            yield InputFile(argument, name, "")
 
 
 def _walk(
-    given: int, name: str, top: str, endings: frozenset[str], output: str, passed: Passed
-) -> Iterator[Found | Unlisted]:
-    beyond = _identity(output)
+    argument: int, name: str, top: str, endings: frozenset[str], output: str, skipped: Skipped
+) -> Iterator[InputFile | UnreadableFolder]:
+    results = _identity(output)
     waiting: list[tuple[str, str, tuple[_Identity | None, ...]]] = [(name, top, (_identity(name),))]
     while waiting:
         folder, place, above = waiting.pop()
@@ -129,29 +136,31 @@ def _walk(
                     inner = os.path.join(place, entry.name)
                     if entry.is_dir(follow_symlinks=False):
                         identity = _identity(entry.path)
-                        # A junction or a mount can lead back up, and results are no inputs.
-                        if identity is None or (identity not in above and identity != beyond):
+                        # A junction or a mount can lead back up; results are no inputs.
+                        if identity is None or (identity not in above and identity != results):
                             waiting.append((entry.path, inner, (*above, identity)))
                     elif entry.is_symlink() and os.path.isdir(entry.path):
-                        passed.links += 1
+                        skipped.links += 1
                     elif os.path.splitext(entry.name)[1].lower() not in endings:
-                        passed.files += 1
-                    elif entry.is_file() or entry.is_symlink():  # a link to nothing is a failure to be told
-                        yield Found(given, entry.path, place)
+                        skipped.files += 1
+                    elif entry.is_file() or entry.is_symlink():  # a dangling link becomes a failure
+                        yield InputFile(argument, entry.path, place)
         except OSError as problem:
-            yield Unlisted(given, folder, place, f"cannot be listed: {reason(problem)}")
+            yield UnreadableFolder(argument, folder, place, f"cannot be listed: {reason(problem)}")
 
 
 def check_folder(output: str, ending: str) -> str:
-    """The output folder without a slash at its end, once it is or can become one. ending: of the files in it.
+    """Returns the output folder without a slash at its end, if it exists or can be made.
+
+    ending: of the files that will be in it.
 
     Raises:
-        UsageError: it is not there and called like a file.
-        FileAccessError: it is a file, or lies under one, or may not be written.
+        UsageError: it does not exist and its name looks like such a file's.
+        FileAccessError: it is a file, lies below a file, or cannot be written.
     """
     folder = output.rstrip("/" + os.sep) or output
     if not os.path.lexists(folder) and folder == output and output.lower().endswith(ending):
-        raise UsageError(f"{output} would be a folder: if that is meant, write {output}/")
+        raise UsageError(f"{output} would be a folder: if that is what you want, write {output}/")
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise FileAccessError(f"{output} is no folder: name one with -o DIR")
     above = os.path.abspath(folder)
@@ -169,7 +178,7 @@ def _means_folder(output: str) -> bool:
 
 
 def _hidden(entry: os.DirEntry[str]) -> bool:
-    if entry.name.startswith("."):  # our journal and temporary files, too
+    if entry.name.startswith("."):  # this includes the journal and temporary files
         return True
     if os.name != "nt":
         return False
@@ -179,7 +188,7 @@ def _hidden(entry: os.DirEntry[str]) -> bool:
 
 def _identity(path: str) -> _Identity | None:
     try:
-        facts = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return facts.st_dev, facts.st_ino
+    return status.st_dev, status.st_ino

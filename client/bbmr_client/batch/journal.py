@@ -1,8 +1,8 @@
-"""What is done in an output folder: an SQLite file in it, so that a run goes on where the one before it stopped.
+"""The journal of an output folder: an SQLite file in it that says what is done, so that a run can be resumed.
 
-In: output names and digests. Out: what is known of an output. The file is locked for as long as it is open, so two
-runs never work in one folder; a lock of a killed run is gone with it. A row is written *before* the output takes its
-place: a kill in between leaves a row without its file, which counts as not done, and never the reverse.
+The file is locked while it is open, so two runs never work in one folder; the lock of a killed run goes with it. A
+row is written *before* the output gets its name: a kill in between leaves a row without its file, which counts as not
+done. The reverse cannot happen.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from bbmr_client.batch.result import Facts, Known
+from bbmr_client.batch.result import FileStats, JournalEntry
 from bbmr_client.files import FileAccessError, reason
 from bbmr_shared.errors import BbmrError
 from bbmr_shared.limits import MAX_FACTS_BYTES
 
-NAME = ".bbmr-done.sqlite"
+JOURNAL_NAME = ".bbmr-done.sqlite"
 
 _APPLICATION = 0x62626D72  # "bbmr"
 _VERSION = 1
@@ -39,35 +39,35 @@ class JournalError(BbmrError):
 
 
 class _DamagedError(Exception):
-    """It is no journal of ours, or a broken one."""
+    """The file is no journal, or a damaged one."""
 
 
 class Journal:
-    """Of the output folder `folder`, which exists.
+    """The journal of `folder`, which exists.
 
-    A damaged journal is set aside under another name, `warn` is told, and a new one begun: outputs that are there
-    then count as not ours, so they are kept, and nothing wrong is taken for done.
+    A damaged journal is renamed, `warn` is called with a line about it, and a new one begins. Existing outputs then
+    count as files of somebody else: they are kept, and none of them counts as done.
 
     Raises:
-        JournalError: another run has it open, or it was written by a later release.
+        JournalError: another run has it open, or a later release wrote it.
         FileAccessError: it cannot be written.
     """
 
     def __init__(self, folder: str, warn: Callable[[str], None]) -> None:
-        self.path = os.path.join(folder, NAME)
+        self.path = os.path.join(folder, JOURNAL_NAME)
         self._folder = folder
         self.is_new = not os.path.lexists(self.path)
         try:
             self._rows = self._open()
         except _DamagedError:
             aside = self._set_aside()
-            warn(f"{self.path} is damaged: kept as {aside}, and what is done is not known any more")
+            warn(f"{self.path} is damaged: kept as {aside}; what is done is not known any more")
             self._rows = self._open()
         self._id = self._rows.execute("SELECT id FROM folder").fetchone()[0]
 
-    def known(self, output: str) -> Known | None:
-        """What was recorded for `output` (a path in the folder), or None."""
-        with _told(self.path):
+    def known(self, output: str) -> JournalEntry | None:
+        """Returns what was recorded for `output` (a path in the folder), or None."""
+        with _sqlite_errors(self.path):
             row = self._rows.execute(
                 "SELECT recipe, digest, facts FROM done WHERE output = ? AND length(facts) <= ?",
                 (os.fsencode(output), MAX_FACTS_BYTES),
@@ -75,24 +75,27 @@ class Journal:
         if row is None or not isinstance(row[0], bytes) or not isinstance(row[1], bytes):
             return None
         try:
-            return Known(row[0], row[1], Facts.from_json(row[2]))
+            return JournalEntry(row[0], row[1], FileStats.from_json(row[2]))
         except (ValueError, TypeError):
             return None
 
-    def record(self, output: str, known: Known) -> None:
-        """Write down that `output` is about to take its place."""
-        with _told(self.path):
+    def record(self, output: str, known: JournalEntry) -> None:
+        """Record that `output` is about to get its name."""
+        with _sqlite_errors(self.path):
             self._rows.execute(
                 "INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)",
-                (os.fsencode(output), known.recipe, known.digest, known.facts.to_json()),
+                (os.fsencode(output), known.recipe, known.digest, known.stats.to_json()),
             )
 
     def temporary(self, index: int) -> str:
-        """A name in the folder for the result of job `index`; no other folder's run has such names."""
+        """Returns a path in the folder for the result of task `index`. Other folders' journals give other names."""
         return os.path.join(self._folder, f"{self._prefix}{index}-{secrets.token_hex(4)}.part")
 
-    def sweep(self) -> None:
-        """Remove what a killed run left; safe, as nobody else has this journal open and these names are its own."""
+    def remove_leftovers(self) -> None:
+        """Remove temporary files of a killed run.
+
+        Safe, because only this process has the journal open, and the names are this journal's alone.
+        """
         with contextlib.suppress(OSError), os.scandir(self._folder) as entries:
             for entry in entries:
                 if entry.name.startswith(self._prefix) and entry.name.endswith(".part"):
@@ -100,7 +103,7 @@ class Journal:
                         os.unlink(entry.path)
 
     def close(self) -> None:
-        """Let others work in the folder. A journal that was begun and holds nothing is removed."""
+        """Release the lock. A new journal without a row is removed."""
         try:
             empty = self.is_new and not self._rows.execute("SELECT 1 FROM done LIMIT 1").fetchone()
             self._rows.close()
@@ -122,9 +125,9 @@ class Journal:
     def _open(self) -> sqlite3.Connection:
         rows = None
         try:
-            # No statement waits, each is its own transaction unless BEGIN says otherwise.
+            # timeout: no statement waits. isolation_level: each statement is a transaction unless BEGIN says otherwise.
             rows = sqlite3.connect(self.path, timeout=0, isolation_level=None)
-            # Held until it is closed, and without shared memory, which network file systems have none of.
+            # The lock is held until the file is closed, without shared memory, which network file systems lack.
             rows.execute("PRAGMA locking_mode = EXCLUSIVE")
             rows.execute("PRAGMA journal_mode = WAL")
             rows.execute("PRAGMA synchronous = FULL")  # a row is on the disk before its output has its name
@@ -146,7 +149,7 @@ class Journal:
             code = getattr(error, "sqlite_errorname", "") or ""
             if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
                 raise JournalError(
-                    f"another run is working in {self._folder}: wait for its end, or name another folder with -o"
+                    f"another run is working in {self._folder}: wait until it ends, or name another folder with -o"
                 ) from None
             if code.partition("_VTAB")[0] in _DAMAGED or type(error) is sqlite3.DatabaseError:
                 raise _DamagedError from error
@@ -187,7 +190,7 @@ class Journal:
 
 
 @contextlib.contextmanager
-def _told(path: str) -> Iterator[None]:
+def _sqlite_errors(path: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:

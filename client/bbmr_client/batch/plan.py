@@ -1,11 +1,11 @@
-"""Every input of a run with its output and what became of it, in a temporary database that spills to the disk.
+"""Every input of a run, with its output and its outcome, in a temporary SQLite database that spills to the disk.
 
-In: files in any order. Out: jobs in a fixed order, no two of them with one output, and rows for the report. A list
-would grow with the folder; here memory holds a few pages, whatever the number of files.
+In: files in any order. Out: rows in a fixed order, no two of them with one output. Memory holds a few pages, however
+many files there are; a list would grow with the folder.
 
-Two inputs with one output name, also where only case or Unicode form differ (a.jpg, A.png), keep their full names
-(a.jpg.bbmr, A.png.bbmr); where those are one as well, a digest of the input's name is added. It depends on the
-names alone, so a run that is started again gives the same names.
+Two inputs with one output name keep their full names (a.jpg.bbmr, A.png.bbmr), also if only case or Unicode form
+differ. If those are equal as well, a digest of the input's name is added. Names depend on the inputs' names alone, so
+a resumed run gives the same ones.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bbmr_client.batch.inputs import Found, Unlisted
-from bbmr_client.batch.result import FAILED, LEFT, Facts
+from bbmr_client.batch.inputs import InputFile, UnreadableFolder
+from bbmr_client.batch.result import FAILED, LEFT, FileStats
 
 _LEVELS = 3
 _TABLE = """CREATE TABLE input (
-    given INTEGER, place BLOB, source BLOB, identity BLOB, level INTEGER,
+    argument INTEGER, place BLOB, source BLOB, identity BLOB, level INTEGER,
     name1 BLOB, name2 BLOB, name3 BLOB, key1 TEXT, key2 TEXT, key3 TEXT, reason TEXT,
     UNIQUE (identity, name1)
 )"""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One input. output: its path in the output folder ("" where there is none); facts: where it was made."""
+class PlanRow:
+    """One input. output: its path in the output folder ("": it has none); stats: None until it is done."""
 
     index: int
     source: str
     output: str
     outcome: str
     reason: str
-    facts: Facts | None
+    stats: FileStats | None
 
 
-class Plan:
-    """Filled with `add`, put in order with `settle`, and read and written from then on. added: how often it was."""
+class BatchPlan:
+    """Call `add` for each input, then `settle` once, then the others. added: number of calls of `add`."""
 
     def __init__(self, ending: str) -> None:
         self._ending = ending
@@ -52,31 +52,30 @@ class Plan:
         self._rows.execute(_TABLE)
         self._rows.execute("BEGIN")
 
-    def add(self, found: Found | Unlisted) -> None:
-        """A file, or a folder that could not be listed. A file that is there already is not added again."""
+    def add(self, found: InputFile | UnreadableFolder) -> None:
+        """Add a file, or a folder that cannot be listed. A file that was added before is ignored."""
         self.added += 1
         folder, base = found.folder, os.path.basename(found.source)
-        given, source = found.given, os.fsencode(found.source)
-        place = os.fsencode(os.path.join(folder, base)).replace(
-            os.sep.encode(), b"\0"
-        )  # a folder's files together
+        argument, source = found.argument, os.fsencode(found.source)
+        # With NUL for the separator, the files of a folder sort together.
+        place = os.fsencode(os.path.join(folder, base)).replace(os.sep.encode(), b"\0")
         identity = os.fsencode(os.path.abspath(found.source))
-        if isinstance(found, Unlisted):
-            values = (given, place, source, identity, 0, *[b""] * 3, *[""] * 3, found.reason)
+        if isinstance(found, UnreadableFolder):
+            values = (argument, place, source, identity, 0, *[b""] * 3, *[""] * 3, found.reason)
         else:
             mark = hashlib.blake2b(source, digest_size=4).hexdigest()
             endings = (self._ending, self._ending, f".{mark}{self._ending}")
             stems = (os.path.splitext(base)[0], base, base)
             outputs = [os.path.join(folder, stem + end) for stem, end in zip(stems, endings, strict=True)]
             names, keys = [os.fsencode(output) for output in outputs], [_key(output) for output in outputs]
-            values = (given, place, source, identity, 1, *names, *keys, None)
+            values = (argument, place, source, identity, 1, *names, *keys, None)
         self._rows.execute(f"INSERT OR IGNORE INTO input VALUES ({', '.join('?' * 12)})", values)
 
     def settle(self) -> None:
-        """Give every input its number and its output."""
+        """Give each input its number and its output. Called once, after the last `add`."""
         key = "CASE level WHEN 1 THEN key1 WHEN 2 THEN key2 ELSE key3 END"
         while True:
-            # Of those that share a name, the ones with the shortest form of theirs take the next longer one.
+            # Inputs that share an output name and are at their shortest form of it take the next longer form.
             self._rows.execute(
                 f"""WITH named AS (SELECT rowid AS id, level, {key} AS name FROM input WHERE level > 0),
                     shared AS (SELECT name, min(level) AS least FROM named GROUP BY name HAVING count(*) > 1)
@@ -88,54 +87,52 @@ class Plan:
         output = "CASE level WHEN 0 THEN x'' WHEN 1 THEN name1 WHEN 2 THEN name2 ELSE name3 END"
         self._rows.execute(
             "CREATE TABLE plan "
-            "(id INTEGER PRIMARY KEY, source BLOB, output BLOB, outcome TEXT, reason TEXT, facts TEXT)"
+            "(id INTEGER PRIMARY KEY, source BLOB, output BLOB, outcome TEXT, reason TEXT, stats TEXT)"
         )
         self._rows.execute(
             f"""INSERT INTO plan (source, output, outcome, reason)
                 SELECT source, {output}, CASE level WHEN 0 THEN '{FAILED}' ELSE '{LEFT}' END, reason
-                FROM input ORDER BY given, place"""
+                FROM input ORDER BY argument, place"""
         )
         self._rows.execute("DROP TABLE input")
         self._rows.execute(f"CREATE INDEX failures ON plan (id) WHERE outcome = '{FAILED}'")
 
     def count(self, outcome: str | None = None) -> int:
-        """How many inputs there are, or how many with this outcome."""
+        """Returns the number of inputs, or of those with this outcome."""
         where, values = ("", ()) if outcome is None else (" WHERE outcome = ?", (outcome,))
         (number,) = self._rows.execute(f"SELECT count(*) FROM plan{where}", values).fetchone()
         return int(number)
 
-    def rows(self) -> Iterator[Row]:
-        """Every input in order; rows may be written meanwhile."""
+    def rows(self) -> Iterator[PlanRow]:
+        """Yields every input in order. `mark` may be called meanwhile."""
         yield from self._read("")
 
-    def waiting(self) -> Iterator[Row]:
-        """The inputs that are to be worked on, in order."""
+    def waiting(self) -> Iterator[PlanRow]:
+        """Yields the inputs that are left, in order."""
         yield from self._read(f" AND outcome = '{LEFT}'")
 
-    def failures(self, most: int) -> list[Row]:
-        """The first failed inputs."""
+    def failures(self, most: int) -> list[PlanRow]:
+        """Returns the first failed inputs, at most `most`."""
         found = self._rows.execute(
             f"SELECT * FROM plan WHERE outcome = '{FAILED}' ORDER BY id LIMIT ?", (most,)
         )
         return [_row(values) for values in found]
 
-    def mark(self, index: int, outcome: str, reason: str = "", facts: Facts | None = None) -> None:
-        """Write down what became of an input."""
-        told = None if facts is None else facts.to_json()
-        text = reason.encode("utf-8", "backslashreplace").decode()  # a name may hold bytes that are no text
+    def mark(self, index: int, outcome: str, reason: str = "", stats: FileStats | None = None) -> None:
+        """Record the outcome of an input."""
+        figures = None if stats is None else stats.to_json()
+        text = reason.encode("utf-8", "backslashreplace").decode()  # a name may have bytes that are not UTF-8
         self._rows.execute(
-            "UPDATE plan SET outcome = ?, reason = ?, facts = ? WHERE id = ?", (outcome, text, told, index)
+            "UPDATE plan SET outcome = ?, reason = ?, stats = ? WHERE id = ?", (outcome, text, figures, index)
         )
 
     def close(self) -> None:
-        """Forget everything."""
+        """Delete the database."""
         self._rows.close()
 
-    def _read(self, condition: str) -> Iterator[Row]:
+    def _read(self, condition: str) -> Iterator[PlanRow]:
         last = 0
-        while (
-            True
-        ):  # in portions: a statement that stays open sees, or does not see, what is written meanwhile
+        while True:  # in portions: whether an open statement sees what `mark` writes is undefined
             portion = self._rows.execute(
                 f"SELECT * FROM plan WHERE id > ?{condition} ORDER BY id LIMIT 256", (last,)
             ).fetchall()
@@ -147,12 +144,12 @@ class Plan:
 
 
 def _key(output: str) -> str:
-    """What is one name on a file system that does not tell case or Unicode forms apart."""
+    """Returns the same key for names that are equal on a file system that ignores case and Unicode form."""
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", output).casefold())
     return folded.encode("utf-8", "backslashreplace").decode()
 
 
-def _row(values: tuple[int, bytes, bytes, str, str | None, str | None]) -> Row:
-    index, source, output, outcome, reason, facts = values
-    told = None if facts is None else Facts.from_json(facts)
-    return Row(index, os.fsdecode(source), os.fsdecode(output), outcome, reason or "", told)
+def _row(values: tuple[int, bytes, bytes, str, str | None, str | None]) -> PlanRow:
+    index, source, output, outcome, reason, figures = values
+    stats = None if figures is None else FileStats.from_json(figures)
+    return PlanRow(index, os.fsdecode(source), os.fsdecode(output), outcome, reason or "", stats)

@@ -1,7 +1,7 @@
-"""Worker processes for encoding: each is started anew (spawn), made ready once, and replaced when it dies.
+"""Worker processes for encoding. Each is started anew (spawn), reused for many tasks, and replaced if it dies.
 
-In: jobs. Out: results. A process that dies, killed for memory or by a crash of a codec, fails the one file it had.
-Processes end with their parent, however that ends, and take their temporary file along.
+A process that dies (killed for its memory, or by a crash of a codec) fails the one file that it had. Processes end with
+their parent, however that ends, and remove their temporary file.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any, BinaryIO
 
-from bbmr_client.batch.file_task import Product, carry_out
-from bbmr_client.batch.result import Failed, Job, Result
+from bbmr_client.batch.file_task import OutputInfo, carry_out
+from bbmr_client.batch.result import FileTask, TaskFailed, TaskResult
 from bbmr_client.files import reason
 from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS
@@ -29,17 +29,15 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class WorkerError(BbmrError):
-    """A process for the work cannot be had."""
+    """A worker process cannot be started."""
 
     slug = "worker"
 
 
 class EncodeProcess:
-    """A process that encodes with `options`, the keyword arguments of `bbmr_client.encode`. key: of the recipes.
+    """A `Worker` that encodes in a process of its own.
 
-    Raises:
-        UsageError: (`start`, and never later) the options make no sense.
-        WorkerError: (`start`) there is no process to be had.
+    options: keyword arguments of `bbmr_client.encode`; key: from `recipe_key`.
     """
 
     def __init__(self, options: Mapping[str, Any], key: bytes) -> None:
@@ -47,10 +45,15 @@ class EncodeProcess:
         self._lock = threading.Lock()
         self._stopped = False
         self._process: SpawnProcess | None = None
-        self._line: Connection[Any, Any] | None = None
+        self._pipe: Connection[Any, Any] | None = None
 
     def start(self) -> None:
-        """Have the process ready for its first job."""
+        """Start the process, so that it is ready for its first task.
+
+        Raises:
+            UsageError: the options are out of range or contradict each other.
+            WorkerError: the process cannot be started.
+        """
         try:
             answer = self._begin()
         except (EOFError, OSError) as error:
@@ -60,13 +63,13 @@ class EncodeProcess:
             raise UsageError(answer)
 
     def _begin(self) -> str | None:
-        """What the new process says of the options."""
+        """Start the process. Returns what is wrong with the options, or None."""
         context = multiprocessing.get_context("spawn")
         with self._lock:
             if self._stopped:
                 return None
             ours, theirs = context.Pipe()
-            self._line = ours
+            self._pipe = ours
             self._process = context.Process(
                 target=serve, args=(theirs, self._options, self._key), daemon=True
             )
@@ -76,23 +79,23 @@ class EncodeProcess:
         answer: str | None = self._receive()
         return answer
 
-    def __call__(self, job: Job) -> Result:
+    def __call__(self, task: FileTask) -> TaskResult:
         try:
             if self._process is None or not self._process.is_alive():
                 self._end()
                 self.start()
-            assert self._line is not None
-            self._line.send(job)
+            assert self._pipe is not None
+            self._pipe.send(task)
             return self._receive()  # type: ignore[no-any-return]
         except BbmrError as error:
-            return Failed(job.index, str(error), hopeless=True)
+            return TaskFailed(task.index, str(error), affects_all=True)
         except (EOFError, OSError) as error:
             why = self._death() or str(error)
             self._end()
-            return Failed(job.index, f"{job.source}: its worker process ended ({why})")
+            return TaskFailed(task.index, f"{task.source}: its worker process ended ({why})")
 
     def stop(self) -> None:
-        """End the process at once; it has nothing that its parent does not clean up."""
+        """Kill the process. The parent removes its temporary file."""
         with self._lock:
             self._stopped = True
             process = self._process
@@ -101,8 +104,8 @@ class EncodeProcess:
             process.join(_PATIENCE_S)
 
     def _receive(self) -> Any:
-        assert self._line is not None
-        return self._line.recv()
+        assert self._pipe is not None
+        return self._pipe.recv()
 
     def _death(self) -> str:
         if self._process is None:
@@ -121,54 +124,59 @@ class EncodeProcess:
         if self._process is not None:
             self._process.kill()
             self._process.join(_PATIENCE_S)
-        if self._line is not None:
-            self._line.close()
-        self._process = self._line = None
+        if self._pipe is not None:
+            self._pipe.close()
+        self._process = self._pipe = None
 
 
-def serve(line: Connection[Any, Any], options: Mapping[str, Any], key: bytes) -> None:
-    """The process: says None (ready) or why the options make no sense, then answers every job with its result."""
-    for number in _SIGNALS:  # sent to the whole group; the parent decides what ends
+def serve(pipe: Connection[Any, Any], options: Mapping[str, Any], key: bytes) -> None:
+    """The worker process: sends None (ready) or what is wrong with the options, then a result for every task."""
+    for number in _SIGNALS:  # a terminal sends them to the whole group; the parent decides
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     warnings.simplefilter("ignore")
-    at_hand: list[str] = []
-    threading.Thread(target=_end_with_parent, args=(at_hand,), daemon=True).start()
-    with contextlib.suppress(EOFError, OSError):  # the parent has gone
-        _answer(line, options, key, at_hand)
-    _remove(at_hand)
+    temporaries: list[str] = []
+    threading.Thread(target=_end_with_parent, args=(temporaries,), daemon=True).start()
+    with contextlib.suppress(EOFError, OSError):  # the parent has ended
+        _answer(pipe, options, key, temporaries)
+    _remove(temporaries)
 
 
-def _answer(line: Connection[Any, Any], options: Mapping[str, Any], key: bytes, at_hand: list[str]) -> None:
+def _answer(
+    pipe: Connection[Any, Any], options: Mapping[str, Any], key: bytes, temporaries: list[str]
+) -> None:
     from bbmr_client.batch.encoding import check_options, encode_file
 
-    def make(data: bytes, job: Job, file: BinaryIO) -> Product:
-        return encode_file(data, job.source, options, file)
+    def make(data: bytes, task: FileTask, file: BinaryIO) -> OutputInfo:
+        return encode_file(data, task.source, options, file)
 
     try:
         check_options(options)
     except BbmrError as error:
-        line.send(str(error))
+        pipe.send(str(error))
         return
-    line.send(None)
+    pipe.send(None)
     while True:
-        job = line.recv()
-        at_hand[:] = [job.temporary]
-        line.send(carry_out(job, key, DEFAULT_LIMITS.max_photo_bytes, make))
+        task = pipe.recv()
+        temporaries[:] = [task.temporary]
+        pipe.send(carry_out(task, key, DEFAULT_LIMITS.max_photo_bytes, make))
 
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """A process that is started inside has these signals blocked until it is ready to ignore them, and what is sent to
-    this one meanwhile is answered afterwards: a start that is broken off would leave a child that complains."""
+    """Hold SIGINT and SIGTERM while a process is started inside.
+
+    The child has them blocked until it ignores them. A signal to this process is handled afterwards: a start that is
+    cut off would leave a child that prints a traceback.
+    """
     sent: list[tuple[int, FrameType | None]] = []
     handlers = {}
-    if threading.current_thread() is threading.main_thread():  # the only one that handlers are called in
+    if threading.current_thread() is threading.main_thread():  # only there handlers are called
         for number in _SIGNALS:
             if callable(handler := signal.getsignal(number)):
                 handlers[int(number)] = handler
-                signal.signal(number, lambda *facts: sent.append(facts))
+                signal.signal(number, lambda *received: sent.append(received))
     try:
         with _blocked():
             yield
@@ -186,7 +194,7 @@ def _blocked() -> Iterator[None]:
         return
     from multiprocessing import resource_tracker
 
-    resource_tracker.ensure_running()  # its own start, which the first process brings about, lets them through again
+    resource_tracker.ensure_running()  # the first process starts it, and its start unblocks the signals again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
@@ -194,11 +202,11 @@ def _blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with_parent(at_hand: list[str]) -> None:
+def _end_with_parent(temporaries: list[str]) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        _remove(at_hand)
+        _remove(temporaries)
         os._exit(1)
 
 

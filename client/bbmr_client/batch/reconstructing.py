@@ -1,7 +1,4 @@
-"""How one container of many becomes a picture: by a server, on this machine, or without either.
-
-In: a container's file, and what is wished for. Out: a `Product`.
-"""
+"""Reconstructing one container of a run into an open file: by a server, on this machine, or by copying its source."""
 
 from __future__ import annotations
 
@@ -9,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from bbmr_client.batch.file_task import Product, carry_out
-from bbmr_client.batch.result import Job, Result
+from bbmr_client.batch.file_task import OutputInfo, carry_out
+from bbmr_client.batch.result import FileTask, TaskResult
 from bbmr_shared.compositing.region import Region, check_region
 from bbmr_shared.container import Container
 from bbmr_shared.errors import BbmrError, UsageError
@@ -19,20 +16,20 @@ from bbmr_shared.limits import DEFAULT_LIMITS
 if TYPE_CHECKING:
     from bbmr_client.http import Client
 
-Ask = Callable[[Container, BinaryIO], object]
-"""Writes the picture of a container to a file, in the format that is wished for."""
+Reconstruct = Callable[[Container, BinaryIO], object]
+"""Reconstructs a container and writes the picture, in the format of the options, to a file."""
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is asked for of every container."""
+class ReconstructOptions:
+    """The picture that every container becomes. model: None leaves the choice to the container."""
 
     format: str
     region: Region | None = None
     model: str | None = None
 
     def size(self, container: Container) -> tuple[int, int]:
-        """(width, height) of the picture.
+        """Returns (width, height) of the picture.
 
         Raises:
             UsageError: the region lies outside of it.
@@ -45,47 +42,53 @@ class Wish:
             raise UsageError(f"--region: {error}") from None
         return self.region[2], self.region[3]
 
-    def verbatim(self, container: Container) -> bytes | None:
-        """The source file itself, where the container holds it in the format wished for and all of it is wanted."""
+    def source_file(self, container: Container) -> bytes | None:
+        """Returns the photo's own file, if the container carries it in this format and no region is wanted."""
         return None if self.region else container.source_file(self.format)
 
 
-def make_picture(data: bytes, name: str, wish: Wish, ask: Ask, file: BinaryIO) -> Product:
-    """The picture of the container `data`; `ask` is called unless the container holds the file that is wished for."""
+def write_picture(
+    data: bytes, name: str, options: ReconstructOptions, reconstruct: Reconstruct, file: BinaryIO
+) -> OutputInfo:
+    """Write the picture of the container `data`. `reconstruct` is not called if the container carries that file."""
     try:
         container = Container.from_bytes(data)
     except BbmrError as error:
         raise type(error)(f"{name}: {error}") from error
-    width, height = wish.size(container)
-    original = wish.verbatim(container)
-    if original is None:
-        ask(container, file)
+    width, height = options.size(container)
+    source_file = options.source_file(container)
+    if source_file is None:
+        reconstruct(container, file)
     else:
-        file.write(original)
-    return Product(width, height)
+        file.write(source_file)
+    return OutputInfo(width, height)
 
 
-class RequestHand:
-    """One request in flight at a time. `client` serves many threads; what is in flight ends when it is closed."""
+def reconstruct_task(
+    task: FileTask, key: bytes, options: ReconstructOptions, reconstruct: Reconstruct
+) -> TaskResult:
+    """Do one task of a run. key: from `recipe_key`."""
 
-    def __init__(self, client: Client, wish: Wish, key: bytes) -> None:
-        self._client, self._wish, self._key = client, wish, key
+    def make(data: bytes, task: FileTask, file: BinaryIO) -> OutputInfo:
+        return write_picture(data, task.source, options, reconstruct, file)
 
-    def __call__(self, job: Job) -> Result:
-        return reconstruct_job(job, self._key, self._wish, self._ask)
+    return carry_out(task, key, DEFAULT_LIMITS.max_container_bytes, make)
+
+
+class RequestWorker:
+    """Keeps one request in flight. Several workers share `client`, whose closing ends their requests."""
+
+    def __init__(self, client: Client, options: ReconstructOptions, key: bytes) -> None:
+        self._client, self._options, self._key = client, options, key
+
+    def __call__(self, task: FileTask) -> TaskResult:
+        return reconstruct_task(task, self._key, self._options, self._reconstruct)
 
     def stop(self) -> None:
-        """Closing the client ends what is in flight."""
+        """Does nothing: closing the client ends the request."""
 
-    def _ask(self, container: Container, file: BinaryIO) -> None:
-        wish = self._wish
-        self._client.reconstruct_to(container, file, wish.format, region=wish.region, model=wish.model)
-
-
-def reconstruct_job(job: Job, key: bytes, wish: Wish, ask: Ask) -> Result:
-    """Do one job of a run."""
-
-    def make(data: bytes, job: Job, file: BinaryIO) -> Product:
-        return make_picture(data, job.source, wish, ask, file)
-
-    return carry_out(job, key, DEFAULT_LIMITS.max_container_bytes, make)
+    def _reconstruct(self, container: Container, file: BinaryIO) -> None:
+        options = self._options
+        self._client.reconstruct_to(
+            container, file, options.format, region=options.region, model=options.model
+        )

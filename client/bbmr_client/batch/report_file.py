@@ -1,7 +1,4 @@
-"""The report of a run as a file, CSV or JSON: a row for every input.
-
-In: rows of the plan. Out: a file that is there whole or not at all, written row by row.
-"""
+"""The report of a run as a CSV or JSON file, with a row for every input. It is written row by row."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bbmr_client.batch.plan import Row
+from bbmr_client.batch.plan import PlanRow
 from bbmr_client.batch.result import DONE, UNCHANGED
 from bbmr_client.files import FileAccessError, check_output, reason, replacement
 from bbmr_shared.errors import UsageError
@@ -25,47 +22,47 @@ COLUMNS = (
 
 
 def check_report(name: str) -> None:
-    """Find out before the work that `name` cannot be written.
+    """Check before the work that `name` can be written.
 
     Raises:
-        UsageError: its ending says neither .csv nor .json.
+        UsageError: its ending is neither .csv nor .json.
         FileAccessError: as `check_output`.
     """
     if _ending(name) not in (".csv", ".json"):
-        raise UsageError(f"--report {name}: the ending says what it is, .csv or .json")
+        raise UsageError(f"--report {name}: the name must end in .csv or .json")
     check_output(name)
 
 
-def write_report(name: str, rows: Iterable[Row], folder: str, container_is_output: bool) -> None:
-    """Write the report. folder: that of the outputs; container_is_output: whose bytes count for bpp.
+def write_report(name: str, rows: Iterable[PlanRow], folder: str, container_is_output: bool) -> None:
+    """Write the report. folder: of the outputs; container_is_output: whether bpp counts the output's bytes.
 
     Raises:
         FileAccessError: it cannot be written.
     """
-    told = (as_values(row, folder, container_is_output) for row in rows)
+    values = (as_values(row, folder, container_is_output) for row in rows)
     try:
         with replacement(Path(os.path.realpath(name))) as file:
             text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
-            (_write_csv if _ending(name) == ".csv" else _write_json)(text, told)
+            (_write_csv if _ending(name) == ".csv" else _write_json)(text, values)
             text.flush()
             text.detach()
     except OSError as problem:
         raise FileAccessError(f"{name} cannot be written: {reason(problem)}") from problem
 
 
-def as_values(row: Row, folder: str, container_is_output: bool) -> dict[str, Any]:
-    """The columns of one row; None where there is nothing to say."""
-    facts = row.facts
+def as_values(row: PlanRow, folder: str, container_is_output: bool) -> dict[str, Any]:
+    """Returns the columns of one row. A column without a value is None."""
+    stats = row.stats
     values: dict[str, Any] = dict.fromkeys(COLUMNS)
     values |= {"path": row.source, "outcome": row.outcome, "reason": row.reason or None, "warnings": []}
     if row.outcome in (DONE, UNCHANGED):
         values["output"] = os.path.join(folder, row.output)
-    if facts is not None:
-        coded = facts.bytes_out if container_is_output else facts.bytes_in
-        values |= {name: getattr(facts, name) for name in COLUMNS if hasattr(facts, name)}
+    if stats is not None:
+        coded = stats.bytes_out if container_is_output else stats.bytes_in
+        values |= {name: getattr(stats, name) for name in COLUMNS if hasattr(stats, name)}
         values |= {
-            "warnings": list(facts.warnings),
-            "bpp": round(8 * coded / (facts.width * facts.height), 6),
+            "warnings": list(stats.warnings),
+            "bpp": round(8 * coded / (stats.width * stats.height), 6),
         }
     return values
 

@@ -1,6 +1,6 @@
-"""What goes to a worker and what comes back; plain data, fit to be sent to another process.
+"""What goes to a worker and what comes back. Plain data that can be sent to another process.
 
-Job → Made (written to a temporary file, or found done already) or Failed
+FileTask → TaskDone (the result is in the temporary file, or the target was right already) or TaskFailed
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 DONE, UNCHANGED, FAILED, LEFT = "done", "unchanged", "failed", "left"
-"""Outcomes: written in this run; written in one before, and still right; not possible; not come to."""
+"""Outcomes: written in this run; written in an earlier run and still right; failed; not reached."""
 
 
 @dataclass(frozen=True)
-class Facts:
-    """One result in figures: the picture's size, bytes read and written, seconds of work, and what to know."""
+class FileStats:
+    """Figures of one result: size of the picture, bytes read and written, seconds of work, warnings."""
 
     width: int
     height: int
@@ -28,8 +28,8 @@ class Facts:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Facts:
-        """Raises `ValueError` for anything else."""
+    def from_json(cls, text: str) -> FileStats:
+        """Returns what `to_json` wrote. Raises `ValueError` for anything else."""
         held: Any = json.loads(text)
         try:
             width, height, bytes_in, bytes_out = (
@@ -37,55 +37,55 @@ class Facts:
             )
             seconds, warnings = held["seconds"], held["warnings"]
         except (KeyError, TypeError) as error:
-            raise ValueError("no facts") from error
-        whole = all(
+            raise ValueError("a figure is missing") from error
+        are_counts = all(
             isinstance(count, int) and count >= 0 for count in (bytes_in, bytes_out, width - 1, height - 1)
         )
-        told = isinstance(warnings, list) and all(isinstance(warning, str) for warning in warnings)
-        if not whole or not told or not isinstance(seconds, int | float):
-            raise ValueError("no facts")
+        are_texts = isinstance(warnings, list) and all(isinstance(warning, str) for warning in warnings)
+        if not are_counts or not are_texts or not isinstance(seconds, int | float):
+            raise ValueError("a figure has the wrong type")
         return cls(width, height, bytes_in, bytes_out, float(seconds), tuple(warnings))
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the journal holds of an output: the digest of what it was made from, its own digest, its facts."""
+class JournalEntry:
+    """What the journal knows of an output: the digest of its recipe, of its bytes, and its figures."""
 
     recipe: bytes
     digest: bytes
-    facts: Facts
+    stats: FileStats
 
 
 @dataclass(frozen=True)
-class Job:
-    """One file: `source` becomes `target`, by way of `temporary` (same file system, not there yet)."""
+class FileTask:
+    """One file: `source` becomes `target`, by way of `temporary`, a new file on the same file system."""
 
     index: int
     source: str
     target: str
     temporary: str
-    known: Known | None
+    known: JournalEntry | None
     overwrite: bool
 
 
 @dataclass(frozen=True)
-class Made:
-    """The result lies in the job's temporary file; `unchanged`: in the target already, nothing was written."""
+class TaskDone:
+    """The result is in the task's temporary file. unchanged: it was in the target already; nothing was written."""
 
     index: int
     recipe: bytes
     digest: bytes
-    facts: Facts
+    stats: FileStats
     unchanged: bool = False
 
 
 @dataclass(frozen=True)
-class Failed:
-    """`hopeless`: the reason is not this file's, so the next ones will fail as well."""
+class TaskFailed:
+    """affects_all: the reason is not this file's, so the next files will fail as well."""
 
     index: int
     reason: str
-    hopeless: bool = False
+    affects_all: bool = False
 
 
-Result = Made | Failed
+TaskResult = TaskDone | TaskFailed

@@ -1,28 +1,25 @@
-"""What a run comes to: figures while it goes on, a table or JSON at its end.
-
-In: outcomes. Out: text.
-"""
+"""The figures of a run: a tally while it goes on, and a table or JSON at its end."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from bbmr_client.batch.inputs import Passed
-from bbmr_client.batch.plan import Row
-from bbmr_client.batch.result import Facts
+from bbmr_client.batch.inputs import Skipped
+from bbmr_client.batch.plan import PlanRow
+from bbmr_client.batch.result import FileStats
 from bbmr_client.text import counted
 
 SHOWN_FAILURES = 20
-"""Failed files in the summary; all of them are in the report."""
+"""Failed files that the summary lists. The report has them all."""
 
 LISTED_WARNINGS = 100
-"""Warnings in the summary as JSON; all of them are in the report."""
+"""Warnings that the JSON summary lists. The report has them all."""
 
 
 @dataclass
 class Tally:
-    """Figures of a run so far. Bytes are those of the files that are done now, in this run or before."""
+    """Figures of a run so far. Bytes are those of the files that are done, in this run or an earlier one."""
 
     noun: str
     total: int
@@ -32,7 +29,7 @@ class Tally:
     bytes_in: int = 0
     bytes_out: int = 0
     warnings: list[tuple[str, str]] = field(default_factory=list)
-    """The first ones, (file, text)."""
+    """The first ones, as (file, text)."""
 
     @property
     def finished(self) -> int:
@@ -42,17 +39,17 @@ class Tally:
     def left(self) -> int:
         return self.total - self.finished
 
-    def add(self, source: str, facts: Facts, unchanged: bool) -> None:
-        """A file is done."""
+    def add(self, source: str, stats: FileStats, unchanged: bool) -> None:
+        """Count a file that is done."""
         self.unchanged += unchanged
         self.done += not unchanged
-        self.bytes_in += facts.bytes_in
-        self.bytes_out += facts.bytes_out
+        self.bytes_in += stats.bytes_in
+        self.bytes_out += stats.bytes_out
         room = LISTED_WARNINGS - len(self.warnings)
-        self.warnings += [(source, warning) for warning in facts.warnings[:room]]
+        self.warnings += [(source, warning) for warning in stats.warnings[:room]]
 
     def sizes(self) -> str:
-        """Bytes in and out, and what is saved."""
+        """Returns bytes in, bytes out, and the difference if it is a gain."""
         saved = self.bytes_in - self.bytes_out
         gain = f", {megabytes(saved)} saved" if saved > 0 else ""
         return f"{megabytes(self.bytes_in)} → {megabytes(self.bytes_out)}{gain}"
@@ -60,17 +57,17 @@ class Tally:
 
 @dataclass(frozen=True)
 class Summary:
-    """The end of a run. failures: the first of them; stopped: why it ended early ("" where it did not)."""
+    """The end of a run. failures: the first ones; stopped: why it ended early ("": it did not)."""
 
     tally: Tally
     seconds: float
-    failures: list[Row]
+    failures: list[PlanRow]
     stopped: str = ""
     report: str | None = None
-    passed: Passed = field(default_factory=Passed)
+    skipped: Skipped = field(default_factory=Skipped)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Returns the summary for JSON."""
         tally = self.tally
         return {
             "total": tally.total,
@@ -85,13 +82,13 @@ class Summary:
             "seconds": round(self.seconds, 3),
             "warnings": [{"path": path, "warning": text} for path, text in tally.warnings],
             "failures": [{"path": row.source, "reason": row.reason} for row in self.failures],
-            "other_files": self.passed.files,
-            "links_to_folders": self.passed.links,
+            "other_files": self.skipped.files,
+            "links_to_folders": self.skipped.links,
             "report": self.report,
         }
 
     def lines(self) -> list[str]:
-        """For a person."""
+        """Returns the summary as lines of text."""
         tally = self.tally
         counts = {
             "done": tally.done,
@@ -105,36 +102,36 @@ class Summary:
             "left": f"({self.stopped})",
         }
         width = len(str(max(counts.values())))
-        told = [
+        lines = [
             f"{name:<10} {number:>{width}} {notes.get(name, '')}".rstrip()
             for name, number in counts.items()
             if number or name in ("done", "failed")
         ]
         if tally.bytes_out:
-            told.append(f"{'bytes':<10} {tally.sizes()}, ratio {tally.bytes_in / tally.bytes_out:.2f}")
-        told.append(f"{'seconds':<10} {self.seconds:.1f}")
-        if self.passed.files:
-            told.append(
-                f"{'passed by':<10} {counted(self.passed.files, 'file')} by the ending no {tally.noun}"
+            lines.append(f"{'bytes':<10} {tally.sizes()}, ratio {tally.bytes_in / tally.bytes_out:.2f}")
+        lines.append(f"{'seconds':<10} {self.seconds:.1f}")
+        if self.skipped.files:
+            lines.append(
+                f"{'skipped':<10} {counted(self.skipped.files, 'file')} by the ending no {tally.noun}"
             )
-        if self.passed.links:
-            told.append(
-                f"{'passed by':<10} {counted(self.passed.links, 'link')} to folders: name such a folder itself"
+        if self.skipped.links:
+            lines.append(
+                f"{'skipped':<10} {counted(self.skipped.links, 'link')} to folders: name such a folder itself"
             )
         if self.failures:
-            told.append("failed:")
-            told += [f"  {named(row.source, row.reason)}" for row in self.failures]
+            lines.append("failed:")
+            lines += [f"  {named(row.source, row.reason)}" for row in self.failures]
             more = tally.failed - len(self.failures)
             if more > 0:
-                told.append(f"  and {more} more: {self.report or '--report FILE.csv lists them all'}")
-        return told
+                lines.append(f"  and {more} more: {self.report or '--report FILE.csv lists them all'}")
+        return lines
 
 
 def named(source: str, reason: str) -> str:
-    """A reason with the file's name, which many reasons begin with."""
+    """Returns a reason that begins with the file's name, as many reasons do already."""
     return reason if reason.startswith(source) else f"{source}: {reason}"
 
 
 def megabytes(count: int) -> str:
-    """Bytes as MB of 10⁶."""
+    """Returns a number of bytes in MB (10⁶ bytes)."""
     return f"{count / 1e6:.1f} MB"

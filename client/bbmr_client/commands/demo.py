@@ -1,4 +1,4 @@
-"""`bbmr-client demo`: the main job from end to end on one photo."""
+"""`bbmr-client demo`: the main task from end to end on one photo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The main job on one photo: encode, send to a real server, reconstruct, measure against uniform rescaling.
+"""The main task on one photo: encode, send to a real server, reconstruct, measure against uniform rescaling.
 
 In: a photo. Out: `DemoReport`, and a folder with photo.bbmr, reconstruction.png, comparison.png and report.json.
 Uniform and block-based containers keep the same number of samples at most; "bicubic" is the composite, without the

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bbmr_client.batch.inputs import PICTURES, expand, is_batch
+from bbmr_client.commands.batch_options import Jobs, Overwrite, Quiet, ReportFile
 from bbmr_client.commands.common import check_target, no_report, report, say, shown
-from bbmr_client.commands.many import Jobs, Overwrite, Quiet, ReportFile
 from bbmr_client.files import STDIO, write_file
 from bbmr_shared.errors import UsageError
 
@@ -143,7 +143,7 @@ def encode(
 
 
 def _one(name: str, target: str, options: dict[str, Any], quiet: bool, json: bool) -> None:
-    from bbmr_client.batch.encoding import warnings_of
+    from bbmr_client.batch.encoding import encoding_warnings
     from bbmr_client.encoding.encoder import encode as encode_photo
     from bbmr_client.photo import load_photo
     from bbmr_client.reports.encode_report import encode_report
@@ -153,7 +153,7 @@ def _one(name: str, target: str, options: dict[str, Any], quiet: bool, json: boo
     container = encode_photo(picture, **options)
     data = container.to_bytes()
     seconds = time.perf_counter() - started
-    warnings = warnings_of(picture, container, len(data), options)
+    warnings = encoding_warnings(picture, container, len(data), options)
     result = encode_report(container, len(data), seconds, warnings=warnings)
     write_file(target, data)
     if json:
@@ -186,10 +186,10 @@ def _many(
     json: bool,
 ) -> None:
     from bbmr_client.batch.run import Batch, run
-    from bbmr_client.commands.many import hire_encoders
+    from bbmr_client.commands.batch_options import encoder_pool
 
     batch = Batch(names, output, PICTURES, ".bbmr", "photo", overwrite, quiet, report_file, json)
-    run(batch, hire_encoders(options, jobs))
+    run(batch, encoder_pool(options, jobs))
 
 
 def _check_budget(others: dict[str, float | str | None], rate: float | None) -> None:

@@ -155,13 +155,13 @@ def _files(names: list[str]) -> Iterator[tuple[str, str]]:
     Raises:
         UsageError: there is none.
     """
-    from bbmr_client.batch.inputs import CONTAINERS, Passed, Unlisted, find
+    from bbmr_client.batch.inputs import CONTAINERS, Skipped, UnreadableFolder, find
 
     count = 0
     for name in names:
         found = [
-            (one.source, one.reason if isinstance(one, Unlisted) else "")
-            for one in find([name], CONTAINERS, "", Passed())
+            (one.source, one.reason if isinstance(one, UnreadableFolder) else "")
+            for one in find([name], CONTAINERS, "", Skipped())
         ]
         count += len(found)
         yield from sorted(found)

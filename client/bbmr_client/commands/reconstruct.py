@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bbmr_client.batch.inputs import CONTAINERS, expand, is_batch
+from bbmr_client.commands.batch_options import Jobs, Overwrite, Quiet, ReportFile
 from bbmr_client.commands.common import (
     as_json,
     check_target,
@@ -34,14 +35,13 @@ from bbmr_client.commands.connection import (
     Timeout,
     connect,
 )
-from bbmr_client.commands.many import Jobs, Overwrite, Quiet, ReportFile
 from bbmr_client.commands.transfer import transfer_shown
 from bbmr_client.files import STDIO, write_file
 from bbmr_shared.compositing.region import Region, parse_region
 from bbmr_shared.errors import UsageError
 
 if TYPE_CHECKING:
-    from bbmr_client.batch.reconstructing import Wish
+    from bbmr_client.batch.reconstructing import ReconstructOptions
     from bbmr_shared.container import Container
 
 
@@ -110,15 +110,15 @@ def reconstruct(
             insecure=insecure,
         )
 
-    from bbmr_client.batch.reconstructing import Wish
+    from bbmr_client.batch.reconstructing import ReconstructOptions
 
     wanted = None if region is None else _region(region)
     if many:
-        wish = Wish("png" if format is None else format.value, wanted, model)
+        wish = ReconstructOptions("png" if format is None else format.value, wanted, model)
         _many(names, output, wish, ask_for_connection(), jobs, overwrite, quiet, report_file, json)
         return
     no_report(report_file)
-    wish = Wish(picture_format(output, format), wanted, model)
+    wish = ReconstructOptions(picture_format(output, format), wanted, model)
     check_target(output, names[0])
     _one(names[0], output, wish, ask_for_connection, quiet, json)
 
@@ -126,7 +126,7 @@ def reconstruct(
 def _one(
     name: str,
     output: str,
-    wish: Wish,
+    wish: ReconstructOptions,
     ask_for_connection: Callable[[], Connection | None],
     quiet: bool,
     json: bool,
@@ -135,7 +135,7 @@ def _one(
     width, height = wish.size(source)
     started = time.perf_counter()
     server = None
-    original = wish.verbatim(source)
+    original = wish.source_file(source)
     connection = None if original is not None else ask_for_connection()
     if original is not None:  # then there is nothing to ask anybody for
         size = _write(output, original)
@@ -161,7 +161,7 @@ def _write(output: str, data: bytes) -> int:
 
 
 def _by_server(
-    source: Container, output: str, wish: Wish, connection: Connection, quiet: bool
+    source: Container, output: str, wish: ReconstructOptions, connection: Connection, quiet: bool
 ) -> tuple[int, str]:
     """(size of the picture in bytes, who made it). Into a file it is streamed, and never all of it in memory."""
     with connection.client() as client, transfer_shown(quiet) as progress:
@@ -179,7 +179,7 @@ def _by_server(
 def _many(
     names: list[str],
     output: str,
-    wish: Wish,
+    wish: ReconstructOptions,
     connection: Connection | None,
     jobs: int | None,
     overwrite: bool,
@@ -188,7 +188,7 @@ def _many(
     json: bool,
 ) -> None:
     from bbmr_client.batch.run import Batch, run
-    from bbmr_client.commands.many import hire_network, hire_requests
+    from bbmr_client.commands.batch_options import local_pool, request_pool
     from bbmr_shared.images.output import get_format
 
     if connection is None and jobs not in (None, 1):
@@ -196,9 +196,9 @@ def _many(
     ending = get_format(wish.format).extension
     batch = Batch(names, output, CONTAINERS, ending, "container", overwrite, quiet, report_file, json)
     if connection is None:
-        run(batch, hire_network(lambda source, file: file.write(_on_this_machine(source, wish)), wish))
+        run(batch, local_pool(lambda source, file: file.write(_on_this_machine(source, wish)), wish))
     else:
-        run(batch, hire_requests(connection.client, wish, jobs))
+        run(batch, request_pool(connection.client, wish, jobs))
 
 
 def _region(text: str) -> Region:
@@ -208,7 +208,7 @@ def _region(text: str) -> Region:
         raise UsageError(f"--region: {error}") from None
 
 
-def _on_this_machine(container: Container, wish: Wish) -> bytes:
+def _on_this_machine(container: Container, wish: ReconstructOptions) -> bytes:
     from bbmr_client.local import reconstruct_local
     from bbmr_shared.images.output import encode_picture
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from bbmr_client.batch.encoding import encode_file
-from bbmr_client.batch.file_task import Product, carry_out
-from bbmr_client.batch.reconstructing import Wish, make_picture
-from bbmr_client.batch.result import Failed, Job, Result
+from bbmr_client.batch.file_task import OutputInfo, carry_out
+from bbmr_client.batch.reconstructing import ReconstructOptions, write_picture
+from bbmr_client.batch.result import FileTask, TaskFailed, TaskResult
 from bbmr_server.engine.interface import EngineLike
 from bbmr_server.engine.request import Work
 from bbmr_server.errors import NotReadyError
@@ -64,10 +64,10 @@ class BulkWorker:
         self._guard = PoisonGuard()
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[bytes]]:
-        """{"job": pickled `Job`s} → {"result": pickled `Result`s}."""
+        """{"job": pickled `FileTask`s} → {"result": pickled `TaskResult`s}."""
         return {"result": [pickle.dumps(self.do(pickle.loads(job))) for job in batch["job"]]}
 
-    def do(self, job: Job) -> Result:
+    def do(self, job: FileTask) -> TaskResult:
         """Does one job. Never raises. A job that two processes have died over fails."""
         with self._guard.share(job) as failed:
             if failed is not None:
@@ -81,12 +81,12 @@ class BulkWorker:
         """Stops the engine. In a cluster it ends with its process instead."""
         self._engine.close()
 
-    def _encode(self, data: bytes, job: Job, file: BinaryIO) -> Product:
+    def _encode(self, data: bytes, job: FileTask, file: BinaryIO) -> OutputInfo:
         return encode_file(data, job.source, self._task.encoding, file)
 
-    def _reconstruct(self, data: bytes, job: Job, file: BinaryIO) -> Product:
-        wish = Wish(self._task.format, None, self._task.model)
-        return make_picture(data, job.source, wish, self._engine.ask, file)
+    def _reconstruct(self, data: bytes, job: FileTask, file: BinaryIO) -> OutputInfo:
+        wish = ReconstructOptions(self._task.format, None, self._task.model)
+        return write_picture(data, job.source, wish, self._engine.ask, file)
 
 
 class EngineHandle:
@@ -154,14 +154,14 @@ class PoisonGuard:
         self._alone = False
 
     @contextlib.contextmanager
-    def share(self, job: Job) -> Iterator[Failed | None]:
+    def share(self, job: FileTask) -> Iterator[TaskFailed | None]:
         """Yields None if the job may run inside the block, or its failure if it may not. Waits until it may run."""
         mark = job.temporary.removesuffix(".part") + "-alone.part"
         if os.path.lexists(job.temporary):
             if os.path.lexists(mark):
                 _remove(mark, job.temporary)
                 why = "two worker processes died while working on it; it may need more memory"
-                yield Failed(job.index, f"{job.source}: {why}")
+                yield TaskFailed(job.index, f"{job.source}: {why}")
                 return
             with contextlib.suppress(OSError):
                 os.rename(job.temporary, mark)

@@ -19,7 +19,7 @@ from typing import Any
 import ray
 import ray.data
 
-from bbmr_client.batch.result import Failed, Job, Result
+from bbmr_client.batch.result import FileTask, TaskFailed, TaskResult
 from bbmr_shared.cpus import available_cpus
 from bbmr_shared.errors import BbmrError, UsageError, one_line
 
@@ -40,7 +40,7 @@ class ClusterError(BbmrError):
 
 
 class RayWorkerPool:
-    """`bbmr_client.batch.worker_pool.Workers` over Ray Data.
+    """`bbmr_client.batch.worker_pool.WorkerPool` over Ray Data.
 
     Args:
         workers: how many; None: one for each GPU, or one for each machine if there is none.
@@ -56,8 +56,8 @@ class RayWorkerPool:
         self, task: BulkTask, workers: int | None, threads: int | None, address: str | None, inputs: int
     ) -> None:
         self._folder = _connect(address)
-        self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        self._waiting: list[Job] = []
+        self._results: queue.SimpleQueue[TaskResult] = queue.SimpleQueue()
+        self._waiting: list[FileTask] = []
         self._reader: threading.Thread | None = None
         self._stopped = False
         try:
@@ -69,11 +69,11 @@ class RayWorkerPool:
         self._task = replace(task, settings=task.settings.with_changes(threads=threads))
         self.size = min(WINDOW * self._workers, LARGEST_WINDOW)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: FileTask) -> None:
         """Adds a job to the next window."""
         self._waiting.append(job)
 
-    def next(self, timeout: float) -> Result | None:
+    def next(self, timeout: float) -> TaskResult | None:
         """Returns a result, or None if there is none within `timeout` seconds."""
         if self._waiting and (self._reader is None or not self._reader.is_alive()):
             jobs, self._waiting = self._waiting, []
@@ -95,7 +95,7 @@ class RayWorkerPool:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _read(self, jobs: list[Job]) -> None:
+    def _read(self, jobs: list[FileTask]) -> None:
         """Runs one window and collects its results. A job without a result fails."""
         missing = {job.index for job in jobs}
         why = "the cluster gave no answer"
@@ -114,14 +114,14 @@ class RayWorkerPool:
                 **self._resources,
             )
             for row in data.iter_rows():
-                result: Result = pickle.loads(row["result"])
+                result: TaskResult = pickle.loads(row["result"])
                 missing.discard(result.index)
                 self._results.put(result)
         except Exception as error:
             why = f"the cluster failed: {one_line(error)}"
         if not self._stopped:
             for index in missing:
-                self._results.put(Failed(index, why, hopeless=True))
+                self._results.put(TaskFailed(index, why, affects_all=True))
 
 
 def _connect(address: str | None) -> str | None:

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bbmr_client.batch.journal import NAME
+from bbmr_client.batch.journal import JOURNAL_NAME
 from bbmr_client.batch.processes import EncodeProcess
-from bbmr_client.batch.result import Failed, Job, Made
+from bbmr_client.batch.result import FileTask, TaskDone, TaskFailed
 from bbmr_shared.container import Container
 from bbmr_shared.errors import UsageError
 
@@ -67,15 +67,15 @@ def test_a_folder(run: Run, photos: Path, tmp_path: Path) -> None:
 
 def test_options_reach_the_workers_and_the_journal(run: Run, photos: Path, tmp_path: Path) -> None:
     out, names = tmp_path / "out", (photos / "a.png", photos / "b.jpg")
-    assert run("encode", *names, "-o", out, "--rate", 2, "--uniform", "--codec", "png", "-q").code == 0
+    assert run("encode", *names, "-o", out, "--rate", 2, "--uniform", "--codec", "png", "--quiet").code == 0
     for name in ("a", "b"):
         container = Container.from_bytes((out / f"{name}.bbmr").read_bytes())
         assert set(np.unique(container.rate_map)) == {2}
         assert container.planes[0].codec == "png"
-    refused = run("encode", *names, "-o", out, "-q")
+    refused = run("encode", *names, "-o", out, "--quiet")
     assert refused.code == 1
     assert "other options" in refused.err
-    assert run("encode", *names, "-o", out, "--overwrite", "-q").code == 0
+    assert run("encode", *names, "-o", out, "--overwrite", "--quiet").code == 0
 
 
 def test_one_photo_into_a_folder(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -152,24 +152,24 @@ class TestWorkers:
         yield process
         process.stop()
 
-    def job(self, photos: Path, index: int = 1) -> Job:
-        return Job(
+    def task(self, photos: Path, index: int = 1) -> FileTask:
+        return FileTask(
             index, str(photos / "a.png"), str(photos / "a.bbmr"), str(photos / f"{index}.part"), None, False
         )
 
     @posix
     def test_one_that_dies_fails_its_one_file(self, worker: EncodeProcess, photos: Path) -> None:
         worker.start()
-        assert isinstance(worker(self.job(photos)), Made)
+        assert isinstance(worker(self.task(photos)), TaskDone)
         assert worker._process is not None
         first = worker._process.pid
         assert first is not None
-        os.kill(first, signal.SIGSTOP)  # so that it has the job for certain when it dies
+        os.kill(first, signal.SIGSTOP)  # so that it has the task for certain when it dies
         threading.Timer(0.2, os.kill, (first, signal.SIGKILL)).start()
-        result = worker(self.job(photos, 2))
-        assert isinstance(result, Failed)
+        result = worker(self.task(photos, 2))
+        assert isinstance(result, TaskFailed)
         assert "SIGKILL: perhaps there was not enough memory" in result.reason
-        assert isinstance(worker(self.job(photos, 3)), Made), "another one takes its place"
+        assert isinstance(worker(self.task(photos, 3)), TaskDone), "another one takes its place"
         assert worker._process.pid != first
 
     def test_options_that_make_no_sense(self) -> None:
@@ -302,7 +302,9 @@ class TestSignals:
         assert told["unchanged"] >= len(before) - 2
         assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in before} == before
         assert len(containers(out)) == 60
-        assert {path.name for path in out.iterdir()} == {f"{index:03}.bbmr" for index in range(60)} | {NAME}
+        assert {path.name for path in out.iterdir()} == {f"{index:03}.bbmr" for index in range(60)} | {
+            JOURNAL_NAME
+        }
         rows = list(csv.DictReader((tmp_path / "r.csv").open()))
         assert [row["width"] for row in rows] == ["256"] * 60
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bbmr_client.batch.inputs import PICTURES, Found, Passed, Unlisted, expand, find, is_batch
-from bbmr_client.batch.plan import Plan
+from bbmr_client.batch.inputs import PICTURES, InputFile, Skipped, UnreadableFolder, expand, find, is_batch
+from bbmr_client.batch.plan import BatchPlan
 from bbmr_shared.errors import UsageError
 
 
@@ -23,8 +23,8 @@ def touch(folder: Path, *names: str) -> None:
 
 def planned(names: list[Path] | list[str], output: Path, ending: str = ".bbmr") -> dict[str, str]:
     """Input → output (or the reason why there is none), in the order of the plan."""
-    plan = Plan(ending)
-    for found in find([str(name) for name in names], PICTURES, str(output), Passed()):
+    plan = BatchPlan(ending)
+    for found in find([str(name) for name in names], PICTURES, str(output), Skipped()):
         plan.add(found)
     plan.settle()
     return {row.source: row.output or row.reason for row in plan.rows()}
@@ -37,7 +37,7 @@ class TestNames:
         assert expand([f"{tmp_path}/**/d.jpg"]) == [f"{tmp_path}/sub/d.jpg"]
 
     def test_a_pattern_that_fits_nothing(self, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match="nothing fits"):
+        with pytest.raises(UsageError, match="nothing matches"):
             expand([f"{tmp_path}/*.jpg"])
 
     def test_a_file_of_that_very_name_comes_first(self, tmp_path: Path) -> None:
@@ -88,10 +88,10 @@ class TestFolders:
     def test_what_is_left_out(self, tmp_path: Path) -> None:
         touch(tmp_path, "a.jpg", ".hidden.jpg", ".git/b.jpg", "letter.txt", "c.bbmr", ".bbmr-0a-1.part")
         touch(tmp_path, ".bbmr-done.sqlite")
-        passed = Passed()
-        found = list(find([str(tmp_path)], PICTURES, "none", passed))
-        assert found == [Found(0, f"{tmp_path}/a.jpg", "")]
-        assert (passed.files, passed.links) == (2, 0)
+        skipped = Skipped()
+        found = list(find([str(tmp_path)], PICTURES, "none", skipped))
+        assert found == [InputFile(0, f"{tmp_path}/a.jpg", "")]
+        assert (skipped.files, skipped.links) == (2, 0)
 
     def test_a_named_file_is_always_tried(self, tmp_path: Path) -> None:
         touch(tmp_path, ".hidden.txt")
@@ -112,10 +112,10 @@ class TestFolders:
         (tmp_path / "in/self").symlink_to("self")
         (tmp_path / "in/link.jpg").symlink_to(tmp_path / "elsewhere/b.jpg")
         (tmp_path / "in/dangling.jpg").symlink_to("nothing")
-        passed = Passed()
-        found = find([str(tmp_path / "in")], PICTURES, "none", passed)
+        skipped = Skipped()
+        found = find([str(tmp_path / "in")], PICTURES, "none", skipped)
         assert sorted(Path(one.source).name for one in found) == ["a.jpg", "dangling.jpg", "link.jpg"]
-        assert passed.links == 1
+        assert skipped.links == 1
 
     def test_a_named_link_to_a_folder_is_followed(self, tmp_path: Path) -> None:
         touch(tmp_path, "in/a.jpg")
@@ -140,8 +140,11 @@ class TestFolders:
             return scandir(path)
 
         monkeypatch.setattr(os, "scandir", denied)
-        found = list(find([str(tmp_path)], PICTURES, "none", Passed()))
-        assert Unlisted(0, f"{tmp_path}/secret", "secret", "cannot be listed: permission denied") in found
+        found = list(find([str(tmp_path)], PICTURES, "none", Skipped()))
+        assert (
+            UnreadableFolder(0, f"{tmp_path}/secret", "secret", "cannot be listed: permission denied")
+            in found
+        )
         assert "cannot be listed: permission denied" in planned([tmp_path], tmp_path / "none").values()
 
     def test_names_that_are_no_text(self, tmp_path: Path) -> None:
@@ -193,15 +196,15 @@ def test_a_plan_does_not_grow_in_memory() -> None:
     """50 000 more inputs are some 20 MB of names and outputs."""
     code = """
 import os
-from bbmr_client.batch.inputs import Found
-from bbmr_client.batch.plan import Plan
+from bbmr_client.batch.inputs import InputFile
+from bbmr_client.batch.plan import BatchPlan
 
 def held():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
-plan = Plan(".bbmr")
+plan = BatchPlan(".bbmr")
 for index in range(55_000):
-    plan.add(Found(0, f"/photos/{index % 100}/{'long' * 20}-{index}.jpg", f"{index % 100}"))
+    plan.add(InputFile(0, f"/photos/{index % 100}/{'long' * 20}-{index}.jpg", f"{index % 100}"))
     if index == 5_000:
         before = held()
 plan.settle()

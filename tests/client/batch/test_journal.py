@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from bbmr_client.batch.journal import NAME, Journal, JournalError
-from bbmr_client.batch.result import Facts, Known
+from bbmr_client.batch.journal import JOURNAL_NAME, Journal, JournalError
+from bbmr_client.batch.result import FileStats, JournalEntry
 from bbmr_client.files import FileAccessError
 
-KNOWN = Known(b"r" * 32, b"d" * 32, Facts(3, 4, 50, 6, 0.5, ("odd",)))
+KNOWN = JournalEntry(b"r" * 32, b"d" * 32, FileStats(3, 4, 50, 6, 0.5, ("odd",)))
 
 
 def silent(line: str) -> None:
@@ -35,7 +35,7 @@ def test_what_is_recorded_is_known_afterwards(tmp_path: Path) -> None:
     with Journal(str(tmp_path), silent) as journal:
         assert journal.known("a.bbmr") == KNOWN
         assert journal.known("\udcff.bbmr") == KNOWN
-    assert os.listdir(tmp_path) == [NAME]
+    assert os.listdir(tmp_path) == [JOURNAL_NAME]
 
 
 def test_one_that_holds_nothing_leaves_nothing(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert len(list(tmp_path.glob(".bbmr-*.part"))) == 2
     with Journal(str(tmp_path), silent) as journal:
         assert journal.known("a.bbmr") == KNOWN
-        journal.sweep()
+        journal.remove_leftovers()
     assert list(tmp_path.glob(".bbmr-*.part")) == [foreign], "what is not its own is left alone"
 
 
@@ -79,7 +79,7 @@ def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["overwritten", "torn", "foreign", "emptied", "no id"])
 def test_a_damaged_one_is_set_aside(tmp_path: Path, damage: str) -> None:
-    path = tmp_path / NAME
+    path = tmp_path / JOURNAL_NAME
     with Journal(str(tmp_path), silent) as journal:
         for index in range(500):
             journal.record(f"{index}.bbmr", KNOWN)
@@ -101,19 +101,19 @@ def test_a_damaged_one_is_set_aside(tmp_path: Path, damage: str) -> None:
         journal.record("1.bbmr", KNOWN)
     assert len(told) == 1
     assert "is damaged: kept as" in told[0]
-    assert (tmp_path / f"{NAME}.damaged").exists()
+    assert (tmp_path / f"{JOURNAL_NAME}.damaged").exists()
     with Journal(str(tmp_path), silent) as journal:
         assert journal.known("1.bbmr") == KNOWN
 
 
 @pytest.mark.parametrize(
     "values",
-    [("r", b"d", KNOWN.facts.to_json()), (b"r", b"d", "{}"), (b"r", b"d", "no JSON"), (b"r", b"d", b"\xff")],
+    [("r", b"d", KNOWN.stats.to_json()), (b"r", b"d", "{}"), (b"r", b"d", "no JSON"), (b"r", b"d", b"\xff")],
 )
 def test_a_row_that_makes_no_sense_is_no_row(tmp_path: Path, values: tuple[object, ...]) -> None:
     with Journal(str(tmp_path), silent) as journal:
         journal.record("a.bbmr", KNOWN)
-    edit(tmp_path / NAME, "UPDATE done SET recipe = ?, digest = ?, facts = ?", values)
+    edit(tmp_path / JOURNAL_NAME, "UPDATE done SET recipe = ?, digest = ?, facts = ?", values)
     with Journal(str(tmp_path), silent) as journal:
         assert journal.known("a.bbmr") is None
 
@@ -121,12 +121,12 @@ def test_a_row_that_makes_no_sense_is_no_row(tmp_path: Path, values: tuple[objec
 def test_one_of_a_later_release_is_left_alone(tmp_path: Path) -> None:
     with Journal(str(tmp_path), silent) as journal:
         journal.record("a.bbmr", KNOWN)
-    edit(tmp_path / NAME, "PRAGMA user_version = 99")
+    edit(tmp_path / JOURNAL_NAME, "PRAGMA user_version = 99")
     with pytest.raises(JournalError, match="later release"):
         Journal(str(tmp_path), silent)
 
 
 def test_a_folder_in_its_place(tmp_path: Path) -> None:
-    (tmp_path / NAME).mkdir()
+    (tmp_path / JOURNAL_NAME).mkdir()
     with pytest.raises(FileAccessError, match="cannot be used"):
         Journal(str(tmp_path), silent)

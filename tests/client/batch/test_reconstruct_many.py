@@ -62,15 +62,17 @@ def test_a_folder(run: Run, packed_folder: Path, tmp_path: Path, composite_serve
     assert (row["width"], row["height"]) == (40, 30)
     assert row["bpp"] == pytest.approx(8 * (packed_folder / "a.bbmr").stat().st_size / 1200, abs=1e-5)
     (packed_folder / "bad.bbmr").unlink()
-    again = run("decode", packed_folder, "-o", out, "--server", composite_server, "--json", "-q")
+    again = run("decode", packed_folder, "-o", out, "--server", composite_server, "--json", "--quiet")
     assert json.loads(again.out)["unchanged"] == 3
-    other = run("decode", packed_folder, "-o", out, "--server", composite_server, "--model", "nano", "-q")
+    other = run(
+        "decode", packed_folder, "-o", out, "--server", composite_server, "--model", "nano", "--quiet"
+    )
     assert other.code == 1
     assert "other options" in other.err
 
 
 def test_format_and_region(run: Run, packed_folder: Path, tmp_path: Path, composite_server: str) -> None:
-    options = ("--server", composite_server, "--format", "jpeg", "--region", "0,0,41,10", "-q")
+    options = ("--server", composite_server, "--format", "jpeg", "--region", "0,0,41,10", "--quiet")
     outcome = run("reconstruct", packed_folder, "-o", tmp_path / "out", *options)
     assert outcome.code == 1
     assert "2 of 4 containers failed, the first: " in outcome.err
@@ -107,7 +109,7 @@ def test_requests_are_kept_in_flight(
         reply(request, 200, "image/png", data.read_bytes())
 
     url = serve(handler)
-    outcome = run("reconstruct", folder, "-o", tmp_path / "out", "--server", url, "--jobs", jobs, "-q")
+    outcome = run("reconstruct", folder, "-o", tmp_path / "out", "--server", url, "--jobs", jobs, "--quiet")
     assert outcome.code == 0, outcome
     assert len(sizes(tmp_path / "out")) == 8
     assert most == jobs
@@ -155,7 +157,7 @@ class TestLocal:
 
     def test_one_at_a_time(self, run: Run, packed_folder: Path, tmp_path: Path, network: list[int]) -> None:
         outcome = run(
-            "reconstruct", packed_folder, "-o", tmp_path / "out", "--local", "--format", "webp", "-q"
+            "reconstruct", packed_folder, "-o", tmp_path / "out", "--local", "--format", "webp", "--quiet"
         )
         assert outcome.code == 1
         assert sizes(tmp_path / "out") == {"a.webp": (40, 30), "b.webp": (41, 30), "sub/c.webp": (42, 30)}

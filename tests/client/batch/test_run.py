@@ -17,13 +17,13 @@ import pytest
 
 from bbmr_client.batch import atomic_output, run
 from bbmr_client.batch.concurrency import usable_cores
-from bbmr_client.batch.display import Live
-from bbmr_client.batch.file_task import Product, carry_out, recipe_key
-from bbmr_client.batch.journal import NAME, Journal
-from bbmr_client.batch.result import Job, Result
+from bbmr_client.batch.display import LiveDisplay
+from bbmr_client.batch.file_task import OutputInfo, carry_out, recipe_key
+from bbmr_client.batch.journal import JOURNAL_NAME, Journal
+from bbmr_client.batch.result import FileTask, TaskResult
 from bbmr_client.batch.run import Batch, BatchFailedError
 from bbmr_client.batch.summary import Tally
-from bbmr_client.batch.worker_pool import Alone, Crew
+from bbmr_client.batch.worker_pool import InlineWorkerPool, ThreadWorkerPool
 from bbmr_shared.errors import PictureError, ServerUnreachableError, UsageError
 
 
@@ -34,7 +34,7 @@ class Shop:
     folder: Path
     options: dict[str, Any] = field(default_factory=dict)
     made: list[str] = field(default_factory=list)
-    during: Callable[[Job], None] = lambda job: None
+    during: Callable[[FileTask], None] = lambda task: None
 
     @property
     def out(self) -> Path:
@@ -45,23 +45,23 @@ class Shop:
         for name, text in texts.items():
             (self.folder / "in" / f"{name}.jpg").write_text(text)
 
-    def make(self, data: bytes, job: Job, file: BinaryIO) -> Product:
-        self.made.append(Path(job.source).stem)
-        self.during(job)
+    def make(self, data: bytes, task: FileTask, file: BinaryIO) -> OutputInfo:
+        self.made.append(Path(task.source).stem)
+        self.during(task)
         if data.startswith(b"bad"):
-            raise PictureError(f"{job.source} is no picture")
+            raise PictureError(f"{task.source} is no picture")
         file.write(data.upper())
-        return Product(2, 3, ("it was small",) if data == b"warn" else ())
+        return OutputInfo(2, 3, ("it was small",) if data == b"warn" else ())
 
-    def work(self, job: Job) -> Result:
-        return carry_out(job, recipe_key("shout", self.options), 1000, self.make)
+    def work(self, task: FileTask) -> TaskResult:
+        return carry_out(task, recipe_key("shout", self.options), 1000, self.make)
 
     def run(self, **options: Any) -> run.Summary:
         self.made.clear()
         batch = Batch(
             [str(self.folder / "in")], str(self.out), frozenset({".jpg"}), ".bbmr", "photo", **options
         )
-        return run.run(batch, lambda inputs: Alone(self.work))
+        return run.run(batch, lambda inputs: InlineWorkerPool(self.work))
 
     def results(self) -> dict[str, str]:
         return {path.stem: path.read_text() for path in sorted(self.out.glob("*.bbmr"))}
@@ -86,7 +86,7 @@ def test_everything_is_done_and_told(shop: Shop, capfd: pytest.CaptureFixture[st
     out, err = capfd.readouterr()
     assert out == ""
     assert err.splitlines()[0].split() == ["done", "3", "photos"]
-    assert {path.name for path in shop.out.iterdir()} == {"a.bbmr", "b.bbmr", "c.bbmr", NAME}
+    assert {path.name for path in shop.out.iterdir()} == {"a.bbmr", "b.bbmr", "c.bbmr", JOURNAL_NAME}
 
 
 class TestGoingOn:
@@ -148,8 +148,8 @@ class TestGoingOn:
         assert shop.results()["b"] == "TWO"
 
     def test_one_that_came_meanwhile_is_not_overwritten(self, shop: Shop) -> None:
-        shop.during = lambda job: (
-            Path(job.target).write_text("mine") if "b" in Path(job.target).name[0] else None
+        shop.during = lambda task: (
+            Path(task.target).write_text("mine") if "b" in Path(task.target).name[0] else None
         )
         with pytest.raises(BatchFailedError, match="since a moment ago"):
             shop.run()
@@ -166,14 +166,14 @@ class TestGoingOn:
             pass
 
         def killed(*arguments: object) -> None:
-            monkeypatch.setattr(Journal, "sweep", lambda journal: None)
+            monkeypatch.setattr(Journal, "remove_leftovers", lambda journal: None)
             monkeypatch.setattr(Journal, "close", lambda journal: journal._rows.close())
             raise Killed
 
         if moment.startswith("before"):
             monkeypatch.setattr(Journal, "record", killed)
         else:
-            monkeypatch.setattr(run, "put", killed)
+            monkeypatch.setattr(run, "move_into_place", killed)
         with pytest.raises(Killed):
             shop.run()
         assert shop.results() == {}
@@ -184,7 +184,7 @@ class TestGoingOn:
 
     def test_a_lost_journal_overwrites_nothing(self, shop: Shop) -> None:
         shop.run()
-        (shop.out / NAME).write_text("garbage" * 999)
+        (shop.out / JOURNAL_NAME).write_text("garbage" * 999)
         with pytest.raises(BatchFailedError, match="3 of 3 photos failed"):
             shop.run()
         assert shop.made == []
@@ -211,7 +211,7 @@ class TestFailures:
     def test_no_server_ends_the_run_early(self, shop: Shop) -> None:
         shop.put(**{f"x{index:02}": "x" for index in range(30)})
 
-        def down(job: Job) -> None:
+        def down(task: FileTask) -> None:
             raise ServerUnreachableError("no server at http://h")
 
         shop.during = down
@@ -219,7 +219,7 @@ class TestFailures:
             BatchFailedError, match="23 of 33 photos are left: given up after 10 failures in a row"
         ):
             shop.run()
-        shop.during = lambda job: None
+        shop.during = lambda task: None
         assert counts(shop.run()) == (33, 0, 0, 0)
 
     def test_nothing_to_do(self, shop: Shop, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ class TestFailures:
     def test_an_output_called_like_a_file(self, shop: Shop) -> None:
         batch = Batch([str(shop.folder / "in")], "x.bbmr", frozenset({".jpg"}), ".bbmr", "photo")
         with pytest.raises(UsageError, match=r"write x\.bbmr/"):
-            run.run(batch, lambda inputs: Alone(shop.work))
+            run.run(batch, lambda inputs: InlineWorkerPool(shop.work))
 
     def test_the_output_is_a_file(self, shop: Shop) -> None:
         shop.out.write_text("x")
@@ -256,7 +256,7 @@ class TestFailures:
         shop = Shop(tmp_path)
         batch = Batch([str(name)], str(tmp_path), frozenset(), ".bbmr", "photo", overwrite=True)
         with pytest.raises(BatchFailedError, match="replace the file itself"):
-            run.run(batch, lambda inputs: Alone(shop.work))
+            run.run(batch, lambda inputs: InlineWorkerPool(shop.work))
         assert name.read_text() == "one"
 
     def test_another_file_system_inside(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,8 +280,8 @@ class TestInterrupted:
     def test_what_is_done_is_told_and_kept(
         self, shop: Shop, capfd: pytest.CaptureFixture[str], signal: type[BaseException]
     ) -> None:
-        def interrupted(job: Job) -> None:
-            if "b" in Path(job.source).stem:
+        def interrupted(task: FileTask) -> None:
+            if "b" in Path(task.source).stem:
                 raise signal
 
         shop.during = interrupted
@@ -292,7 +292,7 @@ class TestInterrupted:
         rows = list(csv.DictReader((shop.folder / "r.csv").open()))
         assert [row["outcome"] for row in rows] == ["done", "left", "left"]
         assert not list(shop.out.glob(".bbmr-*.part"))
-        shop.during = lambda job: None
+        shop.during = lambda task: None
         assert counts(shop.run()) == (2, 1, 0, 0)
 
 
@@ -394,9 +394,9 @@ class TestTold:
 
 class TestCrew:
     def test_hands_work_side_by_side_and_nothing_is_lost(self, shop: Shop) -> None:
-        class Hand:
-            def __call__(self, job: Job) -> Result:
-                return shop.work(job)
+        class Worker:
+            def __call__(self, task: FileTask) -> TaskResult:
+                return shop.work(task)
 
             def stop(self) -> None:
                 pass
@@ -405,16 +405,16 @@ class TestCrew:
         batch = Batch(
             [str(shop.folder / "in")], str(shop.out), frozenset({".jpg"}), ".bbmr", "photo", quiet=True
         )
-        summary = run.run(batch, lambda inputs: Crew([Hand(), Hand(), Hand()]))
+        summary = run.run(batch, lambda inputs: ThreadWorkerPool([Worker(), Worker(), Worker()]))
         assert counts(summary) == (103, 0, 0, 0)
         assert shop.results()["x099"] == "X99"
 
     def test_a_hand_that_breaks_fails_its_job_only(self, shop: Shop) -> None:
-        class Hand:
-            def __call__(self, job: Job) -> Result:
-                if job.source.endswith("b.jpg"):
+        class Worker:
+            def __call__(self, task: FileTask) -> TaskResult:
+                if task.source.endswith("b.jpg"):
                     raise RuntimeError("broken")
-                return shop.work(job)
+                return shop.work(task)
 
             def stop(self) -> None:
                 pass
@@ -423,7 +423,7 @@ class TestCrew:
             [str(shop.folder / "in")], str(shop.out), frozenset({".jpg"}), ".bbmr", "photo", quiet=True
         )
         with pytest.raises(BatchFailedError, match=r"1 of 3 photos failed.*broken"):
-            run.run(batch, lambda inputs: Crew([Hand()]))
+            run.run(batch, lambda inputs: ThreadWorkerPool([Worker()]))
 
 
 class TestJobs:
@@ -445,7 +445,7 @@ def test_a_terminal_that_goes_away_does_not_end_the_run(monkeypatch: pytest.Monk
             raise OSError(errno.EIO, "the terminal has gone")
 
     monkeypatch.setattr(sys, "stderr", Gone())
-    live = Live()
+    live = LiveDisplay()
     live.say("failed: a.jpg")
     live.update(Tally("photo", 3))
     live.close()
