@@ -1,9 +1,12 @@
-"""The client's settings file. In: a TOML file. Out: `Config`, every value checked; an empty one where there is no file.
+"""The client's settings file, in TOML. It holds defaults of options; all of them may be left out.
 
     server = ["https://one.example", "https://two.example"]
     api_key = "…"
 
-The file is the one that BBMR_CONFIG names (empty: none is read), otherwise config.toml in the user's folder for
+    [encode]
+    rate = 3
+
+The variable BBMR_CONFIG names the file (empty: no file is read); without it, it is config.toml in the user's folder for
 settings. Options and environment variables win over it.
 """
 
@@ -12,7 +15,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -22,12 +26,31 @@ from bbmr_shared.limits import MAX_CONFIG_BYTES
 
 CONFIG_VARIABLE = "BBMR_CONFIG"
 
-_WORDS = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+
+@dataclass(frozen=True)
+class EncodeDefaults:
+    """The table [encode]: defaults of `bbmr-client encode`. None: the file does not set it."""
+
+    rate: float | None = None
+    rates: tuple[int, ...] | None = None
+    codec: str | None = None
+    effort: int | None = None
+    metadata: str | None = None
+    alpha_quality: int | None = None
+    keep_smaller: bool | None = None
+
+    def values(self) -> dict[str, object]:
+        """Returns setting → value."""
+        return asdict(self)
+
+    def lossless(self) -> EncodeDefaults:
+        """Returns the same without the settings that lose pixels."""
+        return replace(self, rate=1.0, rates=(1,), alpha_quality=None)
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the file says; None and empty: nothing. `path` is the file; relative names in it start at its folder."""
+    """The settings; None and empty: not set. `path` is the file; relative names in it start at its folder."""
 
     path: Path | None = None
     server: tuple[str, ...] = ()
@@ -39,10 +62,11 @@ class Config:
     client_cert: str | None = None
     client_key: str | None = None
     insecure: bool | None = None
+    encode: EncodeDefaults = EncodeDefaults()
 
     @property
     def caution(self) -> str | None:
-        """What is wrong with who may read the key in this file; None: nothing."""
+        """A warning if others can read the key in this file, or None."""
         if self.api_key is None or self.path is None or sys.platform == "win32":
             return None
         if not self.path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
@@ -50,22 +74,57 @@ class Config:
         return f"{self.path} holds an API key and can be read by others: chmod 600 {self.path}"
 
 
-_TYPES: dict[str, type] = {
-    "server": str,
-    "api_key": str,
-    "timeout": float,
-    "connect_timeout": float,
-    "retries": int,
-    "ca_file": str,
-    "client_cert": str,
-    "client_key": str,
-    "insecure": bool,
+@dataclass(frozen=True)
+class _Setting:
+    """The type of a setting, and for [encode] the values it may have: a choice, or a range (least, greatest)."""
+
+    kind: type
+    choices: tuple[str, ...] = ()
+    limits: tuple[int, int] | None = None
+
+    @property
+    def meaning(self) -> str:
+        if self.choices:
+            return " or ".join(self.choices)
+        name = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}[self.kind]
+        return name if self.limits is None else f"{name} from {self.limits[0]} to {self.limits[1]}"
+
+    def allows(self, value: object) -> bool:
+        if isinstance(value, bool):
+            return self.kind is bool
+        if not isinstance(value, (int, float) if self.kind is float else self.kind):
+            return False
+        if self.choices:
+            return value in self.choices
+        return self.limits is None or self.limits[0] <= value <= self.limits[1]  # type: ignore[operator]
+
+
+_SETTINGS = {
+    "server": _Setting(str),
+    "api_key": _Setting(str),
+    "timeout": _Setting(float),
+    "connect_timeout": _Setting(float),
+    "retries": _Setting(int),
+    "ca_file": _Setting(str),
+    "client_cert": _Setting(str),
+    "client_key": _Setting(str),
+    "insecure": _Setting(bool),
+    "encode": _Setting(dict),
+}
+_ENCODE = {
+    "rate": _Setting(float, limits=(1, 16)),
+    "rates": _Setting(list),
+    "codec": _Setting(str, choices=("webp", "png")),
+    "effort": _Setting(int, limits=(0, 9)),
+    "metadata": _Setting(str, choices=("all", "icc", "none")),
+    "alpha_quality": _Setting(int, limits=(0, 100)),
+    "keep_smaller": _Setting(bool),
 }
 _FILES = ("ca_file", "client_cert", "client_key")
 
 
 def config_path() -> tuple[Path | None, bool]:
-    """(the settings file, whether it was named and so must exist); None: none is to be read."""
+    """Returns (the settings file, whether it must exist); None: no file is read."""
     named = os.environ.get(CONFIG_VARIABLE)
     if named is not None:
         return (Path(named).expanduser(), True) if named else (None, False)
@@ -75,11 +134,11 @@ def config_path() -> tuple[Path | None, bool]:
 
 
 def load_config() -> Config:
-    """The settings file of this user.
+    """Returns the settings of this user; an empty `Config` if there is no file.
 
     Raises:
-        UsageError: it is no TOML, or a key or a value in it makes no sense.
-        FileAccessError: it cannot be read, or was named and does not exist.
+        UsageError: the file is not TOML, or a key or a value in it is wrong.
+        FileAccessError: the file cannot be read, or BBMR_CONFIG names one that does not exist.
     """
     path, must_exist = config_path()
     if path is None or not (must_exist or path.exists()):
@@ -88,7 +147,7 @@ def load_config() -> Config:
 
 
 def read_config(path: Path) -> Config:
-    """The settings in file `path`; raises as `load_config` does."""
+    """Returns the settings in the file `path`. Raises as `load_config` does."""
     import tomllib
 
     if path.exists() and not path.stat().st_size:
@@ -98,32 +157,65 @@ def read_config(path: Path) -> Config:
         values = tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from None
-    unknown = next((name for name in values if name not in _TYPES), None)
-    if unknown is not None:
-        meant = get_close_matches(unknown, _TYPES, 1)
-        hint = f": did you mean {meant[0]}?" if meant else f"; there are {', '.join(_TYPES)}"
-        raise UsageError(f"{path}: there is no setting {unknown!r}{hint}")
+    _check_names(path, values, _SETTINGS, "")
     checked = {name: _checked(path, name, value) for name, value in values.items()}
     return Config(path, **checked)  # type: ignore[arg-type] # each was checked against its type
 
 
+def _check_names(path: Path, values: Mapping[str, object], known: Mapping[str, object], where: str) -> None:
+    unknown = next((name for name in values if name not in known), None)
+    if unknown is not None:
+        meant = get_close_matches(unknown, known, 1)
+        hint = f": did you mean {meant[0]}?" if meant else f"; there are {', '.join(known)}"
+        raise UsageError(f"{path}: there is no setting {unknown!r}{where}{hint}")
+
+
 def _checked(path: Path, name: str, value: object) -> object:
-    kind = _TYPES[name]
+    if name == "encode":
+        return _encode_defaults(path, value)
     if name == "server":
-        given = [value] if isinstance(value, str) else value
-        if not isinstance(given, list) or not all(isinstance(one, str) and one for one in given):
+        servers = [value] if isinstance(value, str) else value
+        if not isinstance(servers, list) or not all(isinstance(one, str) and one for one in servers):
             raise UsageError(f"{path}: server is the address of a server, or a list of them")
-        return tuple(given)
-    right = isinstance(value, (int, float) if kind is float else kind)
-    if not right or (isinstance(value, bool) and kind is not bool):
-        raise UsageError(f"{path}: {name} is {_WORDS[kind]}, and not {_named(value)}")
+        return tuple(servers)
+    _check_value(path, name, value, _SETTINGS[name])
     if name in _FILES:
         return str(path.absolute().parent / Path(str(value)).expanduser())
     return value
 
 
+def _encode_defaults(path: Path, table: object) -> EncodeDefaults:
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: encode is a table: write [encode] and its settings below")
+    _check_names(path, table, _ENCODE, " in [encode]")
+    values = dict(table)
+    if "rates" in values:
+        values["rates"] = _palette(path, values["rates"])
+    for name in values.keys() - {"rates"}:
+        _check_value(path, f"encode.{name}", values[name], _ENCODE[name])
+    return EncodeDefaults(**values)
+
+
+def _palette(path: Path, rates: object) -> tuple[int, ...]:
+    from bbmr_shared.grid import RATES
+
+    if (
+        not isinstance(rates, list)
+        or not rates
+        or not all(type(rate) is int and rate in RATES for rate in rates)
+    ):
+        raise UsageError(f"{path}: encode.rates is a list out of {list(RATES)}")
+    return tuple(sorted(set(rates)))
+
+
+def _check_value(path: Path, name: str, value: object, setting: _Setting) -> None:
+    if not setting.allows(value):
+        shown = repr(value) if setting.choices and isinstance(value, str) else _named(value)
+        raise UsageError(f"{path}: {name} is {setting.meaning}, and not {shown}")
+
+
 def _named(value: object) -> str:
-    """A value as a message may show it: no text, which may be a key."""
+    """Returns a value as a message may show it. A text is not shown: it may be a key."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else f"a {type(value).__name__}"

@@ -10,9 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Run = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("encode", "reconstruct", "decode", "preview", "info", "verify", "ratemap", "compare", "demo")
+HEAVY = {"numpy", "PIL", "httpx", "anyio", "pydantic", "rich", "torch"}
+"""Modules that take a tenth of a second or more. typer loads pydantic when it checks a value."""
 
 
 def loaded_by(code: str) -> set[str]:
@@ -25,11 +29,27 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.rpartition("\n ")[2].split())
 
 
-def test_help_loads_nothing_that_it_does_not_need(run: Run) -> None:
-    assert all(command in run("--help").out for command in COMMANDS)
-    loaded = loaded_by("from bbmr_client.cli import main; main(['--help'])")
+def test_the_version_loads_no_parser() -> None:
+    loaded = loaded_by("from bbmr_client.cli import main; main(['--version'])")
+    assert "bbmr_client.cli" in loaded
+    assert not {"typer", "click", *HEAVY} & loaded
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_loads_nothing_that_it_does_not_need(run: Run, command: str) -> None:
+    words = [command, "--help"] if command else ["--help"]
+    assert all(name in run("--help").out for name in COMMANDS)
+    loaded = loaded_by(f"from bbmr_client.cli import main; main({words})")
     assert "typer" in loaded
-    assert not {"numpy", "PIL", "httpx", "anyio", "pydantic", "rich", "torch"} & loaded
+    assert not HEAVY & loaded
+
+
+def test_help_loads_no_command() -> None:
+    loaded = loaded_by("from bbmr_client.cli import main; main(['--help'])")
+    assert (
+        not {f"bbmr_client.commands.{name}" for name in ("encode", "reconstruct", "inspect", "compare")}
+        & loaded
+    )
 
 
 def test_the_import_costs_nothing() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from bbmr_shared.errors import UsageError
 from bbmr_shared.limits import MAX_JOBS
 
@@ -20,15 +17,3 @@ def check_jobs(jobs: int | None, default: int) -> int:
     if not 1 <= jobs <= MAX_JOBS:
         raise UsageError(f"--jobs is 1 to {MAX_JOBS}, not {jobs}")
     return jobs
-
-
-def usable_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Returns the number of cores that affinity and a container's quota (cgroup v2) allow."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    try:
-        allowed, period = quota.read_text().split()
-        cores = min(cores, -(-int(allowed) // int(period)))
-    except (OSError, ValueError, ZeroDivisionError):  # "max", or no such file
-        pass
-    return max(1, min(cores, MAX_JOBS))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from bbmr_shared.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bbmr_client.batch.reconstructing import Reconstruct, ReconstructOptions
+    from bbmr_client.batch.run import Batch
     from bbmr_client.batch.worker_pool import MakePool, WorkerPool
     from bbmr_client.http import Client
 
@@ -31,20 +35,67 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Many files: replace outputs that exist and differ.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary; one line if anything failed.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say more: planes, servers; of many files, each one.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
 ReportFile = Annotated[
     str | None,
     typer.Option("--report", metavar="FILE", help="Many files: a row for each, as .csv or .json."),
 ]
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """The options above, as the command line gives them.
+
+    Raises:
+        UsageError: --quiet and --verbose are both given.
+    """
+
+    jobs: int | None = None
+    overwrite: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    report: str | None = None
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.quiet and self.verbose:
+            raise UsageError("--quiet and --verbose exclude each other")
+
+    def check_single(self) -> None:
+        """Raises `UsageError` if a report of many files is wanted of one file."""
+        if self.report is not None:
+            raise UsageError("--report is for many files: name the folder for the results with -o DIR/")
+
+    def batch(self, names: list[str], output: str, endings: frozenset[str], ending: str, noun: str) -> Batch:
+        """Returns the run with these options; the arguments are those of `Batch`."""
+        from bbmr_client.batch.run import Batch
+
+        return Batch(
+            names,
+            output,
+            endings,
+            ending,
+            noun,
+            overwrite=self.overwrite,
+            quiet=self.quiet,
+            report=self.report,
+            json=self.json,
+            verbose=self.verbose,
+        )
+
+
 def encoder_pool(options: Mapping[str, Any], jobs: int | None) -> MakePool:
     """Returns a maker of pools of processes. options: keyword arguments of `bbmr_client.encode`."""
-    from bbmr_client.batch.concurrency import check_jobs, usable_cores
+    from bbmr_client.batch.concurrency import check_jobs
     from bbmr_client.batch.file_task import recipe_key
     from bbmr_client.batch.processes import EncodeProcess
     from bbmr_client.batch.worker_pool import ThreadWorkerPool
+    from bbmr_shared.cpus import available_cpus
 
-    most = check_jobs(jobs, usable_cores())
+    most = check_jobs(jobs, available_cpus())
 
     def make_pool(inputs: int) -> WorkerPool:
         key = recipe_key("encode", options)

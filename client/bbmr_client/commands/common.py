@@ -1,6 +1,6 @@
-"""What the commands share: where messages and JSON go, reading one container, picking an output format.
+"""What several commands share: messages, JSON, reading one container, the format of a picture.
 
-Messages go to standard error. A report goes to standard output, or to standard error where the data is there.
+Messages go to standard error. A report goes to standard output, or to standard error if the data goes there.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from bbmr_client.files import STDIO, check_output, print_message, print_out, read_file
@@ -16,47 +17,56 @@ from bbmr_client.text import printable
 from bbmr_shared.errors import ContainerError, UsageError
 
 if TYPE_CHECKING:
+    from bbmr_client.reports.encode_report import InfoReport
     from bbmr_shared.container import Container
 
 
+class Format(StrEnum):
+    """What a picture is written as."""
+
+    PNG = "png"
+    WEBP = "webp"
+    AVIF = "avif"
+    JPEG = "jpeg"
+
+
 def say(message: str) -> None:
-    """One message for a person, on standard error."""
+    """Print one message on standard error."""
     print_message(printable(message, 4000))
 
 
 def report(text: str, data_goes_to: str | None = None) -> None:
-    """The result of a command: on standard output, unless that carries the data ("-")."""
+    """Print the result of a command on standard output, or on standard error if `data_goes_to` is "-"."""
     (print_message if data_goes_to == STDIO else print_out)(text)
 
 
 def as_json(values: Mapping[str, Any]) -> str:
-    """One JSON object with indentation; infinities become null, as JSON has none."""
+    """Returns one JSON object. Infinities become null, because JSON has none."""
     from bbmr_client.reports.encode_report import finite
 
     return json.dumps({key: finite(value) for key, value in values.items()}, indent=2, allow_nan=False)
 
 
-def no_report(report_file: str | None) -> None:
-    """Raise `UsageError` where a report is asked for that only a run over many files has."""
-    if report_file is not None:
-        raise UsageError("--report is for many files: name the folder for the results with -o DIR/")
-
-
 def read_container(name: str) -> tuple[Container, int]:
-    """(the container in file `name`, checked and not decoded; the size of the file in bytes)."""
+    """Returns (the container in file `name`, size of the file in bytes). Planes are checked, not decoded.
+
+    Raises:
+        ContainerError: the file is no readable container; the message names it.
+    """
     from bbmr_shared.container import Container
     from bbmr_shared.limits import DEFAULT_LIMITS
 
     data = read_file(name, limit=DEFAULT_LIMITS.max_container_bytes, error=ContainerError)
-    with named(name):
+    with naming(name):
         return Container.from_bytes(data), len(data)
 
 
 def check_target(target: str, *inputs: str) -> None:
-    """Find out before the work that `target` cannot be written, or would replace one of the inputs.
+    """Check before the work that `target` can be written.
 
     Raises:
-        UsageError: it would. FileAccessError: as `check_output`.
+        UsageError: it would replace one of the inputs.
+        FileAccessError: as `check_output`.
     """
     check_output(target)
     for name in inputs:
@@ -65,8 +75,8 @@ def check_target(target: str, *inputs: str) -> None:
             raise UsageError(f"the output would replace the input {name}: name another with -o")
 
 
-def warn_of_alpha(container: Container, format: str) -> None:
-    """Say so where a format cannot hold the alpha channel of a picture."""
+def warn_of_lost_alpha(container: Container, format: str) -> None:
+    """Print a warning if the format cannot hold the picture's alpha channel."""
     from bbmr_shared.images.output import get_format
 
     if container.alpha is not None and not get_format(format).alpha:
@@ -74,8 +84,8 @@ def warn_of_alpha(container: Container, format: str) -> None:
 
 
 @contextmanager
-def named(name: str) -> Iterator[None]:
-    """Let what goes wrong with the container of that name say so."""
+def naming(name: str) -> Iterator[None]:
+    """Put the name of a container in front of the message of its `ContainerError`."""
     try:
         yield
     except ContainerError as error:
@@ -83,15 +93,15 @@ def named(name: str) -> Iterator[None]:
 
 
 def shown(name: str, stream: str = "output") -> str:
-    """A file as messages call it: its name, or the standard stream that "-" stands for."""
+    """Returns a file as messages call it: its name, or the standard stream for "-"."""
     return f"standard {stream}" if name == STDIO else name
 
 
 def picture_format(output: str, format: str | None) -> str:
-    """The format to write: `format`, or what the extension of `output` says; PNG for standard output.
+    """Returns the format to write: `format`, else that of the ending of `output`; PNG for standard output.
 
     Raises:
-        UsageError: the extension says nothing.
+        UsageError: the ending is not that of a format.
     """
     if format is not None:
         return format
@@ -103,3 +113,20 @@ def picture_format(output: str, format: str | None) -> str:
     if row is None:
         raise UsageError(f"{output}: its ending names no picture format: add --format png")
     return row.name
+
+
+def plane_lines(info: InfoReport) -> list[str]:
+    """Returns a line for each plane of a container."""
+    counts = [str(info.rates[str(plane.rate)]) for plane in info.planes]
+    sizes = [str(plane.bytes) for plane in info.planes]
+    wide, long = max(map(len, counts)), max(map(len, sizes))
+    lines = []
+    for plane, count, size in zip(info.planes, counts, sizes, strict=True):
+        error = info.coding_errors[str(plane.rate)]
+        exact = "lossless" if error == 0 else f"coding error {error}"
+        if info.original:
+            exact = "the source file itself"
+        lines.append(
+            f"plane 1/{plane.rate:<5} {count:>{wide}} blocks, {printable(plane.codec)}, {size:>{long}} bytes, {exact}"
+        )
+    return lines

@@ -1,4 +1,4 @@
-"""`bbmr-client compare`: two pictures in, figures out, and on request a picture of how they differ."""
+"""`bbmr-client compare`: two pictures in, figures out, and if wanted a picture of how they differ."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bbmr_client.commands.common import as_json, check_target, picture_format, report, say, shown
-from bbmr_client.commands.reconstruct import Format
+from bbmr_client.commands.batch_options import Json
+from bbmr_client.commands.common import Format, as_json, check_target, picture_format, report, say, shown
 from bbmr_client.files import STDIO, read_file, write_file
 from bbmr_client.text import printable
 from bbmr_shared.container.signature import SIGNATURE
@@ -58,11 +58,11 @@ def compare(
     format: Annotated[
         Format | None, typer.Option(help="Default: what DIFF's ending says, else png.", show_default=False)
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+    json: Json = False,
 ) -> None:
-    """Measure a picture against another of the same size: PSNR-RGB, PSNR-Y, SSIM. Alpha is left out.
+    """Measure a picture against another of the same size: PSNR-RGB, PSNR-Y, SSIM. Alpha is not measured.
 
-    Of a container the preview is measured.
+    A container counts as its preview.
     """
     if reference == STDIO and test == STDIO:
         raise UsageError("only one of the two pictures can come from standard input")
@@ -99,7 +99,7 @@ def compare(
 
 
 def _load(name: str) -> Photo:
-    """A picture file, or the preview of a container."""
+    """Returns a picture file, or the preview of a container."""
     from bbmr_client.photo import load_photo
 
     most = max(DEFAULT_LIMITS.max_photo_bytes, DEFAULT_LIMITS.max_container_bytes)
@@ -130,7 +130,7 @@ def _check_sizes(first: Photo, second: Photo, names: tuple[str, str]) -> None:
 
 
 def _notes(first: Photo, second: Photo, names: tuple[str, str]) -> list[str]:
-    """What the figures do not say: differences of alpha and of profiles."""
+    """Returns lines about differences that the figures do not include: alpha and colour profiles."""
     notes = []
     if first.alpha is not None and second.alpha is not None:
         from bbmr_client.reports.difference import largest
@@ -149,7 +149,7 @@ def _notes(first: Photo, second: Photo, names: tuple[str, str]) -> list[str]:
 
 
 def _title(name: str) -> str:
-    """The last part of a name, as far as the font of the sheet has its letters and its column the room."""
+    """Returns the last part of a name in ASCII, which the font of the sheet has, at most 40 characters."""
     plain = printable(os.path.basename(name)).encode("ascii", "replace").decode()
     return plain if len(plain) <= 40 else "..." + plain[-37:]
 

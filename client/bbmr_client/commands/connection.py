@@ -1,7 +1,7 @@
-"""The options of every command that asks a server, and the one way from them to a client.
+"""The options of every command that asks a server, and the `Connection` that they make.
 
-In: options as given. Out: a `Connection`, which makes clients. An option wins over its environment variable, and that
-over the settings file (see `bbmr_client.config`). Nothing is sent here, and httpx is only loaded with the first client.
+An option wins over its environment variable, and that over the settings file (`bbmr_client.config`). Nothing is sent
+here; httpx is loaded with the first client.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Servers = Annotated[
     typer.Option(
         "--server",
         metavar="URL",
-        help="A server; repeated: further ones to turn to. Default: BBMR_SERVER, then the settings file.",
+        help="A server; repeat it for further ones. Default: BBMR_SERVER, then the settings file.",
         show_default=False,
     ),
 ]
@@ -48,23 +48,26 @@ Timeout = Annotated[
     typer.Option(
         "--timeout",
         metavar="SECONDS",
-        help="For a whole exchange with a server, retries included.",
+        help="Limit of a whole exchange with a server, retries included.",
         show_default="900",
     ),
 ]
 ConnectTimeout = Annotated[
     float | None,
-    typer.Option(
-        "--connect-timeout", metavar="SECONDS", help="Until a connection stands.", show_default="10"
-    ),
+    typer.Option("--connect-timeout", metavar="SECONDS", help="Limit of connecting.", show_default="10"),
 ]
 RetryCount = Annotated[
     int | None,
-    typer.Option("--retries", metavar="N", help="Further tries where no server has time.", show_default="3"),
+    typer.Option(
+        "--retries",
+        metavar="N",
+        help="Further tries if no server can be reached or is free.",
+        show_default="3",
+    ),
 ]
 CaFile = Annotated[
     str | None,
-    typer.Option("--ca-file", metavar="PEM", help="Who may have signed the server's certificate."),
+    typer.Option("--ca-file", metavar="PEM", help="Authorities for the server's certificate."),
 ]
 ClientCert = Annotated[
     str | None, typer.Option("--client-cert", metavar="PEM", help="Certificate of this client.")
@@ -74,9 +77,7 @@ ClientKey = Annotated[
 ]
 Insecure = Annotated[
     bool | None,
-    typer.Option(
-        "--insecure", help="Take any certificate of a server: anybody may listen.", show_default=False
-    ),
+    typer.Option("--insecure", help="Accept any certificate: others may listen in.", show_default=False),
 ]
 
 
@@ -91,10 +92,10 @@ class Connection:
     tls: Tls
 
     def client(self) -> Client:
-        """A client of these servers, to be closed by the caller. Loads httpx."""
+        """Returns a client of these servers; the caller closes it. Loads httpx."""
         from bbmr_client.http import Client
 
-        # What a client in Python warns of is said here as commands say things.
+        # The client's Python warnings become messages of the command.
         with warnings.catch_warnings(record=True) as careless:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", UserWarning)
@@ -119,10 +120,10 @@ def connect(
     client_key: str | None = None,
     insecure: bool | None = None,
 ) -> Connection | None:
-    """The connection that the options, the environment and the settings file ask for; None: this machine (`local`).
+    """Returns the connection that options, environment and settings file describe; None: this machine (`local`).
 
     Raises:
-        UsageError: there is no server, or a value makes no sense.
+        UsageError: no server is named, or a value is wrong.
     """
     if local:
         if server:
@@ -144,9 +145,7 @@ def connect(
         bool(_first(insecure, config.insecure if not ca_file else None)),
     )
     if tls.insecure:
-        say(
-            "warning: --insecure: the servers' certificates are not checked, so anybody on the way can listen"
-        )
+        say("warning: --insecure: the servers' certificates are not checked, so others can listen in")
     return Connection(
         servers,
         api_key or os.environ.get(KEY_VARIABLE) or _key_of(config, servers),
@@ -157,7 +156,7 @@ def connect(
 
 
 def _key_of(config: Config, servers: Sequence[str]) -> str | None:
-    """The key in the settings file. Where the file names servers, it is theirs and goes to nobody else."""
+    """Returns the key in the settings file. If the file names servers, the key is sent to those only."""
     if config.api_key is None:
         return None
     named = {one.rstrip("/") for one in config.server}

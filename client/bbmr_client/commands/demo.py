@@ -1,4 +1,4 @@
-"""`bbmr-client demo`: the main task from end to end on one photo."""
+"""`bbmr-client demo`: encode, reconstruct over HTTP and measure one photo."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from typing import Annotated
 
 import typer
 
+from bbmr_client.commands.batch_options import Json
+
 
 def demo(
     photo: Annotated[str, typer.Option(metavar="PHOTO", help="The photo.")] = "samples/lake-sherburne.jpg",
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="DIR", help="The folder to write into.")
     ] = "demo-output",
-    json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+    json: Json = False,
 ) -> None:
-    """Encode a photo, reconstruct it over HTTP with a server of its own, and measure it against uniform rescaling."""
+    """Encode a photo, reconstruct it over HTTP by a server started for it, and compare it with uniform rescaling."""
     from bbmr_client.commands.common import report, say
     from bbmr_client.commands.demo_job import run_demo, table
 

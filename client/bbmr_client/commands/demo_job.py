@@ -1,8 +1,8 @@
-"""The main task on one photo: encode, send to a real server, reconstruct, measure against uniform rescaling.
+"""The demo on one photo: encode, send to a real server, reconstruct, compare with uniform rescaling.
 
 In: a photo. Out: `DemoReport`, and a folder with photo.bbmr, reconstruction.png, comparison.png and report.json.
-Uniform and block-based containers keep the same number of samples at most; "bicubic" is the composite, without the
-network, "light" is what the server answers.
+Uniform and block-based containers keep at most the same number of samples. "bicubic" is the composite, without the
+network; "light" is what the server answers.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from bbmr_shared.images.output import encode_picture
 from bbmr_shared.metrics import compare
 
 OVERALL_RATES = (4, 2)
-"""The first is the one that is shown and kept."""
+"""The first one is drawn and kept."""
 
 Say = Callable[[str], None]
 
 
-class Row(BaseModel):
-    """One way to rescale the photo. `samples`: low-resolution samples kept; `bytes`: of the container."""
+class MethodResult(BaseModel):
+    """One method of rescaling. samples: low-resolution samples kept; bytes: of the container."""
 
     method: str
     psnr_y: float | None
@@ -47,11 +47,11 @@ class Row(BaseModel):
     bytes: int
 
 
-class Table(BaseModel):
-    """Four ways at one overall rate."""
+class RateTable(BaseModel):
+    """Four methods at one overall rate."""
 
     overall_rate: int
-    rows: list[Row]
+    rows: list[MethodResult]
 
 
 class DemoReport(BaseModel):
@@ -60,14 +60,14 @@ class DemoReport(BaseModel):
     photo: str
     width: int
     height: int
-    tables: list[Table]
+    tables: list[RateTable]
     seconds: dict[str, float]
     files: dict[str, str]
 
 
 @dataclass(frozen=True)
 class _Case:
-    """One container and what came back from it."""
+    """One container, its composite (`bicubic`) and its reconstruction (`light`)."""
 
     container: Container
     size: int
@@ -76,16 +76,16 @@ class _Case:
 
 
 def run_demo(photo_name: str, folder_name: str, say: Say) -> DemoReport:
-    """Run the whole demo and write its files into `folder_name`, which is made where it does not exist.
+    """Run the demo and write its files into `folder_name`, which is made if it does not exist.
 
     Raises:
-        BbmrError: any step failed; the server is stopped in any case.
+        BbmrError: a step failed. The server is always stopped.
     """
     started = time.perf_counter()
     photo = load_photo(photo_name)
     if photo.alpha is not None:
         raise PictureError(
-            f"{photo_name} has transparency, which PSNR does not measure: give an opaque photo"
+            f"{photo_name} has transparency, which PSNR does not measure: name an opaque photo"
         )
     folder = _folder(folder_name)
     say(f"{photo_name}: {photo.width}×{photo.height}; starting a server on this machine …")
@@ -122,7 +122,7 @@ def run_demo(photo_name: str, folder_name: str, say: Say) -> DemoReport:
 
 
 def table(report: DemoReport) -> str:
-    """The report as aligned text."""
+    """Returns the report as aligned text."""
     lines = []
     for part in report.tables:
         lines += [
@@ -153,14 +153,14 @@ def _run_case(photo: Photo, rate: int, uniform: bool, client: Client, seconds: d
     return _Case(container, size, preview(container), light)
 
 
-def _table(photo: Photo, rate: int, cases: dict[tuple[int, bool], _Case]) -> Table:
+def _table(photo: Photo, rate: int, cases: dict[tuple[int, bool], _Case]) -> RateTable:
     rows = []
     for way in ("bicubic", "light"):
         for uniform in (True, False):
             case = cases[rate, uniform]
             figures = compare(photo.rgb, _rgb(case.bicubic if way == "bicubic" else case.light))
             rows.append(
-                Row(
+                MethodResult(
                     method=f"{way} {'uniform' if uniform else 'block-based'}",
                     psnr_y=_rounded(figures["psnr_y"]),
                     psnr_rgb=_rounded(figures["psnr_rgb"]),
@@ -168,10 +168,10 @@ def _table(photo: Photo, rate: int, cases: dict[tuple[int, bool], _Case]) -> Tab
                     bytes=case.size,
                 )
             )
-    return Table(overall_rate=rate, rows=rows)
+    return RateTable(overall_rate=rate, rows=rows)
 
 
-def _figure(photo: Photo, figures: Table, cases: dict[tuple[int, bool], _Case]) -> Image.Image:
+def _figure(photo: Photo, figures: RateTable, cases: dict[tuple[int, bool], _Case]) -> Image.Image:
     rate = figures.overall_rate
     uniform, blocks = cases[rate, True], cases[rate, False]
     row = {row.method: row for row in figures.rows}
@@ -194,7 +194,7 @@ def _figure(photo: Photo, figures: Table, cases: dict[tuple[int, bool], _Case]) 
     )
 
 
-def _caption(row: Row) -> tuple[str, str]:
+def _caption(row: MethodResult) -> tuple[str, str]:
     return f"PSNR-Y {_decibels(row.psnr_y)} dB", f"{row.samples:,} samples, {row.bytes:,} bytes"
 
 

@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bbmr_client.batch.inputs import PICTURES, expand, is_batch
-from bbmr_client.commands.batch_options import Jobs, Overwrite, Quiet, ReportFile
-from bbmr_client.commands.common import check_target, no_report, report, say, shown
+from bbmr_client.commands.batch_options import Jobs, Json, Overwrite, Quiet, ReportFile, RunOptions, Verbose
+from bbmr_client.commands.common import check_target, plane_lines, report, say, shown
+from bbmr_client.config import EncodeDefaults, load_config
 from bbmr_client.files import STDIO, write_file
 from bbmr_shared.errors import UsageError
 
 if TYPE_CHECKING:
     from bbmr_client.reports.encode_report import EncodeReport
 
-DEFAULT_EFFORT = 4
+DEFAULTS = {"rates": "1,2,4,8,16", "codec": "webp", "effort": 4, "metadata": "all", "keep_smaller": False}
+"""What an option is if neither the command line nor the settings file has it."""
 
 
 class Codec(StrEnum):
-    """How planes are coded."""
+    """How planes are coded. Only the lossless ones are accepted now."""
 
     WEBP = "webp"
     PNG = "png"
@@ -36,13 +38,6 @@ class Metadata(StrEnum):
     ALL = "all"
     ICC = "icc"
     NONE = "none"
-
-
-class Downscaler(StrEnum):
-    """What makes the planes."""
-
-    BICUBIC = "bicubic"
-    LEARNED = "learned"
 
 
 def encode(
@@ -67,35 +62,37 @@ def encode(
             metavar="S", help="Overall downscale rate 1-16: at most 1/S² of the pixels.", show_default="4"
         ),
     ] = None,
-    quality: Annotated[
-        float | None, typer.Option(metavar="0..100", help="Budget: quality. Not in this release.")
-    ] = None,
-    bpp: Annotated[
-        float | None, typer.Option(metavar="X", help="Budget: bits per pixel. Not in this release.")
-    ] = None,
-    max_bytes: Annotated[
-        str | None, typer.Option(metavar="200k", help="Budget: file size. Not in this release.")
-    ] = None,
-    target_psnr: Annotated[
-        float | None, typer.Option(metavar="DB", help="Budget: PSNR. Not in this release.")
-    ] = None,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Keep every pixel: rate 1 for all blocks, lossless alpha.")
+    ] = False,
     rates: Annotated[
-        str, typer.Option(metavar="1,2,4,8,16", help="The palette of rates that blocks may have.")
-    ] = "1,2,4,8,16",
+        str | None,
+        typer.Option(
+            metavar="1,2,4,8,16",
+            help="The palette of rates that blocks may have.",
+            show_default=str(DEFAULTS["rates"]),
+        ),
+    ] = None,
     uniform: Annotated[bool, typer.Option("--uniform", help="Every block at the overall rate.")] = False,
     codec: Annotated[
-        Codec, typer.Option(help="How planes are coded; --rate keeps them lossless.")
-    ] = Codec.WEBP,
-    downscaler: Annotated[
-        Downscaler, typer.Option(help="What makes the planes; learned: not in this release.")
-    ] = Downscaler.BICUBIC,
+        Codec | None,
+        typer.Option(
+            metavar="<webp|png>", help="How planes are coded; both are lossless.", show_default="webp"
+        ),
+    ] = None,
     effort: Annotated[
-        int, typer.Option(min=0, max=9, metavar="0..9", help="Codec effort, 0 fastest, 9 smallest.")
-    ] = DEFAULT_EFFORT,
+        int | None,
+        typer.Option(
+            min=0, max=9, metavar="0..9", help="Codec effort, 0 fastest, 9 smallest.", show_default="4"
+        ),
+    ] = None,
     metadata: Annotated[
-        Metadata,
-        typer.Option(help="What is kept: all, only the colour profile, or none (colours become sRGB)."),
-    ] = Metadata.ALL,
+        Metadata | None,
+        typer.Option(
+            help="What is kept: all, only the colour profile, or none (colours become sRGB).",
+            show_default="all",
+        ),
+    ] = None,
     alpha_quality: Annotated[
         int | None,
         typer.Option(
@@ -103,50 +100,69 @@ def encode(
         ),
     ] = None,
     keep_smaller: Annotated[
-        bool, typer.Option("--keep-smaller", help="A photo file that is smaller goes in as it is.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--keep-smaller/--no-keep-smaller",
+            help="Store the photo's own file if that is smaller.",
+            show_default=False,
+        ),
+    ] = None,
     jobs: Jobs = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     report_file: ReportFile = None,
-    json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Cut photos into blocks of different rates and pack each into a container."""
+    run = RunOptions(jobs, overwrite, quiet, verbose, report_file, json)
     names = expand(photo)
     many = is_batch(names, output)
-    _check_budget(
-        {"--quality": quality, "--bpp": bpp, "--max-bytes": max_bytes, "--target-psnr": target_psnr}, rate
-    )
-    _check_codec(codec, rate)
-    if downscaler is not Downscaler.BICUBIC:
-        raise UsageError("the learned downscaler is not available yet: use --downscaler bicubic")
-    # The keyword arguments of `bbmr_client.encode`, here the only place that knows which options they are.
-    options: dict[str, Any] = {
-        "rates": _palette(rates),
-        "uniform": uniform,
-        "codec": codec.value,
+    config = load_config()
+    given = {
+        "rate": rate,
+        "rates": None if rates is None else _palette(rates),
+        "codec": None if codec is None else codec.value,
         "effort": effort,
-        "metadata": metadata.value,
+        "metadata": None if metadata is None else metadata.value,
         "alpha_quality": alpha_quality,
         "keep_smaller": keep_smaller,
     }
-    if rate is not None:
-        options["rate"] = rate
+    options = _options(given, config.encode, uniform, lossless)
+    _check_codec(options["codec"], "rate" in given and rate is not None)
     if many:
         assert output is not None
-        _many(names, output, options, jobs, overwrite, quiet, report_file, json)
+        _check_ending(output)
+        _many(names, output, options, run)
         return
-    no_report(report_file)
+    run.check_single()
     target = output if output is not None else _beside(names[0])
     check_target(target, names[0])
-    _one(names[0], target, options, quiet, json)
+    _check_ending(target)
+    _one(names[0], target, options, run)
 
 
-def _one(name: str, target: str, options: dict[str, Any], quiet: bool, json: bool) -> None:
+def _options(
+    given: dict[str, Any], defaults: EncodeDefaults, uniform: bool, lossless: bool
+) -> dict[str, Any]:
+    """Returns keyword arguments of `bbmr_client.encode`: the command line, else the settings file, else the default."""
+    if lossless:
+        for name in ("rate", "rates", "alpha_quality"):
+            if given[name] is not None:
+                raise UsageError(f"--lossless and --{name.replace('_', '-')} exclude each other")
+        defaults = defaults.lossless()
+    options: dict[str, Any] = {**DEFAULTS, "rates": _palette(str(DEFAULTS["rates"])), "alpha_quality": None}
+    for values in (defaults.values(), given):
+        options |= {name: value for name, value in values.items() if value is not None}
+    options["uniform"] = uniform or lossless
+    return options
+
+
+def _one(name: str, target: str, options: dict[str, Any], run: RunOptions) -> None:
     from bbmr_client.batch.encoding import encoding_warnings
     from bbmr_client.encoding.encoder import encode as encode_photo
     from bbmr_client.photo import load_photo
-    from bbmr_client.reports.encode_report import encode_report
+    from bbmr_client.reports.encode_report import encode_report, info_report
 
     picture = load_photo(name)
     started = time.perf_counter()
@@ -156,12 +172,14 @@ def _one(name: str, target: str, options: dict[str, Any], quiet: bool, json: boo
     warnings = encoding_warnings(picture, container, len(data), options)
     result = encode_report(container, len(data), seconds, warnings=warnings)
     write_file(target, data)
-    if json:
+    if run.json:
         report(result.model_dump_json(indent=2), target)
-    elif not quiet:
+    elif not run.quiet:
         for warning in warnings:
             say(f"{shown(name, 'input')}: warning: {warning}")
         say(_line(shown(target), result))
+        for line in plane_lines(info_report(container, len(data))) if run.verbose else ():
+            say(line)
 
 
 def _line(name: str, result: EncodeReport) -> str:
@@ -175,35 +193,14 @@ def _line(name: str, result: EncodeReport) -> str:
     )
 
 
-def _many(
-    names: list[str],
-    output: str,
-    options: dict[str, Any],
-    jobs: int | None,
-    overwrite: bool,
-    quiet: bool,
-    report_file: str | None,
-    json: bool,
-) -> None:
-    from bbmr_client.batch.run import Batch, run
+def _many(names: list[str], output: str, options: dict[str, Any], run: RunOptions) -> None:
+    from bbmr_client.batch.run import run as run_batch
     from bbmr_client.commands.batch_options import encoder_pool
 
-    batch = Batch(names, output, PICTURES, ".bbmr", "photo", overwrite, quiet, report_file, json)
-    run(batch, encoder_pool(options, jobs))
+    run_batch(run.batch(names, output, PICTURES, ".bbmr", "photo"), encoder_pool(options, run.jobs))
 
 
-def _check_budget(others: dict[str, float | str | None], rate: float | None) -> None:
-    given = [name for name, value in others.items() if value is not None]
-    if len(given) + (rate is not None) > 1:
-        names = " and ".join([*(["--rate"] if rate is not None else []), *given])
-        raise UsageError(f"one budget at a time: {names} were given")
-    if given:
-        raise UsageError(
-            f"{given[0]} comes with the rate–distortion encoder, which is not here yet: use --rate S"
-        )
-
-
-def _check_codec(codec: Codec, rate: float | None) -> None:
+def _check_codec(codec: str, has_rate: bool) -> None:
     from bbmr_client.encoding.encoder import LOSSLESS_CODECS
     from bbmr_shared.images.codecs import KNOWN_BUT_ABSENT
 
@@ -211,8 +208,18 @@ def _check_codec(codec: Codec, rate: float | None) -> None:
     if codec in KNOWN_BUT_ABSENT:
         raise UsageError(f"the codec {codec} is not built into this release: {use}")
     if codec not in LOSSLESS_CODECS:
-        budget = "an overall rate" if rate is None else "--rate"
+        budget = "--rate" if has_rate else "an overall rate"
         raise UsageError(f"{budget} keeps planes lossless and {codec} does not: {use}")
+
+
+def _check_ending(target: str) -> None:
+    """Raises `UsageError` if the name of the output is that of a picture: encode writes containers."""
+    ending = os.path.splitext(target)[1].lower()
+    if ending in PICTURES and not os.path.isdir(target):
+        raise UsageError(
+            f"{target}: encode writes containers, not {ending} pictures: name an OUT.bbmr "
+            "(reconstruct and preview write pictures)"
+        )
 
 
 def _palette(text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The examples that `--help` shows and docs/cli.md repeats. A test runs every one of them."""
+"""The examples of `--help`, docs/cli.md and the man page. A test runs every one of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Example:
-    """One line for a shell, and what it does where that is not plain."""
+    """One line for a shell, with a note if one is needed."""
 
     line: str
     note: str = ""
@@ -25,17 +25,18 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     "encode": (
         Example("bbmr-client encode photo.jpg", "writes photo.bbmr, with at most 1/16 of the pixels"),
         Example("bbmr-client encode photo.jpg -o fine.bbmr --rate 2", "larger and better: at most 1/4"),
-        Example("bbmr-client encode photo.jpg -o bare.bbmr --metadata none", "nothing but what is seen"),
+        Example("bbmr-client encode photo.jpg -o exact.bbmr --lossless", "every pixel, exactly"),
+        Example("bbmr-client encode photo.jpg -o bare.bbmr --metadata none", "no metadata"),
         Example(
             "bbmr-client encode photos -o packed --report packed.csv",
-            "a folder; the same command again goes on where it was stopped",
+            "a folder; repeat the command to resume it",
         ),
         Example("cat photo.jpg | bbmr-client encode - -o - > photo.bbmr", "through pipes"),
     ),
     "reconstruct": (
         Example(
             f"bbmr-client reconstruct photo.bbmr -o back.png --server {_SERVER}",
-            "on a server, which BBMR_SERVER or the settings file can name, too",
+            "on a server; BBMR_SERVER or the settings file can name it, too",
         ),
         Example(
             "bbmr-client reconstruct photo.bbmr -o back.png --local",
@@ -49,7 +50,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example(
             "bbmr-client reconstruct packed -o back --format webp --jobs 8 \\\n"
             "    --server http://one:8000 --server http://two:8000",
-            "a folder, eight requests in flight, and a second server to turn to",
+            "a folder, with eight requests in flight and a second server",
         ),
         Example(
             "cat photo.jpg | bbmr-client encode - -o - \\\n"
@@ -77,7 +78,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example("bbmr-client compare photo.jpg back.png"),
         Example(
             "bbmr-client compare photo.jpg photo.bbmr -o difference.png",
-            "a container counts as its preview; with a picture of where they differ",
+            "a container counts as its preview; draw where they differ",
         ),
         Example(
             "bbmr-client compare photo.jpg back.png -o map.png --view map",
@@ -86,9 +87,9 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
     ),
     "demo": (Example("bbmr-client demo"), Example("bbmr-client demo --photo photo.jpg -o out")),
 }
-"""Command → its examples; "bbmr-client" are those of the whole."""
+"""Command → its examples; "bbmr-client" → those of the whole."""
 
 
 def as_text(examples: tuple[Example, ...]) -> str:
-    """The examples as lines for a shell, notes as comments in front of them."""
+    """Returns the examples as lines for a shell, with notes as comments."""
     return "\n".join(f"# {one.note}\n{one.line}" if one.note else one.line for one in examples)

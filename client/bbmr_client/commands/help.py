@@ -1,6 +1,6 @@
 """How `--help` looks: plain text, arguments without their Python types, and examples at the end.
 
-In: typer's own commands. Out: classes to be given to it. rich is not used: it would cost a third of the start-up time.
+rich is not used: it would take a third of the start-up time.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from bbmr_client.commands.examples import EXAMPLES, as_text
+from bbmr_shared.errors import UsageError
 
 ALIASES = {"decode": "reconstruct"}
 
@@ -18,41 +19,64 @@ ALIASES = {"decode": "reconstruct"}
 class Command(TyperCommand):
     """One command."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse -q, which other encoders use for the quality and earlier releases used for --quiet."""
+        words = args[: args.index("--")] if "--" in args else args
+        if any("--quiet" in param.opts for param in self.params) and not ctx.resilient_parsing:
+            for word in words:
+                if word == "--quality" or word.startswith(("-q", "--quality=")):
+                    raise UsageError(
+                        "-q means --quality, which comes with lossy planes and is not in this release; "
+                        "for fewer messages write --quiet"
+                    )
+        return super().parse_args(ctx, args)
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """The words of the usage line: PHOTO... and not {PHOTO}..."""
+        """Returns the words of the usage line, with PHOTO... in place of {PHOTO}..."""
         return [re.sub(r"[{}]", "", piece) for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Arguments, then options."""
+        """Write arguments, then options."""
         for title, kind in (("Arguments", "argument"), ("Options", "option")):
-            records = [
-                param.get_help_record(ctx) for param in self.get_params(ctx) if param.param_type_name == kind
-            ]
-            rows = [
-                (_without_type(record[0]) if kind == "argument" else record[0], plain(record[1]))
-                for record in records
-                if record
-            ]
+            rows = records(self, ctx, kind)
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """The examples."""
+        """Write the examples."""
         _write_examples(formatter, EXAMPLES[ALIASES.get(self.name or "", self.name or "")])
 
 
 class Group(TyperGroup):
-    """All commands together."""
+    """All commands together. summaries: command → its line in the list, so that no command is loaded for it."""
+
+    summaries: dict[str, str]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Returns the names of the commands."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.summaries.items()))
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """The examples, and where to find more."""
+        """Write the examples, and where to find more."""
         _write_examples(formatter, EXAMPLES["bbmr-client"])
         formatter.write("\n`bbmr-client COMMAND --help` shows the options of a command, and examples.\n")
 
 
+def records(command: Any, ctx: Any, kind: str) -> list[tuple[str, str]]:
+    """Returns (how it is written, help) of every argument or option of a command. kind: "argument" or "option"."""
+    params = [param for param in command.get_params(ctx) if param.param_type_name == kind]
+    found = [record for param in params if (record := param.get_help_record(ctx))]
+    return [(_without_type(name) if kind == "argument" else name, plain(help)) for name, help in found]
+
+
 def plain(help: str) -> str:
-    """What typer puts into brackets, in words: "[default: (4)]" and "[0<=x<=9]"."""
+    """Returns typer's notes in words: "[default: (4)]" and "[0<=x<=9]"."""
     help = re.sub(r"\[default: \(([^()]*)\)", r"[default: \1", help)
     return re.sub(r"(-?[\d.]+)<=x<=(-?[\d.]+)", r"\1 to \2", help)
 

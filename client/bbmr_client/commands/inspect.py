@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bbmr_client.commands.batch_options import Json
 from bbmr_client.commands.common import (
+    Format,
     as_json,
     check_target,
-    named,
+    naming,
     picture_format,
+    plane_lines,
     read_container,
     report,
     say,
     shown,
-    warn_of_alpha,
+    warn_of_lost_alpha,
 )
-from bbmr_client.commands.reconstruct import Format
 from bbmr_client.files import FileAccessError, write_file
 from bbmr_client.text import counted, printable
 from bbmr_shared.errors import BbmrError, UsageError
@@ -33,7 +35,6 @@ Output = Annotated[
     str, typer.Option("--output", "-o", metavar="OUT", help="The picture to write; - is stdout.")
 ]
 PictureFormat = Annotated[Format | None, typer.Option(help="Default: what OUT's ending says, else png.")]
-Json = Annotated[bool, typer.Option("--json", help="Report as JSON.")]
 
 
 MAX_SIDE = DEFAULT_LIMITS.max_side
@@ -55,7 +56,7 @@ def preview(
     format: PictureFormat = None,
     json: Json = False,
 ) -> None:
-    """Write the composite: the picture as it is without the network."""
+    """Write the composite: the picture without the network."""
     written_as = picture_format(output, format)
     check_target(output, container)
     source, _ = read_container(container)
@@ -63,9 +64,9 @@ def preview(
     from bbmr_shared.compositing.thumbnail import thumbnail
     from bbmr_shared.images.output import encode_picture
 
-    with named(container):
+    with naming(container):
         picture = thumbnail(source, MAX_SIDE if max_side is None else max_side)
-    warn_of_alpha(source, written_as)
+    warn_of_lost_alpha(source, written_as)
     data = encode_picture(picture, written_as)
     write_file(output, data)
     facts = {"width": picture.width, "height": picture.height, "bytes": len(data), "format": written_as}
@@ -76,13 +77,13 @@ def preview(
 
 
 def info(container: Input, json: Json = False) -> None:
-    """Say what is inside a container."""
+    """Show what is inside a container."""
     source, size = read_container(container)
 
     from bbmr_client.reports.encode_report import info_report
 
     facts = info_report(source, size)
-    report(facts.model_dump_json(indent=2) if json else "\n".join(_lines(facts)))
+    report(facts.model_dump_json(indent=2) if json else "\n".join(_info_lines(facts)))
 
 
 def verify(
@@ -92,7 +93,7 @@ def verify(
     ],
     json: Json = False,
 ) -> None:
-    """Check digests and structure, and that every plane decodes. Of several files each is checked."""
+    """Check digests and structure, and that every plane decodes. Several files are all checked."""
     from bbmr_client.batch.inputs import expand
 
     names = expand(container)
@@ -100,11 +101,11 @@ def verify(
         _verify_one(names[0], json)
         return
     results = []
-    for name, unlisted in _files(names):
+    for name, unreadable in _files(names):
         try:
-            if unlisted:
-                raise FileAccessError(f"{name} {unlisted}")
-            planes, size = _verified(name)
+            if unreadable:
+                raise FileAccessError(f"{name} {unreadable}")
+            planes, size = _verify(name)
         except BbmrError as error:
             results.append({"file": name, "ok": False, "error": str(error), "type": error.problem_type})
             if not json:
@@ -112,7 +113,7 @@ def verify(
         else:
             results.append({"file": name, "ok": True, "bytes": size, "planes": planes})
             if not json:
-                report(_fine(name, planes, size))
+                report(_ok_line(name, planes, size))
     failed = sum(not result["ok"] for result in results)
     if json:
         report(as_json({"ok": not failed, "files": len(results), "failed": failed, "results": results}))
@@ -137,7 +138,7 @@ def ratemap(container: Input, output: Output, format: PictureFormat = None, json
     from bbmr_shared.compositing.composite import preview as composite
     from bbmr_shared.images.output import encode_picture
 
-    with named(container):
+    with naming(container):
         drawn = rate_map_picture(composite(source), source)
     data = encode_picture(drawn, written_as)
     write_file(output, data)
@@ -149,11 +150,10 @@ def ratemap(container: Input, output: Output, format: PictureFormat = None, json
 
 
 def _files(names: list[str]) -> Iterator[tuple[str, str]]:
-    """Every file that is meant with "", in the order of the names, that of folders sorted; and every folder that cannot
-    be listed, with the reason.
+    """Yields (file, ""), and (folder, reason) for a folder that cannot be listed. Files of a folder are sorted.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no file.
     """
     from bbmr_client.batch.inputs import CONTAINERS, Skipped, UnreadableFolder, find
 
@@ -171,24 +171,24 @@ def _files(names: list[str]) -> Iterator[tuple[str, str]]:
 
 def _verify_one(name: str, json: bool) -> None:
     try:
-        planes, size = _verified(name)
+        planes, size = _verify(name)
     except BbmrError as error:
         if json:
             report(as_json({"ok": False, "error": str(error), "type": error.problem_type}))
         raise
-    report(as_json({"ok": True, "bytes": size, "planes": planes}) if json else _fine(name, planes, size))
+    report(as_json({"ok": True, "bytes": size, "planes": planes}) if json else _ok_line(name, planes, size))
 
 
-def _verified(name: str) -> tuple[int, int]:
-    """(planes, bytes) of a container that is whole; otherwise the `BbmrError` that says why not."""
+def _verify(name: str) -> tuple[int, int]:
+    """Returns (planes, bytes) of an undamaged container. Raises `BbmrError` if it is damaged."""
     source, size = read_container(name)
-    with named(name):
+    with naming(name):
         source.decode_planes()
         source.decode_alpha()
     return len(source.planes), size
 
 
-def _fine(name: str, planes: int, size: int) -> str:
+def _ok_line(name: str, planes: int, size: int) -> str:
     return f"{printable(shown(name, 'input'), 4000)}: ok, {counted(planes, 'plane')}, {size} bytes"
 
 
@@ -199,7 +199,7 @@ def _strengths(facts: InfoReport) -> str:
     return ", ".join(f"{strength} in {blocks} blocks" for strength, blocks in used.items())
 
 
-def _lines(facts: InfoReport) -> list[str]:
+def _info_lines(facts: InfoReport) -> list[str]:
     rows, cols = facts.grid
     picture = f"{facts.width}×{facts.height}, {'grey' if facts.channels == 1 else 'colour'}"
     lines = [
@@ -208,7 +208,7 @@ def _lines(facts: InfoReport) -> list[str]:
         f"samples       {facts.pixels}, overall rate {facts.overall_rate:.3f}",
         f"blocks        {cols}×{rows} of {facts.block} pixels",
     ]
-    lines += _plane_lines(facts)
+    lines += plane_lines(facts)
     if not facts.original:
         lines += [
             f"downscaler    {printable(facts.downscaler)} {facts.downscaler_version}",
@@ -221,20 +221,4 @@ def _lines(facts: InfoReport) -> list[str]:
         lines.append(f"resolution    {facts.dpi[0]:g}×{facts.dpi[1]:g} pixels per inch")
     if facts.unknown_fields:
         lines.append(f"unknown       {', '.join(printable(name) for name in facts.unknown_fields)}")
-    return lines
-
-
-def _plane_lines(facts: InfoReport) -> list[str]:
-    counts = [str(facts.rates[str(plane.rate)]) for plane in facts.planes]
-    sizes = [str(plane.bytes) for plane in facts.planes]
-    wide, long = max(map(len, counts)), max(map(len, sizes))
-    lines = []
-    for plane, count, size in zip(facts.planes, counts, sizes, strict=True):
-        error = facts.coding_errors[str(plane.rate)]
-        exact = "lossless" if error == 0 else f"coding error {error}"
-        if facts.original:
-            exact = "the source file itself"
-        lines.append(
-            f"plane 1/{plane.rate:<5} {count:>{wide}} blocks, {printable(plane.codec)}, {size:>{long}} bytes, {exact}"
-        )
     return lines

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from enum import StrEnum
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bbmr_client.batch.inputs import CONTAINERS, expand, is_batch
-from bbmr_client.commands.batch_options import Jobs, Overwrite, Quiet, ReportFile
+from bbmr_client.commands.batch_options import Jobs, Json, Overwrite, Quiet, ReportFile, RunOptions, Verbose
 from bbmr_client.commands.common import (
+    Format,
     as_json,
     check_target,
-    no_report,
     picture_format,
     read_container,
     report,
     say,
     shown,
-    warn_of_alpha,
+    warn_of_lost_alpha,
 )
 from bbmr_client.commands.connection import (
     ApiKey,
@@ -37,6 +36,7 @@ from bbmr_client.commands.connection import (
 )
 from bbmr_client.commands.transfer import transfer_shown
 from bbmr_client.files import STDIO, write_file
+from bbmr_client.text import printable
 from bbmr_shared.compositing.region import Region, parse_region
 from bbmr_shared.errors import UsageError
 
@@ -44,14 +44,7 @@ if TYPE_CHECKING:
     from bbmr_client.batch.reconstructing import ReconstructOptions
     from bbmr_shared.container import Container
 
-
-class Format(StrEnum):
-    """What a picture is written as."""
-
-    PNG = "png"
-    WEBP = "webp"
-    AVIF = "avif"
-    JPEG = "jpeg"
+MAX_THREADS = 1024
 
 
 def reconstruct(
@@ -71,6 +64,16 @@ def reconstruct(
     local: Annotated[
         bool, typer.Option("--local", help="Reconstruct on this machine (needs the server extra).")
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=MAX_THREADS,
+            metavar="N",
+            help="CPU threads of the network, with --local.",
+            show_default=False,
+        ),
+    ] = None,
     format: Annotated[Format | None, typer.Option(help="Default: what OUT's ending says, else png.")] = None,
     region: Annotated[
         str | None, typer.Option(metavar="X,Y,W,H", help="Only this rectangle, in pixels of the picture.")
@@ -89,14 +92,18 @@ def reconstruct(
     jobs: Jobs = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     report_file: ReportFile = None,
-    json: Annotated[bool, typer.Option("--json", help="Report as JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Reconstruct the picture of a container, or of a folder of them, on a server or on this machine."""
+    run = RunOptions(jobs, overwrite, quiet, verbose, report_file, json)
     names = expand(container)
     many = is_batch(names, output)
+    if threads is not None and not local:
+        raise UsageError("--threads is for --local: a server has its own setting")
 
-    def ask_for_connection() -> Connection | None:
+    def make_connection() -> Connection | None:
         return connect(
             server,
             local=local,
@@ -114,45 +121,55 @@ def reconstruct(
 
     wanted = None if region is None else _region(region)
     if many:
-        wish = ReconstructOptions("png" if format is None else format.value, wanted, model)
-        _many(names, output, wish, ask_for_connection(), jobs, overwrite, quiet, report_file, json)
+        options = ReconstructOptions("png" if format is None else format.value, wanted, model)
+        _many(names, output, options, make_connection(), threads, run)
         return
-    no_report(report_file)
-    wish = ReconstructOptions(picture_format(output, format), wanted, model)
+    run.check_single()
+    options = ReconstructOptions(picture_format(output, format), wanted, model)
     check_target(output, names[0])
-    _one(names[0], output, wish, ask_for_connection, quiet, json)
+    _one(names[0], output, options, make_connection, threads, run)
 
 
 def _one(
     name: str,
     output: str,
-    wish: ReconstructOptions,
-    ask_for_connection: Callable[[], Connection | None],
-    quiet: bool,
-    json: bool,
+    options: ReconstructOptions,
+    make_connection: Callable[[], Connection | None],
+    threads: int | None,
+    run: RunOptions,
 ) -> None:
     source, _ = read_container(name)
-    width, height = wish.size(source)
+    width, height = options.size(source)
     started = time.perf_counter()
-    server = None
-    original = wish.source_file(source)
-    connection = None if original is not None else ask_for_connection()
-    if original is not None:  # then there is nothing to ask anybody for
-        size = _write(output, original)
+    server: str | None = None
+    headers: Mapping[str, str] = {}
+    source_file = options.source_file(source)
+    connection = None if source_file is not None else make_connection()
+    if source_file is not None:  # no server is needed
+        size = _write(output, source_file)
     elif connection is None:
-        size = _write(output, _on_this_machine(source, wish))
+        size = _write(output, _on_this_machine(source, options, threads))
     else:
-        size, server = _by_server(source, output, wish, connection, quiet)
+        size, server, headers = _by_server(source, output, options, connection, run.quiet)
     seconds = time.perf_counter() - started
-    if not quiet:
-        warn_of_alpha(source, wish.format)
-    if json:
-        facts = {"width": width, "height": height, "bytes": size, "format": wish.format}
-        facts |= {"original": original is not None, "server": server, "seconds": round(seconds, 3)}
+    if not run.quiet:
+        warn_of_lost_alpha(source, options.format)
+    if run.json:
+        facts = {"width": width, "height": height, "bytes": size, "format": options.format}
+        facts |= {"original": source_file is not None, "server": server, "seconds": round(seconds, 3)}
         report(as_json(facts), output)
-    elif not quiet:
-        how = "" if original is None else ", the source file itself"
-        say(f"{shown(output)}: {width}×{height} {wish.format}, {size} bytes, {seconds:.2f} s{how}")
+    elif not run.quiet:
+        how = "" if source_file is None else ", the source file itself"
+        say(f"{shown(output)}: {width}×{height} {options.format}, {size} bytes, {seconds:.2f} s{how}")
+        for line in _verbose_lines(server, headers) if run.verbose else ():
+            say(line)
+
+
+def _verbose_lines(server: str | None, headers: Mapping[str, str]) -> list[str]:
+    if server is None:
+        return ["no server was asked"]
+    timing = headers.get("server-timing")
+    return [f"server {server}", *([f"server-timing {printable(timing)}"] if timing else [])]
 
 
 def _write(output: str, data: bytes) -> int:
@@ -161,44 +178,43 @@ def _write(output: str, data: bytes) -> int:
 
 
 def _by_server(
-    source: Container, output: str, wish: ReconstructOptions, connection: Connection, quiet: bool
-) -> tuple[int, str]:
-    """(size of the picture in bytes, who made it). Into a file it is streamed, and never all of it in memory."""
+    source: Container, output: str, options: ReconstructOptions, connection: Connection, quiet: bool
+) -> tuple[int, str, Mapping[str, str]]:
+    """Returns (size of the picture in bytes, the server, its headers). A file is streamed, not held in memory."""
     with connection.client() as client, transfer_shown(quiet) as progress:
         if output != STDIO:
             saved = client.reconstruct_to(
-                source, output, wish.format, region=wish.region, model=wish.model, progress=progress
+                source, output, options.format, region=options.region, model=options.model, progress=progress
             )
-            return saved.total, saved.server
+            return saved.total, saved.server, saved.headers
         answer = client.reconstruct_bytes(
-            source, wish.format, region=wish.region, model=wish.model, progress=progress
+            source, options.format, region=options.region, model=options.model, progress=progress
         )
-    return _write(output, answer.data), answer.server
+    return _write(output, answer.data), answer.server, answer.headers
 
 
 def _many(
     names: list[str],
     output: str,
-    wish: ReconstructOptions,
+    options: ReconstructOptions,
     connection: Connection | None,
-    jobs: int | None,
-    overwrite: bool,
-    quiet: bool,
-    report_file: str | None,
-    json: bool,
+    threads: int | None,
+    run: RunOptions,
 ) -> None:
-    from bbmr_client.batch.run import Batch, run
+    from bbmr_client.batch.run import run as run_batch
     from bbmr_client.commands.batch_options import local_pool, request_pool
     from bbmr_shared.images.output import get_format
 
-    if connection is None and jobs not in (None, 1):
+    if connection is None and run.jobs not in (None, 1):
         raise UsageError("--local works on one container at a time, with every core: leave out --jobs")
-    ending = get_format(wish.format).extension
-    batch = Batch(names, output, CONTAINERS, ending, "container", overwrite, quiet, report_file, json)
+    ending = get_format(options.format).extension
     if connection is None:
-        run(batch, local_pool(lambda source, file: file.write(_on_this_machine(source, wish)), wish))
+        pool = local_pool(
+            lambda source, file: file.write(_on_this_machine(source, options, threads)), options
+        )
     else:
-        run(batch, request_pool(connection.client, wish, jobs))
+        pool = request_pool(connection.client, options, run.jobs)
+    run_batch(run.batch(names, output, CONTAINERS, ending, "container"), pool)
 
 
 def _region(text: str) -> Region:
@@ -208,8 +224,9 @@ def _region(text: str) -> Region:
         raise UsageError(f"--region: {error}") from None
 
 
-def _on_this_machine(container: Container, wish: ReconstructOptions) -> bytes:
+def _on_this_machine(container: Container, options: ReconstructOptions, threads: int | None) -> bytes:
     from bbmr_client.local import reconstruct_local
     from bbmr_shared.images.output import encode_picture
 
-    return encode_picture(reconstruct_local(container, model=wish.model, region=wish.region), wish.format)
+    picture = reconstruct_local(container, model=options.model, region=options.region, threads=threads)
+    return encode_picture(picture, options.format)

@@ -1,7 +1,4 @@
-"""How far one exchange with a server is, on a terminal.
-
-In: bytes as they go up and come down. Out: a passing line on standard error; nothing where that is no terminal.
-"""
+"""The progress of one exchange with a server: a line on a terminal that disappears at the end."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def transfer_shown(quiet: bool) -> Iterator[Progress | None]:
-    """What to give a client as `progress`. The line is gone after the block."""
+    """Yields what a client takes as `progress`; None if nothing is shown."""
     if quiet or not is_terminal():
         yield None
         return
@@ -26,14 +23,14 @@ def transfer_shown(quiet: bool) -> Iterator[Progress | None]:
 
     with Console(stderr=True).status("connecting") as status:
 
-        def tell(way: Literal["up", "down"], so_far: int, total: int | None) -> None:
+        def update(way: Literal["up", "down"], so_far: int, total: int | None) -> None:
             status.update(transfer_line(way, so_far, total))
 
-        yield tell
+        yield update
 
 
 def transfer_line(way: Literal["up", "down"], so_far: int, total: int | None) -> str:
-    """What the line says."""
+    """Returns the text of the line. way: "up" sends, "down" receives."""
     if way == "up" and so_far == total:
         return f"{megabytes(so_far)} sent, waiting for the picture"
     of = "" if total is None else f" of {megabytes(total)}"

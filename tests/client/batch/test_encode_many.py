@@ -130,7 +130,7 @@ def test_a_smaller_file_is_said_or_kept(run: Run, tmp_path: Path, rgb: Callable[
         (("--jobs", 0), "--jobs"),
         (("--jobs", 1000), "--jobs"),
         (("--report", "r.txt"), ".csv or .json"),
-        (("--quality", 50), "--quality comes with"),
+        (("--quality", 50), "which comes with lossy planes"),
     ],
 )
 def test_wrong_usage_is_known_before_anything_is_written(

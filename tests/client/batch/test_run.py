@@ -16,14 +16,15 @@ from typing import Any, BinaryIO
 import pytest
 
 from bbmr_client.batch import atomic_output, run
-from bbmr_client.batch.concurrency import usable_cores
 from bbmr_client.batch.display import LiveDisplay
 from bbmr_client.batch.file_task import OutputInfo, carry_out, recipe_key
 from bbmr_client.batch.journal import JOURNAL_NAME, Journal
+from bbmr_client.batch.processes import EncodeProcess
 from bbmr_client.batch.result import FileTask, TaskResult
 from bbmr_client.batch.run import Batch, BatchFailedError
 from bbmr_client.batch.summary import Tally
 from bbmr_client.batch.worker_pool import InlineWorkerPool, ThreadWorkerPool
+from bbmr_client.commands.batch_options import encoder_pool
 from bbmr_shared.errors import PictureError, ServerUnreachableError, UsageError
 
 
@@ -351,7 +352,16 @@ class TestReport:
             assert "\\udcff.jpg" in (shop.folder / f"r.{ending}").read_text(encoding="utf-8")
 
 
-class TestTold:
+class TestMessages:
+    def test_verbose_names_every_file(self, shop: Shop, capfd: pytest.CaptureFixture[str]) -> None:
+        shop.put(d="bad")
+        for how in (" s", "done before"):
+            with pytest.raises(BatchFailedError):
+                shop.run(verbose=True)
+            lines = [line for line in capfd.readouterr().err.splitlines() if "→" in line and ".jpg" in line]
+            assert [line.split()[0] for line in lines] == [f"{shop.folder}/in/{name}.jpg" for name in "abc"]
+            assert all(f"{shop.out}/" in line and line.endswith(how) for line in lines)
+
     def test_json_on_standard_output(self, shop: Shop, capfd: pytest.CaptureFixture[str]) -> None:
         shop.put(b="bad", c="warn")
         with pytest.raises(BatchFailedError):
@@ -426,17 +436,13 @@ class TestCrew:
             run.run(batch, lambda inputs: ThreadWorkerPool([Worker()]))
 
 
-class TestJobs:
-    @pytest.mark.parametrize(
-        ("text", "cores"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 9)]
-    )
-    def test_a_container_may_use_what_it_was_given(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, cores: int
-    ) -> None:
-        monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(9)), raising=False)
-        (tmp_path / "cpu.max").write_text(text)
-        assert usable_cores(tmp_path / "cpu.max") == cores
-        assert usable_cores(tmp_path / "none") == 9
+def test_a_process_for_each_cpu_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bbmr_shared.cpus.available_cpus", lambda: 3)
+    monkeypatch.setattr(EncodeProcess, "start", lambda process: None)
+    for jobs, inputs, processes in ((None, 100, 3), (None, 2, 2), (5, 100, 5)):
+        pool = encoder_pool({"rate": 4}, jobs)(inputs)
+        assert pool.size == 2 * processes
+        pool.stop()
 
 
 def test_a_terminal_that_goes_away_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
-from bbmr_client.cli import app
+from bbmr_client.commands.app import make_parser
 from bbmr_client.commands.examples import EXAMPLES, as_text
 from bbmr_client.commands.help import plain
 from bbmr_client.config import Config
@@ -20,8 +19,8 @@ from bbmr_client.reports.encode_report import EncodeReport, InfoReport
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
-GROUP: Any = typer.main.get_command(app)
-COMMANDS: dict[str, Any] = GROUP.commands
+GROUP: Any = make_parser()
+COMMANDS: dict[str, Any] = dict(GROUP.commands.items())
 OWN_PAGES = [name for name in COMMANDS if name != "decode"]
 
 

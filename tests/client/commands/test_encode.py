@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bbmr_client.commands.encode import Metadata
+from bbmr_client.config import _ENCODE, EncodeDefaults
+from bbmr_client.encoding.encoder import LOSSLESS_CODECS
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import Container
 
@@ -73,6 +77,93 @@ def test_the_options_reach_the_encoder(run: Run, photo: Path, tmp_path: Path) ->
     assert sizes[1] <= sizes[0]
 
 
+def test_lossless_keeps_every_pixel(run: Run, tmp_path: Path, rgb: Callable[..., np.ndarray]) -> None:
+    samples = np.dstack([rgb(300, 200), rgb(300, 200, seed=8)[..., 0]])
+    Image.fromarray(samples).save(tmp_path / "a.png")
+    outcome = run("encode", tmp_path / "a.png", "--lossless", "--json")
+    rates = json.loads(outcome.out)["rates"]
+    assert {rate for rate, count in rates.items() if count} == {"1"}
+    assert run("preview", tmp_path / "a.bbmr", "-o", tmp_path / "b.png").code == 0
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "b.png")), samples)
+
+
+def test_verbose_lists_the_planes(run: Run, photo: Path) -> None:
+    outcome = run("encode", photo, "-v")
+    planes = Container.from_bytes(photo.with_suffix(".bbmr").read_bytes()).planes
+    lines = outcome.err.splitlines()[1:]
+    assert [line.split()[1] for line in lines] == [f"1/{plane.rate}" for plane in planes]
+    assert all(f"{len(plane.data)} bytes" in line for line, plane in zip(lines, planes, strict=True))
+
+
+class TestSettings:
+    """Defaults in the table [encode] of the settings file."""
+
+    @pytest.fixture
+    def settings(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+        def write(text: str) -> Path:
+            path = tmp_path / "config.toml"
+            path.write_text(text)
+            monkeypatch.setenv("BBMR_CONFIG", str(path))
+            return path
+
+        return write
+
+    def test_they_are_defaults_that_an_option_wins_over(
+        self, run: Run, photo: Path, settings: Callable[[str], Path]
+    ) -> None:
+        settings('[encode]\nrate = 2\nrates = [2, 4]\ncodec = "png"\nkeep_smaller = true\n')
+
+        def encoded(*options: object) -> Container:
+            assert run("encode", photo, *options).code == 0
+            return Container.from_bytes(photo.with_suffix(".bbmr").read_bytes())
+
+        assert {(plane.rate, plane.codec) for plane in encoded("--uniform").planes} == {(2, "png")}
+        assert {plane.rate for plane in encoded("--uniform", "--rate", 4).planes} == {4}
+        assert encoded("--lossless", "--codec", "webp", "--no-keep-smaller").planes[0].codec == "webp"
+        assert encoded("--lossless").original
+
+    def test_they_reach_the_workers_of_a_batch(
+        self, run: Run, photo: Path, tmp_path: Path, settings: Callable[[str], Path]
+    ) -> None:
+        settings("[encode]\nrate = 8\nrates = [8]\n")
+        assert run("encode", photo, "-o", f"{tmp_path}/out/").code == 0
+        (plane,) = Container.from_bytes((tmp_path / "out/photo.bbmr").read_bytes()).planes
+        assert plane.rate == 8
+
+    @pytest.mark.parametrize(
+        ("line", "words"),
+        [
+            ("rat = 2", "there is no setting 'rat' in [encode]: did you mean rate?"),
+            ("server = 'x'", "there is no setting 'server' in [encode]"),
+            ("rate = 17", "encode.rate is a number from 1 to 16, and not 17"),
+            ("rate = nan", "encode.rate is a number from 1 to 16, and not nan"),
+            ("rate = true", "encode.rate is a number from 1 to 16, and not true"),
+            ("effort = 3.5", "encode.effort is a whole number from 0 to 9, and not 3.5"),
+            ("codec = 'avif'", "encode.codec is webp or png, and not 'avif'"),
+            ("metadata = 1", "encode.metadata is all or icc or none, and not 1"),
+            ("rates = [1, 3]", "encode.rates is a list out of [1, 2, 4, 8, 16]"),
+            ("rates = []", "encode.rates is a list out of"),
+            ("rates = '1,2'", "encode.rates is a list out of"),
+            ("alpha_quality = 101", "encode.alpha_quality is a whole number from 0 to 100"),
+            ("keep_smaller = 'yes'", "encode.keep_smaller is true or false"),
+        ],
+    )
+    def test_wrong_ones_are_refused(
+        self, fails: Fails, photo: Path, settings: Callable[[str], Path], line: str, words: str
+    ) -> None:
+        path = settings(f"[encode]\n{line}\n")
+        assert f"{path}: {words}" in fails("encode", photo, code=2)
+
+    def test_encode_is_a_table(self, fails: Fails, photo: Path, settings: Callable[[str], Path]) -> None:
+        settings("encode = 4")
+        assert "encode is a table" in fails("encode", photo, code=2)
+
+    def test_the_values_that_it_may_have_are_those_of_the_encoder(self) -> None:
+        assert set(_ENCODE) == {one.name for one in fields(EncodeDefaults)}
+        assert _ENCODE["codec"].choices == LOSSLESS_CODECS
+        assert _ENCODE["metadata"].choices == tuple(Metadata)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (127, 129), (16, 500)])
 def test_odd_sizes(run: Run, tmp_path: Path, rgb: Callable[..., np.ndarray], size: tuple[int, int]) -> None:
     Image.fromarray(rgb(*size)).save(tmp_path / "odd.png")
@@ -129,19 +220,43 @@ def test_metadata_and_alpha_come_through(run: Run, tmp_path: Path, rgb: Callable
 
 class TestWrongUsage:
     @pytest.mark.parametrize(
-        "budget", [("--quality", 80), ("--bpp", 0.5), ("--max-bytes", "200k"), ("--target-psnr", 38)]
+        "words", [("-q", 80), ("-q80",), ("-q",), ("--quality", 80), ("--quality=80",)], ids=str
     )
-    def test_budgets_that_come_later(self, fails: Fails, photo: Path, budget: tuple[str, object]) -> None:
-        line = fails("encode", photo, *budget, code=2)
-        assert line == (
-            f"bbmr-client: {budget[0]} comes with the rate–distortion encoder, which is not here yet: use --rate S"
-        )
+    def test_quality_comes_with_lossy_planes(
+        self, fails: Fails, photo: Path, words: tuple[object, ...]
+    ) -> None:
+        for command in (("encode", photo, *words), ("encode", *words, photo), ("decode", photo, *words)):
+            assert fails(*command, code=2) == (
+                "bbmr-client: -q means --quality, which comes with lossy planes and is not in this release; "
+                "for fewer messages write --quiet"
+            )
 
-    def test_two_budgets(self, fails: Fails, photo: Path) -> None:
-        assert "one budget at a time: --rate and --bpp" in fails(
-            "encode", photo, "--rate", 4, "--bpp", 1, code=2
-        )
-        assert "--quality and --bpp" in fails("encode", photo, "--quality", 4, "--bpp", 1, code=2)
+    def test_a_file_may_begin_with_q(self, fails: Fails) -> None:
+        assert "-q.png does not exist" in fails("encode", "--", "-q.png")
+
+    @pytest.mark.parametrize("option", ["--bpp", "--max-bytes", "--target-psnr", "--downscaler"])
+    def test_options_that_come_later_are_no_options_yet(
+        self, fails: Fails, run: Run, photo: Path, option: str
+    ) -> None:
+        assert f"No such option: {option}" in fails("encode", photo, option, 1, code=2)
+        assert option not in run("encode", "--help").out
+
+    @pytest.mark.parametrize("other", [("--rate", 4), ("--rates", "1,2"), ("--alpha-quality", 50)])
+    def test_lossless_excludes_what_loses_pixels(
+        self, fails: Fails, photo: Path, other: tuple[object, ...]
+    ) -> None:
+        line = fails("encode", photo, "--lossless", *other, code=2)
+        assert line == f"bbmr-client: --lossless and {other[0]} exclude each other"
+
+    def test_quiet_and_verbose(self, fails: Fails, photo: Path) -> None:
+        assert "exclude each other" in fails("encode", photo, "--quiet", "-v", code=2)
+
+    @pytest.mark.parametrize("ending", ["avif", "PNG", "jpg", "heic"])
+    def test_a_picture_as_output(self, fails: Fails, photo: Path, tmp_path: Path, ending: str) -> None:
+        for inputs in ((photo,), (photo, photo)):
+            line = fails("encode", *inputs, "-o", tmp_path / f"out.{ending}", code=2)
+            assert f"out.{ending}: encode writes containers, not .{ending.lower()} pictures" in line
+            assert "OUT.bbmr" in line
 
     @pytest.mark.parametrize("rate", [(), ("--rate", 4)])
     def test_a_lossy_codec(self, fails: Fails, photo: Path, rate: tuple[object, ...]) -> None:
@@ -162,9 +277,6 @@ class TestWrongUsage:
     def test_an_empty_name(self, fails: Fails, photo: Path, arguments: tuple[str, ...]) -> None:
         given = (photo if word == "PHOTO" else word for word in arguments)
         assert "empty" in fails(*given, code=2)
-
-    def test_the_learned_downscaler(self, fails: Fails, photo: Path) -> None:
-        assert "not available yet" in fails("encode", photo, "--downscaler", "learned", code=2)
 
     @pytest.mark.parametrize(
         ("options", "words"),

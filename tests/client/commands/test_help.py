@@ -160,7 +160,7 @@ class TestCompletion:
 
     def test_zsh(self, ask: Callable[..., str]) -> None:
         text = ask(_BBMR_CLIENT_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="bbmr-client ver")
-        assert '"verify":"Whether containers are whole."' in text
+        assert '"verify":"Whether containers are undamaged."' in text
         files = ask(_BBMR_CLIENT_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS="bbmr-client info ph")
         assert "_files" in files
 
