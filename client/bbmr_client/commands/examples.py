@@ -40,7 +40,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         ),
         Example(
             "bbmr-client reconstruct photo.bbmr -o back.png --local",
-            "on this machine: pip install 'bbmr[server]'",
+            "on this machine, with the extra `server`",
         ),
         Example(
             "bbmr-client reconstruct photo.bbmr -o part.avif --region 0,0,640,480 \\\n"

@@ -14,7 +14,7 @@ import pytest
 from bbmr_client.commands.app import make_parser
 from bbmr_client.commands.examples import EXAMPLES, as_text
 from bbmr_client.commands.help import plain
-from bbmr_client.config import Config
+from bbmr_client.config import Config, EncodeDefaults, read_config
 from bbmr_client.reports.encode_report import EncodeReport, InfoReport
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,10 +25,13 @@ OWN_PAGES = [name for name in COMMANDS if name != "decode"]
 
 
 def section(command: str) -> str:
-    """What the page says of a command, or with "" of all of them."""
-    title = f"## `bbmr-client {command}`\n" if command else "## What holds for every command\n"
-    assert PAGE.count(title) == 1
-    return PAGE.partition(title)[2].partition("\n## ")[0]
+    """The section of a command, or with "" that of all of them."""
+    return titled(f"`bbmr-client {command}`" if command else "What holds for every command")
+
+
+def titled(title: str) -> str:
+    assert PAGE.count(f"## {title}\n") == 1
+    return PAGE.partition(f"## {title}\n")[2].partition("\n## ")[0]
 
 
 def rows(text: str) -> Iterator[tuple[str, str]]:
@@ -59,9 +62,13 @@ def real(command: Any) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", OWN_PAGES)
 def test_the_options_of_a_command_with_their_defaults(name: str) -> None:
-    told, found = dict(rows(section(name))), dict(real(COMMANDS[name]))
+    written, found = dict(rows(section(name))), dict(real(COMMANDS[name]))
+    if name in ("encode", "reconstruct"):
+        shared = dict(rows(titled("Many files")))
+        assert not shared.keys() & written.keys()
+        written |= shared
     found.pop("-h, --help")
-    assert told == found
+    assert written == found
 
 
 def test_the_options_of_all_commands() -> None:
@@ -107,11 +114,14 @@ def test_every_variable_is_listed() -> None:
     assert listed == set(re.findall(r'"(BBMR_[A-Z_]+)"', code))
 
 
-def test_every_setting_of_the_file_is_shown() -> None:
+def test_every_setting_of_the_file_is_shown_and_read(tmp_path: Path) -> None:
     (sample,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-    assert re.findall(r"^(\w+) =", sample, re.MULTILINE) == [
-        one.name for one in fields(Config) if one.name != "path"
-    ]
+    top, _, encode = sample.partition("[encode]")
+    for text, kind, others in ((top, Config, {"path", "encode"}), (encode, EncodeDefaults, set())):
+        names = re.findall(r"^(\w+) =", text, re.MULTILINE)
+        assert names == [one.name for one in fields(kind) if one.name not in others]
+    (tmp_path / "config.toml").write_text(sample, encoding="utf-8")
+    assert read_config(tmp_path / "config.toml").encode.effort == 6
 
 
 def test_links_lead_somewhere() -> None:
