@@ -9,7 +9,7 @@ EXTRAS := server,cluster,train,test
 MINUTES ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train test docker-test lint format fuzz lock clean
+.PHONY: help setup demo train test docker-test lint format fuzz man lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -68,6 +68,9 @@ format: $(STAMP) ## let ruff put the code in order
 fuzz: $(STAMP) ## MINUTES=5 of coverage-guided fuzzing: the container reader, and decoding to the preview
 	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip install -q -c requirements.lock -e '.[fuzz]'
 	$(PY) -m tests.fuzz.run --minutes $(MINUTES)
+
+man: $(STAMP) ## write docs/man/bbmr-client.1 from the parser
+	$(PY) docs/man/make_man_page.py
 
 lock: $(STAMP) ## write what is installed in .venv to requirements.lock
 	@{ echo "# The versions that the tests were run with; 'make setup' uses them as constraints."; \
