@@ -1,7 +1,7 @@
-"""Reading and writing files as every command does it: `-` is standard input or output.
+"""Reading and writing files for every command. `-` is standard input or output.
 
-In: a name from the command line. Out: bytes, or a file that was written beside its target and renamed, so it is
-there whole or not at all. Every failure is a `BbmrError` of one line.
+A file is written beside its target and renamed, so it is there whole or not at all. Every failure is a `BbmrError`
+with a message of one line.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class FileAccessError(BbmrError):
 
 
 def read_file(name: str | Path, *, limit: int, error: type[BbmrError] = FileAccessError) -> bytes:
-    """Everything in file `name` ("-": standard input), at most `limit` bytes.
+    """Returns the content of file `name` ("-": standard input), at most `limit` bytes.
 
     Raises:
-        error: it does not exist, is a folder, cannot be read, or is empty.
-        LimitExceededError: it is larger than `limit`; no more than that was read.
+        error: the file does not exist, is a folder, cannot be read, or is empty.
+        LimitExceededError: the file is larger. At most `limit` + 1 bytes were read.
     """
     shown = "standard input" if name == STDIO else str(name)
     _check_name(name)
@@ -58,11 +58,11 @@ def read_file(name: str | Path, *, limit: int, error: type[BbmrError] = FileAcce
 
 
 def check_output(name: str) -> None:
-    """Find out before the work, not after it, that `name` cannot be written.
+    """Check before the work that `name` can be written.
 
     Raises:
         UsageError: binary data would go to a terminal.
-        FileAccessError: the folder does not exist, `name` is a folder, or is too long.
+        FileAccessError: its folder does not exist, it is a folder, its name is too long, or access is denied.
     """
     _check_name(name)
     if name == STDIO:
@@ -89,8 +89,11 @@ def check_output(name: str) -> None:
 def write_file(name: str | Path, data: bytes) -> None:
     """Write `data` to file `name` ("-": standard output).
 
-    A regular file is replaced in one step by a complete one; on any failure, Ctrl-C included, it stays as it was and
-    nothing is left beside it. Pipes and devices are written directly.
+    A regular file is replaced in one step. On any failure, Ctrl-C included, it stays as it was, and no temporary file
+    is left. Pipes and devices are written directly.
+
+    Raises:
+        FileAccessError: it cannot be written. BrokenPipeError: whoever read the pipe has ended.
     """
     try:
         if name == STDIO:
@@ -110,9 +113,9 @@ def write_file(name: str | Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replacement(path: Path) -> Iterator[BinaryIO]:
-    """A new file beside `path`, to be written and read, that takes its place once the block ends without an error.
+    """Yields a new file, open for writing and reading, which replaces `path` if the block ends without an exception.
 
-    On any failure, Ctrl-C included, it is removed and `path` stays as it was.
+    Otherwise it is removed and `path` stays as it was.
     """
     temporary = path.with_name(f".bbmr-{secrets.token_hex(8)}.part")
     try:
@@ -128,9 +131,9 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
 
 
 def new_file(path: str | Path) -> BinaryIO:
-    """A file, to be written and read, that must not be there yet.
+    """Returns a new file, open for writing and reading. Raises FileExistsError if `path` exists.
 
-    Opened by hand and not with tempfile, whose files only their owner may read: here the umask decides.
+    Not made with tempfile, because only their owner may read tempfile's files; here the umask decides.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     return open(os.open(path, flags, 0o666), "w+b")
@@ -140,7 +143,7 @@ def print_out(text: str) -> None:
     """Print `text` on standard output.
 
     Raises:
-        FileAccessError: it is closed, or takes no more.
+        FileAccessError: it is closed or full. BrokenPipeError: whoever read it has ended.
     """
     if sys.stdout is None:
         raise FileAccessError("standard output is closed")
@@ -153,14 +156,14 @@ def print_out(text: str) -> None:
 
 
 def print_message(text: str) -> None:
-    """Print `text` on standard error; where that is closed or takes no more, nobody wants to read it."""
+    """Print `text` on standard error. Does nothing if that is closed or full."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
             print(text, file=sys.stderr, flush=True)
 
 
 def is_special(path: Path) -> bool:
-    """Whether `path` is there and no regular file: a pipe, a device, a folder."""
+    """Returns whether `path` exists and is no regular file: a pipe, a device, a folder."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -168,7 +171,7 @@ def is_special(path: Path) -> bool:
 
 
 def reason(problem: BaseException) -> str:
-    """What a foreign exception says, as the end of a line of ours."""
+    """Returns the message of a foreign exception in one line, to end a message with."""
     text = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
     return " ".join(text.split()).lower() if isinstance(problem, OSError) else " ".join(text.split())
 

@@ -159,13 +159,18 @@ def _key_of(config: Config, servers: Sequence[str]) -> str | None:
     """Returns the key in the settings file. If the file names servers, the key is sent to those only."""
     if config.api_key is None:
         return None
-    named = {one.rstrip("/") for one in config.server}
-    if named and not named.issuperset(one.rstrip("/") for one in servers):
+    named = {_address(one) for one in config.server}
+    if named and not named.issuperset(map(_address, servers)):
         say(f"the API key in {config.path} is for the servers named there: it is not sent")
         return None
     if config.caution:
         say(f"warning: {config.caution}")
     return config.api_key
+
+
+def _address(server: str) -> str:
+    """Returns the same text for addresses that mean the same: `host:port` is `http://host:port`."""
+    return (server if "://" in server else f"http://{server}").rstrip("/")
 
 
 def _first(*values: T | None) -> T | None:

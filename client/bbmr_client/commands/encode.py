@@ -119,7 +119,7 @@ def encode(
     names = expand(photo)
     many = is_batch(names, output)
     config = load_config()
-    given = {
+    chosen = {
         "rate": rate,
         "rates": None if rates is None else _palette(rates),
         "codec": None if codec is None else codec.value,
@@ -128,8 +128,8 @@ def encode(
         "alpha_quality": alpha_quality,
         "keep_smaller": keep_smaller,
     }
-    options = _options(given, config.encode, uniform, lossless)
-    _check_codec(options["codec"], "rate" in given and rate is not None)
+    options = _options(chosen, config.encode, uniform, lossless)
+    _check_codec(options["codec"], rate is not None)
     if many:
         assert output is not None
         _check_ending(output)
@@ -143,16 +143,16 @@ def encode(
 
 
 def _options(
-    given: dict[str, Any], defaults: EncodeDefaults, uniform: bool, lossless: bool
+    chosen: dict[str, Any], defaults: EncodeDefaults, uniform: bool, lossless: bool
 ) -> dict[str, Any]:
-    """Returns keyword arguments of `bbmr_client.encode`: the command line, else the settings file, else the default."""
+    """Returns keyword arguments of `bbmr_client.encode`. `chosen` wins over `defaults`, and these over `DEFAULTS`."""
     if lossless:
         for name in ("rate", "rates", "alpha_quality"):
-            if given[name] is not None:
+            if chosen[name] is not None:
                 raise UsageError(f"--lossless and --{name.replace('_', '-')} exclude each other")
         defaults = defaults.lossless()
     options: dict[str, Any] = {**DEFAULTS, "rates": _palette(str(DEFAULTS["rates"])), "alpha_quality": None}
-    for values in (defaults.values(), given):
+    for values in (defaults.values(), chosen):
         options |= {name: value for name, value in values.items() if value is not None}
     options["uniform"] = uniform or lossless
     return options

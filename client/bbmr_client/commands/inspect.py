@@ -121,7 +121,7 @@ def verify(
         say(
             f"{counted(len(results), 'file')}, {failed} damaged"
             if failed
-            else f"{counted(len(results), 'file')}, whole"
+            else f"{counted(len(results), 'file')}, none damaged"
         )
     if failed:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""A run over many files: what is written, told and remembered. What makes a product is a function of a few letters."""
+"""A run over many files: outputs, messages, journal. A function that writes the text in capitals does the work."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from bbmr_shared.errors import PictureError, ServerUnreachableError, UsageError
 
 @dataclass
 class Shop:
-    """A folder of inputs, a folder for the results, and work that is quickly done: the text in capitals."""
+    """A folder of inputs, a folder for the results, and quick work: the text in capitals."""
 
     folder: Path
     options: dict[str, Any] = field(default_factory=dict)
@@ -161,7 +161,7 @@ class TestGoingOn:
     def test_killed_at_the_worst_moment(
         self, shop: Shop, monkeypatch: pytest.MonkeyPatch, moment: str
     ) -> None:
-        """As SIGKILL leaves it: nothing that comes after runs, not even what cleans up."""
+        """As after SIGKILL: no code runs later, not even the clean-up."""
 
         class Killed(BaseException):
             pass
@@ -402,8 +402,8 @@ class TestMessages:
         assert len(capfd.readouterr().err.splitlines()) < 10
 
 
-class TestCrew:
-    def test_hands_work_side_by_side_and_nothing_is_lost(self, shop: Shop) -> None:
+class TestThreadWorkerPool:
+    def test_workers_run_side_by_side_and_nothing_is_lost(self, shop: Shop) -> None:
         class Worker:
             def __call__(self, task: FileTask) -> TaskResult:
                 return shop.work(task)
@@ -419,7 +419,7 @@ class TestCrew:
         assert counts(summary) == (103, 0, 0, 0)
         assert shop.results()["x099"] == "X99"
 
-    def test_a_hand_that_breaks_fails_its_job_only(self, shop: Shop) -> None:
+    def test_a_worker_that_breaks_fails_its_task_only(self, shop: Shop) -> None:
         class Worker:
             def __call__(self, task: FileTask) -> TaskResult:
                 if task.source.endswith("b.jpg"):

@@ -185,7 +185,7 @@ def test_verify_decodes(fails: Fails, packed: Path, container: Container) -> Non
 class TestVerifyMany:
     @pytest.fixture
     def folder(self, packed: Path) -> Path:
-        """a.bbmr and sub/c.bbmr are whole, b.bbmr is cut."""
+        """a.bbmr and sub/c.bbmr are undamaged, b.bbmr is truncated."""
         folder = packed.parent / "many"
         (folder / "sub").mkdir(parents=True)
         whole = packed.read_bytes()
@@ -209,7 +209,7 @@ class TestVerifyMany:
     def test_all_whole(self, run: Run, folder: Path) -> None:
         outcome = run("verify", folder / "a.bbmr", folder / "sub")
         assert (outcome.code, outcome.out.count(": ok, ")) == (0, 2)
-        assert outcome.err.strip() == "2 files, whole"
+        assert outcome.err.strip() == "2 files, none damaged"
 
     def test_as_json(self, run: Run, folder: Path) -> None:
         outcome = run("verify", folder, folder / "none.bbmr", "--json")

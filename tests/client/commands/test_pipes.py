@@ -86,7 +86,7 @@ def test_what_makes_no_sense(fails: Fails, command: str, words: tuple[str, ...],
 
 
 def test_a_writer_that_dies_is_one_line(tmp_path: Path, photo: Path) -> None:
-    """An empty or cut pipe is told as what it is, and nothing comes out at the other end."""
+    """The message says that the pipe is empty or cut, and nothing is written."""
     done = shell(f"false | {CLIENT} encode - -o - | {CLIENT} info -", tmp_path)
     assert done.returncode == 1
     lines = done.stderr.decode().splitlines()

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from bbmr_client import local
+from bbmr_client.commands.connection import connect
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import Container
 
@@ -27,6 +28,27 @@ def test_over_http(run: Run, command: str, packed: Path, container: Container, c
     assert outcome.out == ""
     assert "300×200 png" in outcome.err
     assert np.array_equal(np.asarray(Image.open(out)), np.asarray(preview(container)))
+
+
+@pytest.mark.parametrize(
+    ("address", "key"), [("one:8000", "secret"), ("http://one:8000/", "secret"), ("two:8000", None)]
+)
+def test_the_key_of_the_settings_file_goes_to_its_servers_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, key: str | None
+) -> None:
+    (tmp_path / "config.toml").write_text('server = "http://one:8000"\napi_key = "secret"\n')
+    monkeypatch.setenv("BBMR_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.delenv("BBMR_API_KEY", raising=False)
+    connection = connect([address])
+    assert connection is not None
+    assert connection.api_key == key
+
+
+def test_verbose_names_the_server(run: Run, packed: Path, composite_server: str) -> None:
+    outcome = run(
+        "reconstruct", packed, "-o", packed.with_name("out.png"), "--server", composite_server, "-v"
+    )
+    assert f"server {composite_server}" in outcome.err.splitlines()
 
 
 def test_the_server_of_the_environment(
@@ -86,8 +108,9 @@ def test_on_this_machine(
     monkeypatch.setattr(local, "entry_points", entry_points)
     monkeypatch.setenv("BBMR_SERVER", "http://127.0.0.1:9")
     out = packed.with_name("out.png")
-    assert run("reconstruct", packed, "-o", out, "--local", "--model", "light").code == 0
-    assert asked == {"same": True, "model": "light", "region": None, "threads": None}
+    options = ("-o", out, "--local", "--model", "light", "--threads", 3)
+    assert run("reconstruct", packed, *options).code == 0
+    assert asked == {"same": True, "model": "light", "region": None, "threads": 3}
     assert Image.open(out).size == (300, 200)
 
 
@@ -140,6 +163,8 @@ class TestWrongUsage:
             (("-o", "out.bmp", "--local"), "no picture format"),
             (("-o", "out", "--local"), "no picture format"),
             (("-o", "out.png", "--format", "gif"), "--format"),
+            (("-o", "out.png", "--local", "--threads", 0), "--threads"),
+            (("-o", "out.png", "--server", "http://h", "--threads", 2), "--threads is for --local"),
             (("-o", "out.png", "--server", "localhost"), "http://host:port"),
             (("-o", "out.png", "--server", "http://h", "--timeout", -1), "timeout"),
             (("-o", "out.png", "--server", "http://h", "--api-key", "a b"), "API key"),
