@@ -14,8 +14,8 @@ from bbmr_models.config import GRID
 from bbmr_models.inference.planar_network import (
     DEBLOCK_INPUTS,
     STEM_INPUTS,
+    Features,
     PlanarNetwork,
-    Planes,
     fold,
     inputs,
 )
@@ -35,7 +35,7 @@ class OnnxNetwork(PlanarNetwork):
         self.config = read("light")[1].config
         self._infer = infer
 
-    def correct(self, canvas: Planes, base: Planes | None) -> Planes:
+    def correct(self, canvas: Features, base: Features | None) -> Features:
         assert base is not None
         return np.array(self._infer([canvas[None], base[None]])[0])
 

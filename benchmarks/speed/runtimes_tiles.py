@@ -15,11 +15,11 @@ def save_tile(path: Path, photo: NDArray[np.uint8], height: int, width: int, rat
     """Write the middle of a photo, encoded as the network sees it, and the photo itself."""
     from bbmr_client.encoding.encoder import encode
     from bbmr_models.config import JointSRConfig
-    from bbmr_models.inference.tile_input import Source
+    from bbmr_models.inference.tile_input import TileSource
 
     top, left = max(0, photo.shape[0] - height) // 2, max(0, photo.shape[1] - width) // 2
     photo = cut(photo[top:, left:], width, height)
-    source = Source(encode(photo, rate=rate), (0, 0, width, height), None, JointSRConfig(tile=4096))
+    source = TileSource(encode(photo, rate=rate), (0, 0, width, height), None, JointSRConfig(tile=4096))
     (tile,) = source.tiles
     seen = source.cut(tile)
     np.savez(path, photo=photo, **{name: getattr(seen, name) for name in TileInput.__dataclass_fields__})

@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from PIL import Image
 
-from bbmr_models.inference.tile_input import Source, Target, area_of
+from bbmr_models.inference.tile_input import OutputPixels, TileSource, area_of
 from bbmr_models.inference.tiles import Tile
 from bbmr_models.inference.torch_network import TorchNetwork
 from bbmr_shared.compositing.composite import DecodedPlanes, preview
@@ -66,7 +66,7 @@ class Reconstructor:
         """
         check_reads(self.model.config, container)
         area = area_of(container, region)
-        source, target = Source(container, area, planes, self.model.config), Target(area)
+        source, target = TileSource(container, area, planes, self.model.config), OutputPixels(area)
         pending: dict[tuple[int, int], list[Tile]] = {}
 
         def run(batch: list[Tile]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+import bbmr_models
 from bbmr_client.encoding.encoder import encode
 from bbmr_models import load
-from bbmr_models.inference.tile_input import Source
+from bbmr_models.inference.tile_input import TileSource
 from bbmr_models.reconstruct import CancelledError, Reconstructor, reconstruct_local
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import AlphaPlane, Container, Plane
@@ -34,6 +37,28 @@ VECTORS: dict[str, Any] = json.loads(make.INDEX.read_text())["valid"]
 
 def pixels(image: object) -> NDArray[np.int16]:
     return np.asarray(image).astype(np.int16)
+
+
+EXAMPLE = """
+import sys
+import bbmr_models
+assert "torch" not in sys.modules
+from bbmr_shared.container import Container
+container = Container.from_bytes(sys.stdin.buffer.read())
+{example}
+assert picture.size == (40, 30)
+assert bbmr_models.reconstruct.Reconstructor is bbmr_models.Reconstructor
+assert set(dir(bbmr_models)) >= set(bbmr_models.__all__)
+"""
+
+
+def test_the_example_of_the_package_runs(photo: Picture) -> None:
+    lines = (bbmr_models.__doc__ or "").splitlines()
+    example = "\n".join(line for line in lines if line.startswith(("model = ", "picture = ")))
+    assert example.count("\n") == 1
+    program = EXAMPLE.format(example=example)
+    data = encode(photo[:30, :40], rate=4).to_bytes()
+    subprocess.run([sys.executable, "-c", program], input=data, check=True, timeout=120)
 
 
 @pytest.mark.parametrize("rate", [4, 2])
@@ -62,10 +87,10 @@ def test_a_region_goes_through_the_network_with_no_more_than_its_halo(photo: Pic
     area = (250, 130, 200, 100)
     config = load("light").config
     assert config.local
-    (tile,) = Source(container, area, None, config).tiles
+    (tile,) = TileSource(container, area, None, config).tiles
     assert tile.core == (240, 128, 224, 112)
     assert tile.seen == (160, 48, 384, 272)
-    fixed = Source(container, area, None, replace(config, backbone="omnisr")).tiles
+    fixed = TileSource(container, area, None, replace(config, backbone="omnisr")).tiles
     assert fixed[0].core == (0, 0, 704, 512)  # its pixels depend on the whole tile
 
 

@@ -21,8 +21,8 @@ from bbmr_models import load
 from bbmr_models.cards import read
 from bbmr_models.config import JointSRConfig
 from bbmr_models.inference import network
-from bbmr_models.inference.network import Network, choose, load_network
-from bbmr_models.inference.tile_input import Source, TileInput
+from bbmr_models.inference.network import Network, choose_runtime, load_network
+from bbmr_models.inference.tile_input import TileInput, TileSource
 from bbmr_models.inference.torch_network import TorchNetwork
 from bbmr_models.jointsr import Canvas, JointSR
 from bbmr_models.weights import save_weights
@@ -89,7 +89,7 @@ def tile_of(
 ) -> TileInput:
     """What the network sees of a part of a photo: views, as an engine cuts them."""
     container = encode(photo[at[1] :, at[0] :][:height, :width], rate=rate, block=32)
-    source = Source(container, (0, 0, width, height), None, JointSRConfig(tile=1024))
+    source = TileSource(container, (0, 0, width, height), None, JointSRConfig(tile=1024))
     return source.cut(source.tiles[0])
 
 
@@ -200,7 +200,7 @@ import sys
 import numpy as np
 from bbmr_models.cards import read
 from bbmr_models.inference.network import load_network
-from bbmr_models.inference.tile_input import Source, TileInput
+from bbmr_models.inference.tile_input import TileSource, TileInput
 from bbmr_shared.grid import RATES
 network = load_network("light", read("light")[0], runtime="ncnn", threads=1)
 grid = np.full((8, 8), 4, np.uint8)
@@ -233,7 +233,7 @@ def test_the_runtime_is_chosen(
 ) -> None:
     monkeypatch.setattr(network, "find_spec", lambda name: name if name in installed else None)
     monkeypatch.setattr(network, "has_bfloat16", lambda: bfloat16)
-    assert choose(JointSRConfig(backbone=backbone), device) == expected
+    assert choose_runtime(JointSRConfig(backbone=backbone), device) == expected
 
 
 def test_a_runtime_that_cannot_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from bbmr_models.cards import card_of
 from bbmr_models.config import JointSRConfig
 from bbmr_shared.errors import UsageError, WeightsError
 
-from .planar_network import DEBLOCK_INPUTS, STEM_INPUTS, PlanarNetwork, Planes
+from .planar_network import DEBLOCK_INPUTS, STEM_INPUTS, Features, PlanarNetwork
 
 MISSING = "the runtime ncnn is not installed; `pip install 'bbmr[ncnn]'`"
 
@@ -65,7 +65,7 @@ class NcnnNetwork(PlanarNetwork):
             if self._net.load_param_mem(graph) or self._net.load_model(str(file)):
                 raise WeightsError(f"ncnn does not take the weights '{name}'")
 
-    def correct(self, canvas: Planes, base: Planes | None) -> Planes:
+    def correct(self, canvas: Features, base: Features | None) -> Features:
         """The convolutions. Raises `MemoryError`."""
         with self._net.create_extractor() as extractor:
             for blob, samples in (("canvas", canvas), ("base", base)):

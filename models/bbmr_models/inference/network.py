@@ -46,7 +46,7 @@ def load_network(
 
     Args:
         device: "cpu", "cuda", "cuda:1" …
-        runtime: what runs it; "auto" takes what `choose` says.
+        runtime: what runs it; "auto" takes what `choose_runtime` says.
         threads: CPU threads; 0 leaves the number to the runtime.
         compile: whether torch compiles the network, anew for every shape of a batch.
 
@@ -55,7 +55,7 @@ def load_network(
         UsageError: the device or the runtime is not there, or does not run such weights.
     """
     if runtime == "auto":
-        runtime = choose(card_of(name, data).config, device)
+        runtime = choose_runtime(card_of(name, data).config, device)
     if runtime == "ncnn":
         from .ncnn_network import NcnnNetwork
 
@@ -78,7 +78,7 @@ def load_network(
     return TorchNetwork(build(name, data, device), device, bfloat16, compile)
 
 
-def choose(config: JointSRConfig, device: str) -> Literal["torch", "ncnn"]:
+def choose_runtime(config: JointSRConfig, device: str) -> Literal["torch", "ncnn"]:
     """The fastest runtime that is installed for such weights, as measured in docs/benchmarks/runtimes.md."""
     if device != "cpu" or config.backbone != "light" or find_spec("ncnn") is None:
         return "torch"

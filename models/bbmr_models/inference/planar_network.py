@@ -19,7 +19,7 @@ from bbmr_shared.grid import RATES
 
 from .tile_input import TileInput
 
-Planes = NDArray[np.float32]
+Features = NDArray[np.float32]
 """`[C, h, w]`."""
 FOLDED, HALF_FOLDED = 3 * GRID**2, 3 * (GRID // 2) ** 2
 STEM_INPUTS = 3 + HALF_FOLDED + FOLDED + len(RATES) + 1
@@ -32,7 +32,7 @@ class PlanarNetwork(ABC):
     config: JointSRConfig
 
     @abstractmethod
-    def correct(self, canvas: Planes, base: Planes | None) -> Planes:
+    def correct(self, canvas: Features, base: Features | None) -> Features:
         """The convolutions.
 
         Args:
@@ -52,7 +52,7 @@ class PlanarNetwork(ABC):
         return out
 
 
-def inputs(tile: TileInput, folded: Planes, deblock: bool) -> tuple[Planes, Planes | None]:
+def inputs(tile: TileInput, folded: Features, deblock: bool) -> tuple[Features, Features | None]:
     """What stem and deblock branch read, as `JointSR` makes it; `folded` is the tile's base by `fold`."""
     one_hot = np.equal(tile.rate, np.array(RATES, np.uint8)[:, None, None])
     canvas = np.empty((STEM_INPUTS, *tile.rate.shape), np.float32)
@@ -72,7 +72,7 @@ def inputs(tile: TileInput, folded: Planes, deblock: bool) -> tuple[Planes, Plan
     return canvas, base
 
 
-def add(correction: Planes, folded: Planes, tile: TileInput, out: NDArray[np.uint8]) -> None:
+def add(correction: Features, folded: Features, tile: TileInput, out: NDArray[np.uint8]) -> None:
     """Write base and correction, rounded, into `out`; `correction` is used up."""
     changed = (tile.rate > 1) | (tile.error > 0)
     correction *= (changed * tile.strength).astype(np.float32) * np.float32(255 / FULL_STRENGTH)
@@ -84,14 +84,14 @@ def add(correction: Planes, folded: Planes, tile: TileInput, out: NDArray[np.uin
     out.reshape(h, GRID, w, GRID, 3)[...] = squares.transpose(3, 1, 4, 2, 0)
 
 
-def fold(picture: NDArray[np.generic], times: int) -> Planes:
+def fold(picture: NDArray[np.generic], times: int) -> Features:
     """`[H, W, 3]` → float32 `[3 · times², H / times, W / times]`, planes by colour, row, column of each square."""
     height, width, _ = picture.shape
     squares = picture.reshape(height // times, times, width // times, times, 3).transpose(4, 1, 3, 0, 2)
     return squares.astype(np.float32, order="C").reshape(-1, height // times, width // times)
 
 
-def _detail(finer: Planes, scale: int, coarse: Planes, known: NDArray[np.bool_], out: Planes) -> None:
+def _detail(finer: Features, scale: int, coarse: Features, known: NDArray[np.bool_], out: Features) -> None:
     """What a finer level adds to the coarse one, where it is known."""
     shape = (3, -1, *coarse.shape[1:])
     out = out.reshape(shape)

@@ -50,7 +50,7 @@ class TileInput:
         return self.base.shape[0], self.base.shape[1]
 
 
-class Source:
+class TileSource:
     """The composited picture, or the part of it around a region, from which tiles are cut. For several threads.
 
     Args:
@@ -138,7 +138,7 @@ class Source:
         return new
 
 
-class Target:
+class OutputPixels:
     """The pixels that are asked for, put together from tiles in any order.
 
     Args:

@@ -42,7 +42,7 @@ class TorchNetwork:
         self.device = torch.device(device)
         self.model = channels_last(model.to(self.device)).eval()
         self.bfloat16 = self.device.type == "cuda" if bfloat16 is None else bfloat16
-        network = _Network(self.model, self.bfloat16).eval()
+        network = _TileModule(self.model, self.bfloat16).eval()
         self._network: Callable[..., Tensor] = torch.compile(network, dynamic=False) if compile else network
 
     @property
@@ -63,7 +63,7 @@ class TorchNetwork:
         return together.pin_memory().to(self.device, non_blocking=True)
 
 
-class _Network(nn.Module):
+class _TileModule(nn.Module):
     """The parts of `TileInput`, `[N, …]` each → `uint8 [N, H, W, 3]`."""
 
     def __init__(self, model: JointSR, bfloat16: bool) -> None:
