@@ -1,10 +1,11 @@
-"""Loading: settings in, an engine with weights and worker processes out.
+"""Makes an engine with weights and worker processes from the settings.
 
-Nothing here imports torch: what needs it, the workers and a look at the GPUs, is a process of its own.
+Nothing here imports torch: the workers, and the check for GPUs, run in processes of their own.
 """
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import math
 import os
@@ -13,54 +14,54 @@ import sys
 from pathlib import Path
 
 from bbmr_models.cards import digests
-from bbmr_server.engine.model_store import reader
-from bbmr_server.engine.worker.process import LOADING_S, ProcessLaunch
+from bbmr_server.engine.model_store import model_reader
+from bbmr_server.engine.worker.process import LOADING_S, ProcessLauncher
 from bbmr_shared.errors import UnknownModelError, UsageError
 
 from .engine import Engine
 from .settings import Settings
 
 OWN_BATCH = 8
-"""Tiles that go together where BBMR_BATCH says nothing. Not measured on a GPU yet."""
+"""Tiles in a batch if BBMR_BATCH is not set. Not measured on a GPU yet."""
 CPU_BATCH_PIXELS = 600_000
-"""Pixels that go together on a CPU then: small pictures are done half as fast again side by side, tiles of large ones
-a seventh slower (docs/benchmarks/service.md)."""
-DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
-"""Without one of these no process on Linux can use CUDA."""
+"""Pixels in a batch on a CPU if BBMR_BATCH is not set. Small pictures are half as fast again in a batch as one by one,
+tiles of large pictures a seventh slower (docs/benchmarks/service.md)."""
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/nvmap", "/dev/nvhost*")
+"""Device files of NVIDIA, WSL, AMD (ROCm) and Jetson (two). Without one of them torch finds no GPU on Linux."""
 
 
 def make_engine(settings: Settings, backlog_s: float | None = None) -> Engine:
-    """An engine as `settings` say, not started: no worker runs yet, but weights are read and names are checked.
+    """An engine as the settings say. Weights are read and names checked, but no worker runs before its `start`.
 
     Args:
-        backlog_s: seconds that what is accepted may take in all; without it, those that a stop waits for it (no bound
-            where it waits for nothing).
+        backlog_s: seconds that all accepted work may take. Without it, as long as a stop waits for that work, and
+            without a limit if a stop does not wait.
 
     Raises:
-        UsageError: a device or the folder of weights is not there.
-        UnknownModelError: there are no such weights. WeightsError: damaged ones.
+        UsageError: a device, or the folder of weights, does not exist.
+        UnknownModelError: the weights do not exist. WeightsError: they are damaged.
         ModuleNotFoundError: neither torch nor another runtime is installed.
     """
     wanted = settings.engine
     if all(importlib.util.find_spec(name) is None for name in ("torch", "ncnn")):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
     if wanted.model_dir and not Path(wanted.model_dir).is_dir():
-        # Served would be the shipped weights, and a swap would seem to work.
+        # Otherwise the shipped weights would be served, and a swap would seem to work.
         raise UsageError(f"BBMR_MODEL_DIR: there is no folder {wanted.model_dir}")
-    read = reader(Path(wanted.model_dir) if wanted.model_dir else None)
+    read = model_reader(Path(wanted.model_dir) if wanted.model_dir else None)
     try:
-        weights = [read(name) for name in wanted.model]
+        models = [read(name) for name in wanted.model]
     except UnknownModelError as error:
         raise UnknownModelError(f"BBMR_MODEL: {error}") from None
     devices = find_devices(wanted.device)
     on_cpu = devices == ("cpu",)
     batch = wanted.batch or OWN_BATCH
     small_only = on_cpu and not wanted.batch
-    # The first batch of each shape takes as long as it takes to compile.
+    # The first batch of each shape includes compiling the network.
     patience = LOADING_S if wanted.compile else wanted.worker_timeout_s
     return Engine(
-        ProcessLaunch(batch, wanted.threads, wanted.runtime, wanted.compile, patience),
-        weights,
+        ProcessLauncher(batch, wanted.threads, wanted.runtime, wanted.compile, patience),
+        models,
         read=read,
         devices=devices,
         queue_length=wanted.queue_length,
@@ -75,13 +76,13 @@ def make_engine(settings: Settings, backlog_s: float | None = None) -> Engine:
 
 
 def known_models(folder: str = "") -> list[str]:
-    """Every name of weights that may be asked for: the shipped ones and those in `folder`."""
+    """Names of all weights: the shipped ones and those in `folder`."""
     own = {path.stem for path in Path(folder).glob("*.safetensors")} if folder else set()
     return sorted(own | set(digests()))
 
 
 def find_devices(wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of devices that are there, for the setting BBMR_DEVICE. Raises `UsageError` where one is not."""
+    """Names of the devices for the setting BBMR_DEVICE. Raises `UsageError` if one does not exist."""
     if wanted == ("cpu",):
         return wanted
     count = count_gpus()
@@ -98,10 +99,13 @@ def find_devices(wanted: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def count_gpus() -> int:
-    """CUDA devices that torch can use; asked of a process that ends again, as CUDA stays in the memory of who asks."""
+    """Number of GPUs that torch can use. torch calls those of AMD (ROCm) "cuda" too.
+
+    A process of its own asks torch and ends: CUDA would stay in this one's memory.
+    """
     if importlib.util.find_spec("torch") is None:
         return 0
-    if sys.platform == "linux" and not any(driver.exists() for driver in DRIVERS):
+    if sys.platform == "linux" and not any(glob.glob(driver) for driver in DRIVERS):
         return 0
     question = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
     try:

@@ -1,8 +1,4 @@
-"""What the tests of the server share: small containers, a network that can be held, apps, and a server that listens.
-
-`fakes.FakeNetwork` answers the composite; tests hold it, break it or count its calls. No test here needs torch but
-those that ask for the real weights.
-"""
+"""Fixtures of the server's tests: small containers, an app over a fake network, and a server that listens."""
 
 from __future__ import annotations
 
@@ -36,7 +32,7 @@ from .fakes import FakeNetwork, fake_engine
 
 @dataclass
 class Bench:
-    """One app with its engine and its fake network."""
+    """An app with its engine and its fake network."""
 
     app: FastAPI
     engine: Engine
@@ -63,7 +59,7 @@ async def running(engine: Engine) -> AsyncIterator[None]:
 
 
 async def written(bench: Any) -> None:
-    """Wait until pictures that were answered are in the cache, or are not kept."""
+    """Wait until the pictures that were answered are in the cache, or were dropped."""
     await asyncio.gather(*bench.app.state.store.pictures._tasks)
 
 
@@ -74,7 +70,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def keep_loggers() -> Iterator[None]:
-    """Whatever a test does to the loggers is undone."""
+    """Undo whatever a test does to the loggers."""
     loggers = [logging.getLogger(name) for name in ("bbmr_server", "uvicorn", "opentelemetry")]
     kept = [(logger, logger.handlers, logger.level, logger.propagate) for logger in loggers]
     yield
@@ -85,7 +81,7 @@ def keep_loggers() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def photo() -> Image.Image:
-    """200×150 pixels, smooth and rough parts, so that rates differ between blocks."""
+    """200×150 pixels with smooth and rough parts, so that the blocks have different rates."""
     y, x = np.mgrid[0:150, 0:200]
     smooth = np.stack([x, y, (x + y) // 2], axis=-1)
     noise = np.random.default_rng(5).integers(0, 255, (150, 72, 3))
@@ -105,7 +101,7 @@ def body(container: Container) -> bytes:
 
 @pytest.fixture(scope="session")
 def digest(body: bytes) -> str:
-    """Of `body`, as in its address."""
+    """SHA-256 of `body`, as in its address."""
     return hashlib.sha256(body).hexdigest()
 
 

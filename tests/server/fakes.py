@@ -1,7 +1,4 @@
-"""A network and a worker that tests can hold, break and count; no process, no torch.
-
-`FakeNetwork` answers the composite. `FakeRunner` is one life of a worker that runs it in the device's own thread.
-"""
+"""A network and a worker that tests can hold, break and count; no process, no torch."""
 
 from __future__ import annotations
 
@@ -18,8 +15,8 @@ from PIL import Image, ImageChops
 from bbmr_models.config import JointSRConfig
 from bbmr_models.inference.tile_input import TileInput
 from bbmr_server.engine import Engine
-from bbmr_server.engine.model_store import Served
-from bbmr_server.engine.worker.protocol import BatchError, Done, WorkerDiedError
+from bbmr_server.engine.model_store import ServedModel
+from bbmr_server.engine.worker.protocol import BatchError, BatchResult, WorkerDiedError
 from bbmr_server.settings import Settings
 from bbmr_shared.errors import WeightsError
 
@@ -27,7 +24,7 @@ TILES = JointSRConfig(tile=1024, halo=16, lossy=True)
 
 
 class FakeNetwork:
-    """The composite instead of a network. While `gate` is clear, work and warm-up hang until it is set."""
+    """Returns the composite instead of correcting it. While `gate` is clear, work and warm-up hang."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -54,25 +51,25 @@ class FakeNetwork:
         return np.stack([tile.base for tile in tiles])
 
     def wait(self) -> None:
-        """While it is held."""
+        """Block while `gate` is clear. Raises `WorkerDiedError` if the worker is killed meanwhile."""
         while not self.gate.wait(0.01):
             if self.killed.is_set():
                 raise WorkerDiedError("killed by signal 9")
 
     def hold(self) -> None:
-        """From now on work hangs; `entered` tells when some has begun."""
+        """From now on work hangs; `entered` is set when some has begun."""
         self.entered.clear()
         self.gate.clear()
 
 
-class FakeRunner:
-    """A worker in the thread of its device. An error of the network that is a `WorkerDiedError` ends it."""
+class FakeWorker:
+    """A worker that runs in its device's thread. A `WorkerDiedError` of the network ends it."""
 
     depth = 2
 
     def __init__(self, network: FakeNetwork, device: str = "cpu") -> None:
         self.network = network
-        self._under_way: deque[tuple[str, list[TileInput]]] = deque()
+        self._batches: deque[tuple[str, list[TileInput]]] = deque()
         network.launches.append(device)
         self._loaded: set[str] = set()
 
@@ -93,15 +90,15 @@ class FakeRunner:
     def begin(self, key: str, tiles: Sequence[TileInput]) -> None:
         assert key in self._loaded
         assert len({tile.shape for tile in tiles}) == 1
-        assert len(self._under_way) < self.depth
-        self._under_way.append((key, list(tiles)))
+        assert len(self._batches) < self.depth
+        self._batches.append((key, list(tiles)))
 
-    def finish(self) -> Done:
-        key, tiles = self._under_way.popleft()
+    def finish(self) -> BatchResult:
+        key, tiles = self._batches.popleft()
         self.network.batches.append((key, len(tiles)))
         try:
             began = time.perf_counter()
-            return Done(self.network.run(tiles), time.perf_counter() - began, 1000)
+            return BatchResult(self.network.run(tiles), time.perf_counter() - began, 1000)
         except (WorkerDiedError, SystemExit):
             raise
         except Exception as error:
@@ -116,23 +113,23 @@ class FakeRunner:
         self.network.killed.set()
 
     def close(self) -> None:
-        self._under_way.clear()
+        self._batches.clear()
 
 
-def fake_weights(
+def fake_model(
     name: str, version: str = "1", data: bytes = b"good", config: JointSRConfig = TILES
-) -> Served:
-    """Weights that a `FakeRunner` can load; `version` makes another key."""
-    return Served(name, f"{name}@{version}", config, {"sha256": version * 64}, data)
+) -> ServedModel:
+    """Weights that a `FakeWorker` can load; another `version` has another key."""
+    return ServedModel(name, f"{name}@{version}", config, {"sha256": version * 64}, data)
 
 
 def fake_engine(network: FakeNetwork, settings: Settings | None = None, **arguments: Any) -> Engine:
     """An engine over a fake network, as settings say; not started."""
     checked = settings or Settings()
     return Engine(
-        lambda device: FakeRunner(network, device),
+        lambda device: FakeWorker(network, device),
         **{
-            "weights": [fake_weights(name) for name in checked.engine.model],
+            "models": [fake_model(name) for name in checked.engine.model],
             "queue_length": checked.engine.queue_length,
             "memory_pixels": checked.http.max_pixels,
             **arguments,

@@ -1,6 +1,6 @@
-"""The engine: containers in, coded pictures out; bounded, off the event loop, and without any HTTP.
+"""The engine makes coded pictures from containers. It is bounded, runs beside the event loop and knows no HTTP.
 
-`Engine` is all that the rest of the server uses, with the plain data of `work`; the other modules are its parts.
+The rest of the server uses `Engine` and the plain data of `request`. The other modules are parts of the engine.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Places: who has been accepted, who waits, and who holds memory. Counts only; knows nothing of pictures.
+"""Admission: which jobs are accepted, which wait and which hold memory. It counts; it knows nothing of pictures.
 
-Guarantees: at most `length` jobs are inside at once, and no more than can be done in time, as far as can be told; those
-that were started hold `memory_pixels` together, or there is only one of them; jobs start in the order in which they
-came. Every method may be called from any thread.
+Guarantees: at most `length` jobs are inside at once, and no more than can be done in time by estimate. Jobs that were
+started hold at most `memory_pixels` together, or there is only one of them. Jobs start in the order in which they came.
 """
 
 from __future__ import annotations
@@ -13,19 +12,19 @@ from collections.abc import Callable
 from typing import Generic, Literal, Protocol, TypeVar
 
 SAFE = 0.8
-"""Share of the time that there is in which everything must be done, as far as can be told."""
+"""Share of the time limit that accepted jobs may take by estimate."""
 LARGE = 0.5
-"""Share of that from which on a job is a large one; there is one at a time."""
+"""A job that takes more than this share of that is a large one. There is one large job at a time."""
 BESIDE = 0.25
-"""Share of that which the others have beside a large one: it keeps nobody out, and all still ends in time."""
+"""Share of that for the other jobs beside a large one: it keeps nobody out, and all still end in time."""
 
 
-class Sized(Protocol):
-    """What a job must tell.
+class SizedJob(Protocol):
+    """What admission must know about a job.
 
     Attributes:
-        pixels: those it holds in memory once started.
-        left_s: seconds that what is left of it takes, as far as can be told.
+        pixels: that the job holds in memory once it is started.
+        left_s: estimated seconds until it is done.
     """
 
     pixels: int
@@ -34,13 +33,13 @@ class Sized(Protocol):
     def left_s(self) -> float: ...
 
 
-J = TypeVar("J", bound=Sized)
+J = TypeVar("J", bound=SizedJob)
 Refused = Literal["", "places", "time"]
-"""Why a job got no place; empty where it got one."""
+"""Why a job was not accepted: no place is free, or no time is left. Empty if it was accepted."""
 
 
-class Places(Generic[J]):
-    """The bounded waiting room of an engine."""
+class Admission(Generic[J]):
+    """The bounded waiting room of an engine. For any thread."""
 
     def __init__(self, length: int, memory_pixels: int) -> None:
         self.length = length
@@ -63,14 +62,14 @@ class Places(Generic[J]):
 
     @property
     def left_s(self) -> float:
-        """Seconds that what is inside will take, as far as can be told."""
+        """Estimated seconds until everything inside is done."""
         return sum(job.left_s for job in self.inside())
 
     def wait_s(self, job: J, within_s: float) -> float:
-        """Seconds until `enter` will no more say "time", as far as can be told; 0 where it would not now.
+        """Estimated seconds until `enter` accepts the job as far as time goes; 0 if it would now.
 
-        A job that takes longer than there is time even alone is let in beside anything but another large one: how long
-        it takes is found out by doing it.
+        A job that takes longer than the limit even alone is accepted beside anything but another large one: only doing
+        it shows how long it takes.
         """
         with self._lock:
             most, own, large = SAFE * within_s, job.left_s, self._large
@@ -83,7 +82,9 @@ class Places(Generic[J]):
             return 0.0 if own > most else max(0.0, others - max(most - own, BESIDE * most))
 
     def enter(self, job: J, within_s: float = float("inf")) -> Refused:
-        """Take a place, where there is one and time for the job beside the others. One that is alone is always taken.
+        """Accept a job if a place is free and there is time for it beside the others.
+
+        A job that is alone is always accepted.
 
         Args:
             within_s: seconds in which it must be done together with what is inside.
@@ -99,7 +100,7 @@ class Places(Generic[J]):
             return ""
 
     def start(self) -> list[J]:
-        """The jobs that may start now because there is memory for them; each is named once."""
+        """The jobs that start now because there is memory for them; each is returned once."""
         jobs = []
         with self._lock:
             while self._waiting:
@@ -112,7 +113,7 @@ class Places(Generic[J]):
         return jobs
 
     def withdraw(self, job: J) -> bool:
-        """Let a job go that has not started; False where it has, or is gone already."""
+        """Remove a job that has not started; False if it has, or is not inside."""
         with self._lock:
             if job not in self._waiting:
                 return False
@@ -121,7 +122,7 @@ class Places(Generic[J]):
             return True
 
     def leave(self, job: J) -> None:
-        """A started job gives its place and memory back. Does nothing a second time."""
+        """Remove a started job and free its memory. Does nothing a second time."""
         with self._lock:
             if job in self._started:
                 self._started.remove(job)
@@ -129,18 +130,20 @@ class Places(Generic[J]):
                 self._gone(job)
 
     def inside(self) -> list[J]:
-        """Every job that has a place."""
+        """Every accepted job that is not finished."""
         with self._lock:
             return [*self._waiting, *self._started]
 
     def wait_until_empty(self, timeout: float, but: Callable[[J], bool] = lambda job: False) -> bool:
-        """Block until nobody is inside but jobs of which `but` is true, for at most `timeout` seconds; whether it
-        came so. `but` is asked again when a job has left, and by `look_again`."""
+        """Block until no job is inside except those for which `but` is true; whether that was within `timeout` seconds.
+
+        `but` is asked again when a job has left, and after `look_again`.
+        """
         with self._changed:
             return self._changed.wait_for(lambda: all(map(but, self.inside())), timeout)
 
     def look_again(self) -> None:
-        """Have `wait_until_empty` ask its question again."""
+        """Make `wait_until_empty` ask its question again."""
         with self._changed:
             self._changed.notify_all()
 

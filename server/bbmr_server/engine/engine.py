@@ -1,9 +1,28 @@
 """The engine: containers in, coded pictures out.
 
-A request takes a place (or is refused), waits for memory, and is decoded in a small pool of threads. Its tiles go, with
-those of all others, in batches through the network in the one worker of a device; the picture is put together and
-encoded in the pool again, so decoder, device and encoder overlap. A request that nobody waits for any more gives up its
-place at once while it waits or has tiles left, and at the end of the step where it is decoded or encoded.
+A request becomes a `Job`, which goes through these stages. Decoder, device and encoder work on different jobs at the
+same time.
+
+=========  ==============================  =========================  ==============================  ================
+stage      who does it                     what it needs              what ends it                    metric
+=========  ==============================  =========================  ==============================  ================
+waiting    nobody (`Admission`)            a place, and time enough   memory for its pixels is free   queue
+decoding   a thread of `PriorityPool`      a free thread (queue)      planes decoded, tiles cut       decode
+network    `Device` and its worker         a place in a batch         its last tile is done           network
+           process                         (queue)
+encoding   a thread of `PriorityPool`      a free thread (encode's    the file is written             encode
+                                           wait is in no metric)
+done       —                               —                          —                               —
+=========  ==============================  =========================  ==============================  ================
+
+The metric is a value of `request.STAGES`: the label of `bbmr_stage_seconds`, and the entry in `Server-Timing`. The time
+that a job waits for memory, for a thread to decode it and for its first batch counts as "queue".
+
+A job without a network (a thumbnail, or strength 0) goes from decoding to encoding in one step. An original that is
+asked for whole and in its own format is done at the start of decoding: its bytes are the answer.
+
+A job leaves early if it fails, if its deadline passes or if its caller goes away. It gives its place back at once while
+it waits or has tiles left, and at the end of the step if a thread is decoding or encoding it.
 """
 
 from __future__ import annotations
@@ -17,25 +36,27 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from bbmr_models.config import check_reads
-from bbmr_server.engine.worker.protocol import Launch
-from bbmr_server.errors import BacklogError, NotReadyError, QueueFullError, wait_for
-from bbmr_shared.errors import BbmrError, UnknownModelError
+from bbmr_server.errors import BacklogError, NotReadyError, QueueFullError, RequestError, wait_for
+from bbmr_shared.errors import UnknownModelError
 from bbmr_shared.limits import DEFAULT_LIMITS
 
-from .admission import Places
+from .admission import Admission, Refused
+from .batch_runner import BatchLimits
 from .device import Device
-from .estimate import Forecast
+from .estimate import Estimate
 from .interface import Observer
 from .job import Job, too_late
-from .model_store import Catalogue, ReadWeights, Served
-from .pipeline import Flow
+from .lifecycle import Lifecycle
+from .model_store import ModelStore, ReadModel, ServedModel
+from .pipeline import Pipeline
 from .request import Answer, Work, check_model, check_region, model_for
 from .swap import swap
+from .worker.protocol import LaunchWorker
 
 log = logging.getLogger("bbmr_server.engine")
 
 STEP_S = 2.0
-"""Seconds that a step at work has left when the engine stops: a thread cannot be killed."""
+"""Seconds that a running step has left when the engine stops: a thread cannot be killed."""
 
 
 class Engine:
@@ -43,29 +64,28 @@ class Engine:
 
     Args:
         launch: starts the worker of a device; called in that device's own thread.
-        weights: what is served; the first is the default.
-        read: reads weights again, to swap them; without it they cannot be.
+        models: the weights that are served; the first are the default.
+        read: reads weights by name, to swap them; without it they cannot be swapped.
         devices: one worker each, such as `("cpu",)`.
         queue_length: most requests accepted and not finished.
-        backlog_s: most seconds that all work accepted may take together, as far as can be told beforehand (a picture
-            that is alone is always taken); so long a stop has to wait for it.
-        memory_pixels: most pixels of all pictures that are decoded, in the network or being encoded; a single
-            larger one runs alone.
+        backlog_s: most seconds that all accepted work may take together, by estimate; a stop waits that long for it. A
+            picture that is alone is always accepted.
+        memory_pixels: most pixels of all pictures from decoding to encoding; a larger picture runs alone.
         stage_threads: threads that decode and encode.
         batch: most tiles that go through the network together.
         batch_pixels: most pixels of those together; a larger tile goes alone.
         fill_s: seconds that an idle device waits for a batch to fill.
-        stall_s: seconds that a batch may take before its device is not held for ready any more.
+        stall_s: seconds that a batch may take before its device does not count as ready.
 
     `observer` may be set until `start`.
     """
 
     def __init__(
         self,
-        launch: Launch,
-        weights: Sequence[Served],
+        launch: LaunchWorker,
+        models: Sequence[ServedModel],
         *,
-        read: ReadWeights | None = None,
+        read: ReadModel | None = None,
         devices: Sequence[str] = ("cpu",),
         queue_length: int = 16,
         backlog_s: float = math.inf,
@@ -77,150 +97,135 @@ class Engine:
         stall_s: float = math.inf,
     ) -> None:
         self.observer = Observer()
-        self.failure: BaseException | None = None
-        self.weights = Catalogue()
-        for one in weights:
-            self.weights.serve(one)
-        self.places: Places[Job] = Places(queue_length, memory_pixels)
-        self._read, self._longest_s = read, backlog_s
-        self._stage_threads = stage_threads
-        self._flow = Flow(self.places, stage_threads, self._release, self._not_ready)
+        self.model_store = ModelStore()
+        for model in models:
+            self.model_store.serve(model)
+        self.admission: Admission[Job] = Admission(queue_length, memory_pixels)
+        self._read, self._longest_s, self._stage_threads = read, backlog_s, stage_threads
+        self._lifecycle = Lifecycle(len(devices))
+        self._pipeline = Pipeline(self.admission, self.model_store, self._lifecycle, stage_threads)
         self._devices = [
             Device(
                 name,
                 launch,
-                self._flow.tiles,
-                self.weights.loaded,
-                self._flow,
-                self._gone,
-                lambda: self.observer,
-                batch=batch,
-                batch_pixels=batch_pixels,
-                fill_s=fill_s,
-                stall_s=stall_s,
+                self._pipeline.tiles,
+                self.model_store,
+                self._pipeline,
+                BatchLimits(batch, batch_pixels, fill_s),
+                stall_s,
             )
             for name in devices
         ]
-        self._living = len(self._devices)
-        self._lock = threading.Lock()
         self._swapping = threading.Lock()
-        self._started = False
-        self._stopping = False
-        self._on_failure: Callable[[], None] | None = None
 
-    # What it is
+    # State
 
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the weights that are served; the first is the default."""
-        return tuple(self.weights.now)
+        return tuple(self.model_store.serving)
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """One name a worker."""
+        """Names of the devices; each has one worker."""
         return tuple(device.name for device in self._devices)
 
     @property
     def catalogue(self) -> Mapping[str, Mapping[str, object]]:
-        """Name → what is known of the weights that are served, as plain JSON data."""
-        return {name: one.description for name, one in self.weights.now.items()}
+        """Name → card of the weights that are served, as plain JSON data."""
+        return {name: model.description for name, model in self.model_store.serving.items()}
 
     @property
     def started(self) -> bool:
         """Whether `start` was called."""
-        return self._started
+        return self._lifecycle.started
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the last device was given up, or None."""
+        return self._lifecycle.failure
 
     @property
     def ready(self) -> bool:
-        """Whether a worker is alive and warm, and work is taken."""
-        return not self._stopping and any(device.ready for device in self._devices)
+        """Whether a worker is alive and warm, and requests are accepted."""
+        return not self._lifecycle.stopping and any(device.ready for device in self._devices)
 
     @property
     def length(self) -> int:
         """Requests that may be inside at once."""
-        return self.places.length
+        return self.admission.length
 
     @property
     def inside(self) -> int:
         """Requests accepted and not finished."""
-        return len(self.places)
+        return len(self.admission)
 
     @property
     def waiting(self) -> int:
         """Requests accepted and not started."""
-        return self.places.waiting
+        return self.admission.waiting
 
     @property
     def backlog_s(self) -> float:
-        """Seconds that what is inside will take, as far as can be told."""
-        return self.places.left_s
+        """Estimated seconds until everything inside is done."""
+        return self.admission.left_s
 
-    # Life
+    # Start and stop
 
     def start(self, on_failure: Callable[[], None] | None = None) -> None:
         """Begin to load and warm up; returns at once, `ready` turns true later.
 
         `on_failure` is called, from a device's thread, when the last device has been given up; `failure` says why.
         """
-        if self._started:
-            raise RuntimeError("an engine is started once")
-        self._started = True
-        self._on_failure = on_failure
+        self._lifecycle.start(on_failure)
         for device in self._devices:
-            device.start()
+            device.start(self.observer)
 
     def stop(self, timeout: float = 20.0) -> None:
-        """Take nothing more, finish what was accepted within `timeout` seconds, refuse the rest, and end.
+        """Accept nothing more, finish what is inside within `timeout` seconds, refuse the rest, and end.
 
-        Blocks, for some seconds more than `timeout` at most; a second call does nothing. A step that is at work then,
-        such as encoding a large AVIF, goes on in its thread for nobody, and `inside` counts it.
+        Blocks, for some seconds more than `timeout` at most; a second call does nothing. A step that is running then,
+        such as encoding a large AVIF, goes on in its thread with no use, and `inside` counts it.
         """
-        self._stopping = True
+        self._lifecycle.stopping = True
         if self.failure is None:
-            self.places.wait_until_empty(timeout, but=lambda job: job.abandoned.is_set())
+            self.admission.wait_until_empty(timeout, but=lambda job: job.abandoned.is_set())
         self.refuse_all()
         with ThreadPoolExecutor(len(self._devices), "bbmr-stop") as each:
             list(each.map(Device.stop, self._devices))
-        self._flow.close()
+        self._pipeline.close()
         self.refuse_all()  # what was decoded meanwhile
-        self.places.wait_until_empty(STEP_S)
+        self.admission.wait_until_empty(STEP_S)
 
     def refuse_all(self) -> None:
-        """Take nothing more and refuse what is inside; what is in a worker or a thread is thrown away when done."""
-        self._stopping = True
-        for job in self.places.inside():
-            job.abandoned.set()
-            job.settle(self._not_ready())
-            if self.places.withdraw(job):
-                self._flow.let_go(job)
-            else:
-                self._flow.give_up(job)
+        """Accept nothing more and refuse what is inside."""
+        self._pipeline.refuse_all()
 
     def check_ready(self, room: bool = True) -> None:
-        """Raise `NotReadyError` or (with `room`) `QueueFullError` where any work would be refused now."""
+        """Raise `NotReadyError` or (with `room`) `QueueFullError` if any request would be refused now."""
         if not self.ready:
-            raise self._not_ready()
-        if room and len(self.places) >= self.places.length:
+            raise self._lifecycle.refusal()
+        if room and len(self.admission) >= self.admission.length:
             raise self._full()
 
     # Weights
 
     def model_for(self, work: Work) -> str:
-        """The weights that `work` will be done with. Raises `UnknownModelError` where they are not loaded."""
+        """The name of the weights for `work`. Raises `UnknownModelError` if they are not loaded."""
         return model_for(work, self.models)
 
     def check_model(self, name: str, who: str = "the request asks") -> None:
-        """Raise `UnknownModelError` where the weights `name` are not loaded."""
+        """Raise `UnknownModelError` if the weights `name` are not loaded."""
         check_model(name, self.models, who)
 
     async def swap(self, name: str) -> Mapping[str, object]:
         """Read the weights `name` again, load and try them on every device, and serve them from then on.
 
-        What was accepted before is finished with the weights that it was accepted for. Gives back the new card.
+        Requests that were accepted before are finished with the old weights. Returns the new card.
 
         Raises:
             UnknownModelError, WeightsError: there are none, or they cannot be used; the old ones go on serving.
-            NotReadyError: no worker is there to try them, or others are being swapped.
+            NotReadyError: no worker is there to try them, or another swap is running.
         """
         return await asyncio.to_thread(self._swap, name)
 
@@ -231,113 +236,71 @@ class Engine:
         if not self._swapping.acquire(blocking=False):
             raise NotReadyError("other weights are being loaded; try again in a few seconds")
         try:
-            one = self._read(name)
-            swap(one, self.weights, self._devices)
+            model = self._read(name)
+            swap(model, self.model_store, self._devices)
         finally:
             self._swapping.release()
-        self._drop_unneeded()
-        log.info("serving %s", one.key)
-        return one.description
+        log.info("serving %s", model.key)
+        return model.description
 
-    def _release(self, one: Served) -> None:
-        self.weights.release(one)
-        self._drop_unneeded()
-
-    def _drop_unneeded(self) -> None:
-        with self.weights.telling:
-            for one in self.weights.take_unneeded():
-                for device in self._devices:
-                    device.order("drop", one)
-
-    # Work
+    # Requests
 
     async def reconstruct(self, work: Work, deadline_s: float = math.inf) -> Answer:
-        """Make one picture, within `deadline_s` seconds from now. Cancelling the call gives the work up.
+        """Make one picture within `deadline_s` seconds from now. Cancelling the call gives the job up.
 
         Raises:
             NotReadyError, QueueFullError: not accepted. DeadlineError: not finished in time.
             InvalidRequestError: the region is outside. UnknownModelError: those weights are not loaded.
-            BbmrError: as the decoder, the network or the encoder say.
+            BbmrError: as the decoder, the network or the encoder raise it.
         """
         if work.region is not None:
             check_region(work.region, work.container)
         name = self.model_for(work)
         self.check_ready()
-        weights = self._weights_for(work, name)
-        devices = max(1, sum(not device.ended for device in self._devices))
-        forecast = Forecast(work, weights, self._flow.pace, devices, self._stage_threads)
-        job = Job(work, weights, time.monotonic() + deadline_s, forecast)
+        job = self._make_job(work, name, deadline_s)
         within_s = min(deadline_s, self._longest_s)
-        refused = self.places.enter(job, within_s)
+        refused = self._pipeline.submit(job, within_s)
         if refused:
-            self._flow.let_go(job)
-            raise self._full() if refused == "places" else self._too_much(job, within_s)
+            raise self._refusal(refused, job, within_s)
         try:
-            if (
-                self._stopping
-            ):  # since `check_ready`; `refuse_all` may have looked round before the job was inside
-                raise self._not_ready()
-            self._flow.advance()
             timeout = None if math.isinf(deadline_s) else deadline_s
             return await asyncio.wait_for(asyncio.wrap_future(job.future), timeout)
         except TimeoutError:
             raise too_late() from None
         finally:
-            job.abandoned.set()
-            self.places.look_again()
-            if self.places.withdraw(job):
-                self._flow.let_go(job)
-                self._flow.advance()
-            else:
-                self._flow.give_up(job)
+            self._pipeline.abandon(job)
 
-    def _weights_for(self, work: Work, name: str) -> Served | None:
-        """The weights that will be asked, held; None where no network is. Raises `IncompatibleModelError`."""
+    def _make_job(self, work: Work, name: str, deadline_s: float) -> Job:
+        model = self._hold_model(work, name)
+        devices = max(1, sum(not device.ended for device in self._devices))
+        estimate = Estimate(work, model, self._pipeline.throughput, devices, self._stage_threads)
+        return Job(work, model, time.monotonic() + deadline_s, estimate)
+
+    def _hold_model(self, work: Work, name: str) -> ServedModel | None:
+        """The weights, held; None if the network will not run. Raises `IncompatibleModelError`."""
         if work.max_side is not None or (work.model is None and not work.container.uses_network):
             return None
-        weights = self.weights.hold(name)
-        if weights is None:
+        model = self.model_store.hold(name)
+        if model is None:
             raise UnknownModelError(f"the weights {name[:80]!r} are not loaded here")
         try:
-            check_reads(weights.config, work.container)
+            check_reads(model.config, work.container)
         except BaseException:
-            self.weights.release(weights)
+            self.model_store.release(model)
             raise
-        return weights
+        return model
 
-    def _gone(self, error: BaseException) -> None:
-        """A device is given up."""
-        with self._lock:  # two that end at once must not each take the other for alive
-            self._living -= 1
-            last = self._living == 0
-            if last:
-                self.failure = error
-        if last:
-            self.refuse_all()
-            if self._on_failure is not None:
-                self._on_failure()
-
-    # Refusals
-
-    def _not_ready(self) -> NotReadyError:
-        if self.failure is not None:
-            why = self.failure if isinstance(self.failure, BbmrError) else "the server's log says why"
-            return NotReadyError(f"the engine has failed: {why}", retry_after=60)
-        if self._stopping:
-            return NotReadyError("the server is stopping; try another or come back later")
-        return NotReadyError(
-            "the engine is loading, or does not get on with its work; try again in a few seconds"
+    def _refusal(self, refused: Refused, job: Job, within_s: float) -> RequestError:
+        if refused == "places":
+            return self._full()
+        return BacklogError(
+            f"what was accepted before takes some {math.ceil(self.backlog_s)} s, and this picture would not be done in "
+            "time; try again later",
+            retry_after=wait_for(self.admission.wait_s(job, within_s)),
         )
 
     def _full(self) -> QueueFullError:
         return QueueFullError(
-            f"all {self.places.length} places are taken; try again later",
+            f"all {self.admission.length} places are taken; try again later",
             retry_after=wait_for(self.backlog_s / 2),
-        )
-
-    def _too_much(self, job: Job, within_s: float) -> BacklogError:
-        return BacklogError(
-            f"what was accepted before takes some {math.ceil(self.backlog_s)} s, and this picture would not be done in "
-            "time; try again later",
-            retry_after=wait_for(self.places.wait_s(job, within_s)),
         )

@@ -1,4 +1,4 @@
-"""What the rest of the server may ask of an engine, wherever it runs; and what an engine tells who watches it."""
+"""What the rest of the server may ask of an engine, wherever it runs, and what an engine reports to an observer."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ WorkerState = Literal["loading", "ready", "dead", "stopped"]
 
 
 class Observer:
-    """Told what happens inside an engine; does nothing itself. Every method may be called from any thread."""
+    """Is called when something happens inside an engine; this one does nothing.
+
+    Every method may be called from any thread.
+    """
 
     def worker(self, device: str, state: WorkerState) -> None:
-        """The worker of `device` has come into `state`; "dead" is followed by "loading" where it is restarted."""
+        """The worker of `device` has come into `state`; "dead" is followed by "loading" if it is restarted."""
 
     def batch(self, device: str, model: str, tiles: int, pixels: int, seconds: float) -> None:
         """A batch of `tiles` with `pixels` in all went through the network, which took the device `seconds`."""
 
     def memory(self, device: str, used: int) -> None:
-        """`used` bytes: of the GPU by its worker, or resident of the worker's process on the CPU."""
+        """The worker uses `used` bytes: of the GPU, or of resident memory on the CPU."""
 
     def halved(self, device: str, tiles: int) -> None:
         """A batch did not fit the memory of `device`; from now on at most `tiles` go together."""
@@ -31,7 +34,7 @@ class EngineLike(Protocol):
     """An engine: `bbmr_server.engine.Engine` in this process, or a stand-in for one that runs elsewhere.
 
     Attributes:
-        observer: is told what happens inside; may be set until `start`.
+        observer: is called when something happens inside; may be set until `start`.
     """
 
     observer: Observer
@@ -42,11 +45,11 @@ class EngineLike(Protocol):
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """One name a worker, such as "cpu" or "cuda:1"."""
+        """Names of the devices, such as "cpu" or "cuda:1"; each has one worker."""
 
     @property
     def catalogue(self) -> Mapping[str, Mapping[str, object]]:
-        """Name → what is known of each model in `models`, as plain JSON data; "sha256" is always there."""
+        """Name → card of each model in `models`, as plain JSON data; "sha256" is always there."""
 
     @property
     def failure(self) -> BaseException | None:
@@ -58,7 +61,7 @@ class EngineLike(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether a worker is alive and warm, and work is taken."""
+        """Whether a worker is alive and warm, and requests are accepted."""
 
     @property
     def length(self) -> int:
@@ -74,28 +77,28 @@ class EngineLike(Protocol):
 
     @property
     def backlog_s(self) -> float:
-        """Seconds that what is inside will take, as far as can be told."""
+        """Estimated seconds until everything inside is done."""
 
     def start(self, on_failure: Callable[[], None] | None = None) -> None:
         """Begin to load; returns at once. `on_failure` is called when `failure` has been set."""
 
     def stop(self, timeout: float = 20.0) -> None:
-        """Take nothing more, finish what was accepted within `timeout` seconds, refuse the rest, end. Blocks."""
+        """Accept nothing more, finish what is inside within `timeout` seconds, refuse the rest, end. Blocks."""
 
     def refuse_all(self) -> None:
-        """Take nothing more and refuse what is inside."""
+        """Accept nothing more and refuse what is inside."""
 
     def check_ready(self, room: bool = True) -> None:
-        """Raise `NotReadyError` or (with `room`) `QueueFullError` where any work would be refused now."""
+        """Raise `NotReadyError` or (with `room`) `QueueFullError` if any request would be refused now."""
 
     def check_model(self, name: str, who: str = "the request asks") -> None:
-        """Raise `UnknownModelError` where the weights `name` are not loaded."""
+        """Raise `UnknownModelError` if the weights `name` are not loaded."""
 
     def model_for(self, work: Work) -> str:
-        """The weights that `work` will be done with. Raises `UnknownModelError` where they are not loaded."""
+        """The name of the weights for `work`. Raises `UnknownModelError` if they are not loaded."""
 
     async def reconstruct(self, work: Work, deadline_s: float = math.inf) -> Answer:
-        """Make one picture. Cancelling the call gives the work up. Raises as `Engine.reconstruct`."""
+        """Make one picture. Cancelling the call gives the job up. Raises as `Engine.reconstruct`."""
 
     async def swap(self, name: str) -> Mapping[str, object]:
-        """Read weights anew and serve them from then on; gives back their card. Raises as `Engine.swap`."""
+        """Read weights again and serve them from then on; returns their card. Raises as `Engine.swap`."""

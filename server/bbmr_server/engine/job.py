@@ -1,4 +1,4 @@
-"""A job: one piece of work on its way through the engine, and who waits for it."""
+"""A job: one request on its way through the engine."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ from collections import deque
 from concurrent.futures import Future, InvalidStateError
 from typing import Literal
 
-from bbmr_models.inference.tile_input import Source, Target
+from bbmr_models.inference.tile_input import OutputPixels, TileSource
 from bbmr_models.inference.tiles import Tile
 from bbmr_server.errors import DeadlineError
 
-from .estimate import Forecast
-from .model_store import Served
+from .estimate import Estimate
+from .model_store import ServedModel
 from .request import Answer, Work
 
-Stage = Literal["waiting", "decoding", "tiles", "encoding", "over"]
+Stage = Literal["waiting", "decoding", "network", "encoding", "done"]
+"""See the table in `bbmr_server.engine.engine`."""
 
 PATIENCE = 4.0
-"""How many times its own work a picture may take before those that came after it have to stand back."""
+"""How many times its own work a picture may take before later ones have to stand back."""
 
 
 class Job:
-    """What a request has become.
+    """One request and its state.
 
-    `abandoned` may be set by anybody, at any time. `todo` and `closed` belong to the tile queue (and its lock) from
-    `add` on.
+    Any thread may set `abandoned` at any time. From `TileQueue.add` on, `todo` and `closed` belong to the tile queue
+    and its lock.
 
     Attributes:
-        weights: those it is done with, even where they are swapped meanwhile; None where no network is asked.
-        source, target: what tiles are cut from and put into; None before decoding, and again once it is over.
+        model: the weights for this job, also after a swap; None where the network does not run.
+        source, output: tiles are cut from `source` and written into `output`; None before decoding and when done.
         todo: tiles that no device has yet.
-        closed: whether the tile queue takes no tiles of it any more.
-        tiles, left: tiles that it has in all, and that are not in `target` yet.
-        forecast: how long it takes.
-        due: who of several goes first, by the monotonic clock: the job with the earliest. Small pictures are due
-            soon after they came, large ones later but in time for their deadline, equal ones in the order in which
-            they came.
-        deaths: workers that died with tiles of this job.
-        alone: whether its tiles go through without those of others, as it may be what failed.
-        step: the step in the pool that was begun last.
-        stage: where it is; changed under the engine's lock.
+        closed: the tile queue takes no more tiles of this job.
+        tiles, left: number of all tiles, and of those that are not in `output` yet.
+        due: the job with the earliest time (`time.monotonic`) goes first. Small pictures are due soon after they came,
+            large ones later but in time for their deadline, equal ones in the order in which they came.
+        deaths: workers that died while they had tiles of this job.
+        alone: its tiles share no batch with other jobs, because they may have caused a failure.
+        step: the newest task of this job in the thread pool.
+        stage: changes under the pipeline's lock.
+        seconds: stage of `request.STAGES` → seconds so far.
     """
 
-    def __init__(self, work: Work, weights: Served | None, deadline: float, forecast: Forecast) -> None:
+    def __init__(self, work: Work, model: ServedModel | None, deadline: float, estimate: Estimate) -> None:
         self.work = work
-        self.weights = weights
+        self.model = model
         self.deadline = deadline
-        self.forecast = forecast
-        self.pixels = forecast.pixels
+        self.estimate = estimate
+        self.pixels = estimate.pixels
         self.future: Future[Answer] = Future()
         self.abandoned = threading.Event()
-        self.source: Source | None = None
-        self.target: Target | None = None
+        self.source: TileSource | None = None
+        self.output: OutputPixels | None = None
         self.todo: deque[Tile] = deque()
         self.closed = False
         self.tiles = self.left = 0
@@ -64,29 +64,34 @@ class Job:
         self.stage: Stage = "waiting"
         self.seconds: dict[str, float] = {}
         self.waiting_since = time.monotonic()
-        own, left = forecast.seconds(), deadline - self.waiting_since
+        own, left = estimate.seconds(), deadline - self.waiting_since
         self.due = self.waiting_since + min(PATIENCE * own, max(left / 2, left - 2 * own))
         self.network_since: float | None = None
 
     @property
     def left_s(self) -> float:
-        """Seconds that what is left of it takes, as far as can be told."""
+        """Estimated seconds until the job is done."""
         match self.stage:
             case "waiting" | "decoding":
-                return self.forecast.seconds()
-            case "tiles":
-                return self.forecast.seconds(decoding=False, tiles=self.left / max(1, self.tiles))
+                return self.estimate.seconds()
+            case "network":
+                return self.estimate.seconds(decoding=False, tiles=self.left / max(1, self.tiles))
             case "encoding":
-                return self.forecast.seconds(decoding=False, tiles=0)
-            case "over":
+                return self.estimate.seconds(decoding=False, tiles=0)
+            case "done":
                 return 0.0
 
     def given_up(self) -> bool:
-        """Whether nobody wants the answer any more."""
+        """Whether nobody waits for the answer any more."""
         return self.abandoned.is_set() or time.monotonic() >= self.deadline
 
+    def check_wanted(self) -> None:
+        """Raise `DeadlineError` if nobody waits for the answer any more; called between two expensive steps."""
+        if self.given_up():
+            raise too_late()
+
     def settle(self, outcome: Answer | BaseException) -> None:
-        """Tell the waiting side, unless it has gone or was told before."""
+        """Give the outcome to whoever waits for it. Does nothing if the future is done or cancelled."""
         with contextlib.suppress(InvalidStateError):
             if isinstance(outcome, Answer):
                 self.future.set_result(outcome)
@@ -95,11 +100,5 @@ class Job:
 
 
 def too_late() -> DeadlineError:
-    """What is said of a job that nobody waits for any more."""
+    """The error of a job that nobody waits for any more."""
     return DeadlineError("the picture was not finished in time; send a smaller one, or try again later")
-
-
-def go_on(job: Job) -> None:
-    """Raise `DeadlineError` where nobody waits for the job any more; called between two expensive steps."""
-    if job.given_up():
-        raise too_late()

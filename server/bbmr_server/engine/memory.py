@@ -1,4 +1,4 @@
-"""Memory that is free goes back to the system: glibc keeps what many threads have freed, for good."""
+"""Gives free memory back to the system: glibc keeps for good what many threads have freed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 LARGE_PIXELS = 4_000_000
-"""Pictures from this size on are worth a look over the whole heap (some ms) once they are done."""
+"""Pictures from this size on are worth a pass over the whole heap (some ms) once they are done."""
 
 
 def _find_trim() -> Callable[[int], int] | None:
@@ -24,6 +24,6 @@ _TRIM = _find_trim()
 
 
 def trim_after(pixels: int) -> None:
-    """Give back what a picture of so many pixels has left behind, where that is much and can be done."""
+    """Give back the memory of a picture that is done, if it was a large one and the system can."""
     if _TRIM is not None and pixels >= LARGE_PIXELS:
         _TRIM(0)

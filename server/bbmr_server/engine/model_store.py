@@ -1,7 +1,7 @@
-"""The weights that an engine serves: names in, files' bytes and cards out; and which of them are still needed.
+"""The weights that an engine serves, and which of them its workers must keep loaded.
 
-The bytes are kept (a few MB), so that a worker that is started anew gets just what the others have, whatever has
-become of the files meanwhile.
+The bytes of the files are kept (a few MB), so that a worker that is restarted gets the same weights as the others,
+even if the files have changed since.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from bbmr_models.config import JointSRConfig
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """One version of one set of weights.
 
     Attributes:
-        key: its name and the start of its digest; what a worker calls it.
+        key: the name and the start of the digest; workers know the weights by it.
+        description: the card, as plain JSON data.
+        data: the weights file.
     """
 
     name: str
@@ -30,18 +32,18 @@ class Served:
     data: bytes = field(repr=False)
 
 
-ReadWeights = Callable[[str], Served]
-"""`read_weights(name)`: the file's bytes, checked. Raises `UnknownModelError` or `WeightsError`."""
+ReadModel = Callable[[str], ServedModel]
+"""`read_model(name)` reads and checks a weights file. Raises `UnknownModelError` or `WeightsError`."""
 
 
-def reader(folder: Path | None = None) -> ReadWeights:
-    """What reads weights by name, those in `folder` before the shipped ones."""
-    return lambda name: served(*read(name, folder))
+def model_reader(folder: Path | None = None) -> ReadModel:
+    """Returns a function that reads weights by name, from `folder` before the shipped ones."""
+    return lambda name: served_model(*read(name, folder))
 
 
-def served(data: bytes, card: Card) -> Served:
+def served_model(data: bytes, card: Card) -> ServedModel:
     """What an engine keeps of a weights file."""
-    return Served(card.name, f"{card.name}@{card.sha256[:12]}", card.config, describe(card), data)
+    return ServedModel(card.name, f"{card.name}@{card.sha256[:12]}", card.config, describe(card), data)
 
 
 def describe(card: Card) -> dict[str, object]:
@@ -56,72 +58,61 @@ def describe(card: Card) -> dict[str, object]:
     }
 
 
-class Catalogue:
-    """What is served now, by name, and what must stay loaded. Every method may be called from any thread.
+class ModelStore:
+    """Which weights are served, by name, and which must stay loaded. For any thread.
 
-    Attributes:
-        telling: held while what must stay loaded is changed and the devices are told, so that they hear it in order.
+    A version stays in `loaded()` while it is served, or while somebody holds it: a job that uses it, or a swap that
+    tries it. Workers drop whatever is not in `loaded()` any more.
     """
 
     def __init__(self) -> None:
-        self.telling = threading.Lock()
         self._lock = threading.Lock()
-        self._now: dict[str, Served] = {}
-        self._users: dict[str, int] = {}
-        self._loaded: dict[str, Served] = {}
+        self._serving: dict[str, ServedModel] = {}
+        self._holders: dict[str, int] = {}
+        self._loaded: dict[str, ServedModel] = {}
 
     @property
-    def now(self) -> Mapping[str, Served]:
-        """Name → the version that new work is done with."""
-        return dict(self._now)
+    def serving(self) -> Mapping[str, ServedModel]:
+        """Name → the version that new requests use."""
+        with self._lock:
+            return dict(self._serving)
 
-    def loaded(self) -> list[Served]:
-        """Every version that a worker has to have."""
+    def loaded(self) -> list[ServedModel]:
+        """Every version that a worker must have."""
         with self._lock:
             return list(self._loaded.values())
 
-    def stage(self, one: Served) -> None:
-        """Count `one` among what is loaded, before anything is done with it."""
+    def serve(self, model: ServedModel) -> None:
+        """Use `model` for new requests of its name from now on."""
         with self._lock:
-            self._loaded[one.key] = one
-            self._users[one.key] = self._users.get(one.key, 0) + 1
+            self._serving[model.name] = model
+            self._loaded[model.key] = model
+            self._forget_unneeded()
 
-    def unstage(self, one: Served) -> None:
-        """Undo `stage`."""
+    def stage(self, model: ServedModel) -> None:
+        """Hold `model`, which may not be served yet, until `release`."""
         with self._lock:
-            self._users[one.key] -= 1
-            if not self._users[one.key]:
-                del self._users[one.key]
-                if one.key not in {other.key for other in self._now.values()}:
-                    self._loaded.pop(one.key, None)
+            self._loaded[model.key] = model
+            self._hold(model)
 
-    def serve(self, one: Served) -> None:
-        """Do new work of this name with `one` from now on."""
+    def hold(self, name: str) -> ServedModel | None:
+        """The version of `name` that is served, held until `release`; None if there is none."""
         with self._lock:
-            self._now[one.name] = one
-            self._loaded[one.key] = one
+            model = self._serving.get(name)
+            if model is not None:
+                self._hold(model)
+            return model
 
-    def hold(self, name: str) -> Served | None:
-        """The version of `name` that is served, kept loaded until `release`; None where there is none."""
+    def release(self, model: ServedModel) -> None:
+        """Undo one `stage` or `hold`."""
         with self._lock:
-            one = self._now.get(name)
-            if one is not None:
-                self._users[one.key] = self._users.get(one.key, 0) + 1
-            return one
+            self._holders[model.key] -= 1
+            self._forget_unneeded()
 
-    def release(self, one: Served) -> None:
-        """Undo one `hold`."""
-        with self._lock:
-            self._users[one.key] -= 1
+    def _hold(self, model: ServedModel) -> None:
+        self._holders[model.key] = self._holders.get(model.key, 0) + 1
 
-    def take_unneeded(self) -> list[Served]:
-        """The versions that are neither served nor held; each is named once, and is to be dropped."""
-        with self._lock:
-            served = {one.key for one in self._now.values()}
-            out = [
-                one for one in self._loaded.values() if one.key not in served and not self._users.get(one.key)
-            ]
-            for one in out:
-                del self._loaded[one.key]
-                self._users.pop(one.key, None)
-            return out
+    def _forget_unneeded(self) -> None:
+        self._holders = {key: count for key, count in self._holders.items() if count}
+        needed = self._holders.keys() | {model.key for model in self._serving.values()}
+        self._loaded = {key: model for key, model in self._loaded.items() if key in needed}

@@ -1,7 +1,6 @@
-"""The way of a job: from its place through decoder, tiles and encoder to whoever waits for it.
+"""The pipeline moves jobs from stage to stage, from their admission to their outcome.
 
-In: jobs that have a place. Out: their answers, or why there is none. The steps run in a small pool of threads; between
-them a job's tiles are in the hands of the devices, which tell here what became of them.
+The stages are listed in `bbmr_server.engine.engine`. The pipeline is the listener of every device.
 """
 
 from __future__ import annotations
@@ -10,213 +9,238 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bbmr_models.inference.tile_input import Source, Target
 from bbmr_models.inference.tiles import Tile
-from bbmr_server.errors import NotReadyError
-from bbmr_shared.compositing.composite import preview
-from bbmr_shared.compositing.thumbnail import thumbnail
 from bbmr_shared.errors import BbmrError, ModelError
-from bbmr_shared.images.output import OUTPUT_FORMATS, encode_picture
 
-from .admission import Places
-from .job import Job, Stage, go_on, too_late
+from . import stages
+from .admission import Admission, Refused
+from .job import Job, Stage, too_late
+from .lifecycle import Lifecycle
+from .listener import DeviceListener
 from .memory import trim_after
-from .model_store import Served
-from .priority_pool import Steps
+from .model_store import ModelStore
+from .priority_pool import PriorityPool
 from .request import Answer
-from .throughput import Pace
+from .throughput import Throughput
 from .tile_queue import Entry, TileQueue
 
 log = logging.getLogger("bbmr_server.engine")
 
 MOST_DEATHS = 2
-"""Workers that may die with tiles of a picture before it is taken for the reason."""
+"""A picture is given up when so many workers have died while they worked on it."""
 
 
-class Flow:
-    """Moves jobs on; every method may be called from any thread.
+class Pipeline(DeviceListener):
+    """Every method may be called from any thread.
 
     Args:
-        places: who is inside, and who may start.
+        models: where jobs give back their weights.
         threads: that decode and encode.
-        release: told of weights that a job does not hold any more.
-        refusal: what is said to a job that cannot be done as the engine is stopping.
     """
 
     def __init__(
-        self,
-        places: Places[Job],
-        threads: int,
-        release: Callable[[Served], None],
-        refusal: Callable[[], NotReadyError],
+        self, admission: Admission[Job], models: ModelStore, lifecycle: Lifecycle, threads: int
     ) -> None:
-        self.places = places
-        self.pace = Pace()
-        self.tiles = TileQueue(lambda job: self.finish(job, too_late()))
-        self._release, self._refusal = release, refusal
-        self._pool = Steps(threads, "bbmr-stage")
+        self.throughput = Throughput()
+        self.tiles = TileQueue()
+        self._admission, self._models, self._lifecycle = admission, models, lifecycle
+        self._pool = PriorityPool(threads, "bbmr-stage")
         self._lock = threading.Lock()
 
-    def close(self) -> None:
-        """Begin no other steps; those at work end by themselves."""
-        self._pool.close()
-        for job in self.places.inside():
-            if job.step is not None and job.step.cancelled():
-                self.finish(job, self._refusal())
+    def submit(self, job: Job, within_s: float) -> Refused:
+        """Admit a job and begin with it as soon as there is memory; why not, if it is refused.
 
-    def advance(self) -> None:
-        """Begin with whatever the memory has room for."""
-        for job in self.places.start():
+        Raises:
+            NotReadyError: the engine stops, or has failed.
+        """
+        refused = self._admission.enter(job, within_s)
+        if refused:
+            self._release_model(job)
+        elif self._lifecycle.stopping:  # `refuse_all` may have run just before the job was admitted
+            self.abandon(job)
+            raise self._lifecycle.refusal()
+        else:
+            self._start_waiting()
+        return refused
+
+    def abandon(self, job: Job) -> None:
+        """Nobody waits for the job any more. Does nothing to a job that is done."""
+        job.abandoned.set()
+        self._admission.look_again()
+        if self._admission.withdraw(job):
+            self._release_model(job)
+            self._start_waiting()
+        else:
+            self._stop_if_possible(job)
+
+    def refuse_all(self) -> None:
+        """Refuse every job. One that a worker or a thread is busy with is thrown away when that is over."""
+        self._lifecycle.stopping = True
+        for job in self._admission.inside():
+            job.abandoned.set()
+            job.settle(self._lifecycle.refusal())
+            if self._admission.withdraw(job):
+                self._release_model(job)
+            else:
+                self._stop_if_possible(job)
+
+    def close(self) -> None:
+        """Begin no further step in the pool. Steps that are running end by themselves."""
+        self._pool.close()
+        for job in self._admission.inside():
+            if job.step is not None and job.step.cancelled():
+                self._finish(job, self._lifecycle.refusal())
+
+    # Moving a job
+
+    def _start_waiting(self) -> None:
+        """Begin with every waiting job that there is memory for."""
+        for job in self._admission.start():
             job.stage = "decoding"
             self._begin(self._decode, job, after=1)
 
-    def finish(self, job: Job, outcome: Answer | BaseException) -> None:
-        """A started job is over; does nothing a second time."""
-        if not self._move(job, "over"):
+    def _finish(self, job: Job, outcome: Answer | BaseException) -> None:
+        """End a started job; does nothing a second time."""
+        if not self._move(job, "done"):
             return
         self.tiles.discard(job)
-        job.source = job.target = None
-        self.let_go(job)
-        self.places.leave(job)
+        job.source = job.output = None
+        self._release_model(job)
+        self._admission.leave(job)
         job.settle(outcome)
-        self.advance()
+        self._start_waiting()
 
-    def let_go(self, job: Job) -> None:
-        """Give back the weights that a job held."""
-        weights, job.weights = job.weights, None
-        if weights is not None:
-            self._release(weights)
+    def _release_model(self, job: Job) -> None:
+        model, job.model = job.model, None
+        if model is not None:
+            self._models.release(model)
 
     def _move(self, job: Job, stage: Stage) -> bool:
-        """Whether the job is not over; if so it is in `stage` now."""
+        """Put a job into `stage`, unless it is done; whether it was not done."""
         with self._lock:
-            if job.stage == "over":
+            if job.stage == "done":
                 return False
             job.stage = stage
             return True
 
-    def give_up(self, job: Job) -> None:
-        """Nobody waits for a started job; at work in a thread of the pool it is found out there."""
-        if job.stage == "tiles" or (job.step is not None and job.step.cancel()):
-            self.finish(job, too_late())
+    def _stop_if_possible(self, job: Job) -> None:
+        """End a started job that nobody waits for. A step that is running sees for itself that it is not wanted."""
+        if job.stage == "network" or (job.step is not None and job.step.cancel()):
+            self._finish(job, too_late())
 
     # Steps in the pool
 
     def _begin(self, step: Callable[[Job], None], job: Job, after: int = 0) -> None:
-        """Queue a step. What ends a picture goes before what begins one (`after`), or all would end together."""
+        """Queue a step. Encoding goes before decoding (`after`): otherwise all pictures would end together."""
         try:
-            job.step = self._pool.submit((after, job.due), self._step, step, job)
-        except RuntimeError:  # the pool is shut down
-            self.finish(job, self._refusal())
+            job.step = self._pool.submit((after, job.due), self._run_step, step, job)
+        except RuntimeError:  # the pool is closed
+            self._finish(job, self._lifecycle.refusal())
 
-    def _step(self, step: Callable[[Job], None], job: Job) -> None:
-        """Run one step; whatever it raises becomes the job's outcome."""
+    def _run_step(self, step: Callable[[Job], None], job: Job) -> None:
+        """Run one step; an exception becomes the job's outcome."""
         try:
-            go_on(job)
+            job.check_wanted()
             step(job)
         except BaseException as error:  # a codec's panic too: nobody else would give the place back
             if not isinstance(error, BbmrError) and not job.given_up():
                 log.exception("a request failed unexpectedly")
-            told = error if isinstance(error, Exception) else RuntimeError(f"a step ended with {error!r}")
-            self.finish(job, too_late() if job.given_up() else told)
-        if job.stage == "over":
-            trim_after(job.pixels)  # only here has the last of it been let go
+            shown = error if isinstance(error, Exception) else RuntimeError(f"a step ended with {error!r}")
+            self._finish(job, too_late() if job.given_up() else shown)
+        if job.stage == "done":
+            trim_after(job.pixels)  # the last references to the pixels are gone only here
 
     def _decode(self, job: Job) -> None:
         work, began = job.work, time.monotonic()
         job.seconds["queue"] = began - job.waiting_since
+        if work.source_file is not None:
+            model = job.model.name if job.model is not None else "none"
+            self._succeed(job, stages.from_source_file(work, work.source_file, model))
+            return
         picture = None
-        if work.max_side is not None:
-            picture = thumbnail(work.container, work.max_side, work.region)
-        elif job.weights is None:
-            picture = preview(work.container, work.region)
+        if job.model is None:
+            picture = stages.without_network(work)
         else:
-            self._lay_out(job, job.weights)
-        go_on(job)
+            stages.cut_tiles(job, job.model)
+        job.check_wanted()
         job.waiting_since = time.monotonic()
         job.seconds["decode"] = job.waiting_since - began
-        self.pace.add(*job.forecast.decode, job.seconds["decode"])
+        self.throughput.add(*job.estimate.decode, job.seconds["decode"])
         if picture is not None:
             self._encode(job, picture, "none")
         elif not job.left:
-            self._put_together(job)
-        elif self._move(job, "tiles"):
+            self._assemble(job)
+        else:
+            self._queue_tiles(job)
+
+    def _queue_tiles(self, job: Job) -> None:
+        if self._move(job, "network"):
             self.tiles.add(job)
-            if job.given_up():  # before there was anything to take out
-                self.give_up(job)
+            if job.given_up():  # before there were tiles in the queue
+                self._stop_if_possible(job)
 
-    def _lay_out(self, job: Job, weights: Served) -> None:
-        """Decode what is needed, and cut it into tiles; those that the network would leave as they are, are done."""
-        work = job.work
-        area = work.region or (0, 0, work.container.width, work.container.height)
-        source, target = Source(work.container, area, None, weights.config), Target(area)
-        for tile in source.tiles:
-            if source.is_final(tile):
-                target.put(tile, source.base(tile.seen))
-            else:
-                job.todo.append(tile)
-        job.tiles = job.left = len(job.todo)
-        job.forecast.network_units = float(sum(tile.seen[2] * tile.seen[3] for tile in job.todo))
-        job.source, job.target = source, target
-
-    def _put_together(self, job: Job) -> None:
-        target, weights = job.target, job.weights
-        if target is None or weights is None:
-            return  # it was given up meanwhile
-        picture = target.picture(job.work.container)
-        go_on(job)
-        job.target = None
-        self._encode(job, picture, weights.name)
+    def _assemble(self, job: Job) -> None:
+        output, model = job.output, job.model
+        if output is None or model is None:
+            return  # the job was given up meanwhile
+        picture = output.picture(job.work.container)
+        job.check_wanted()
+        job.output = None
+        self._encode(job, picture, model.name)
 
     def _encode(self, job: Job, picture: Image.Image, model: str) -> None:
         began = time.monotonic()
-        work = job.work
-        whole = work.region is None and work.max_side is None
-        source = work.container.source_file(work.format) if whole else None
-        data = encode_picture(picture, work.format) if source is None else source
+        answer = stages.encode(job, picture, model)
         job.seconds["encode"] = time.monotonic() - began
-        if source is None:
-            self.pace.add(*job.forecast.encode, job.seconds["encode"])
-        mime = OUTPUT_FORMATS[work.format].mime
-        self.finish(job, Answer(data, mime, picture.width, picture.height, model, dict(job.seconds)))
+        self.throughput.add(*job.estimate.encode, job.seconds["encode"])
+        self._succeed(job, answer)
 
-    # What devices tell (see `device.Chief`)
+    def _succeed(self, job: Job, answer: Answer) -> None:
+        self._finish(job, replace(answer, seconds=dict(job.seconds)))
 
-    def begun(self, jobs: Sequence[Job]) -> None:
+    # As `DeviceListener`
+
+    def batch_started(self, jobs: Sequence[Job]) -> None:
         now = time.monotonic()
         for job in jobs:
             if job.network_since is None:
                 job.network_since = now
                 job.seconds["queue"] += now - job.waiting_since
 
-    def worked(self, weights: str, pixels: int, seconds: float) -> None:
-        self.pace.add(("network", weights), pixels, seconds)
-
-    def put(self, job: Job, tile: Tile, pixels: NDArray[np.uint8]) -> None:
-        target = job.target
-        if target is None:
-            return  # it is over
-        target.put(tile, pixels)
+    def tile_done(self, job: Job, tile: Tile, pixels: NDArray[np.uint8]) -> None:
+        output = job.output
+        if output is None:
+            return  # the job is done
+        output.put(tile, pixels)
         with self._lock:
             job.left -= 1
-            done = job.left == 0
-        if done and self._move(job, "encoding"):
+            last = job.left == 0
+        if last and self._move(job, "encoding"):
             job.source = None
             job.seconds["network"] = time.monotonic() - (job.network_since or 0)
-            self._begin(self._put_together, job)
+            self._begin(self._assemble, job)
 
-    def failed(self, job: Job, error: BaseException) -> None:
-        self.finish(job, error)
+    def batch_done(self, model: str, pixels: int, seconds: float) -> None:
+        self.throughput.add(("network", model), pixels, seconds)
 
-    def lost(self, entries: Sequence[Entry], to_blame: bool) -> None:
-        for job in {job for job, _ in entries} if to_blame else ():
+    def job_failed(self, job: Job, error: BaseException) -> None:
+        self._finish(job, error)
+
+    def tiles_lost(self, entries: Sequence[Entry], at_work: bool) -> None:
+        for job in {job for job, _ in entries} if at_work else ():
             job.deaths += 1
             job.alone = True
             if job.deaths >= MOST_DEATHS:
-                self.finish(job, ModelError("workers died over this picture; the server's log says more"))
-        self.tiles.give_back([(job, tile) for job, tile in entries if job.stage == "tiles"])
+                self._finish(job, ModelError("workers died over this picture; the server's log says more"))
+        self.tiles.give_back([(job, tile) for job, tile in entries if job.stage == "network"])
+
+    def device_failed(self, error: BaseException) -> None:
+        if self._lifecycle.device_failed(error):
+            self.refuse_all()
+            self._lifecycle.report_failure()

@@ -1,7 +1,4 @@
-"""The threads that decode and encode: steps in, done in the order in which they matter, not in which they came.
-
-Of the steps that wait, the one with the smallest rank goes first.
-"""
+"""A pool of threads that runs the waiting step with the smallest rank first."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ class _Entry:
     step: Callable[[], None] = field(compare=False)
 
     def let_go(self, _: Future[None]) -> None:
-        """What the step holds, which may be much, is not held longer; also where it was cancelled in the queue."""
+        """Drop the step and with it the picture that it holds, also if it was cancelled in the queue."""
         self.step = _nothing
 
 
@@ -34,20 +31,20 @@ def _nothing() -> None:
     pass
 
 
-class Steps:
-    """Up to `threads` threads, started when they are needed. Every method may be called from any thread."""
+class PriorityPool:
+    """Up to `threads` threads, started when they are needed. For any thread."""
 
     def __init__(self, threads: int, name: str) -> None:
         self._most, self._name = threads, name
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
         self._queue: list[_Entry] = []
-        self._numbers = count()  # between equal ranks, the order in which they came
+        self._numbers = count()  # equal ranks go in the order in which they came
         self._idle = 0
         self._closed = False
 
     def submit(self, rank: Rank, step: Callable[..., None], *arguments: Any) -> Future[None]:
-        """Have `step(*arguments)` done. Raises `RuntimeError` once the threads have been told to end."""
+        """Queue `step(*arguments)`; the future ends when it does. Raises `RuntimeError` after `close`."""
         future: Future[None] = Future()
         with self._changed:
             if self._closed:
@@ -61,7 +58,7 @@ class Steps:
         return future
 
     def close(self) -> None:
-        """Begin no other steps: those that wait are cancelled, those at work end by themselves. Does not wait."""
+        """Cancel the steps that wait; running steps end by themselves. Does not wait for them."""
         with self._changed:
             self._closed = True
             waiting = [entry.future for entry in self._queue]
@@ -74,7 +71,7 @@ class Steps:
         thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}")
         try:
             thread.start()
-        except RuntimeError:  # such as for want of memory, which may pass; with others at work it can wait
+        except RuntimeError:  # such as too little memory, which may pass; other threads can do the step
             if not self._threads:
                 raise
         else:

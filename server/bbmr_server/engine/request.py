@@ -1,4 +1,4 @@
-"""What the engine is asked for and what it answers. Plain data, no HTTP."""
+"""What the engine is asked for and what it answers: plain data, no HTTP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Work:
         format: a name in `bbmr_shared.images.output.OUTPUT_FORMATS`.
         region: only this part of the picture.
         max_side: a thumbnail of the composite with at most this many pixels a side; the network is not used.
-        model: the weights; None takes those that the container names, or the server's default.
+        model: name of the weights; None takes those that the container names, or the server's default.
     """
 
     container: Container
@@ -33,9 +33,16 @@ class Work:
     max_side: int | None = None
     model: str | None = None
 
+    @property
+    def source_file(self) -> bytes | None:
+        """The file that answers the request as it is: an original, asked for whole and in its own format."""
+        if self.region is not None or self.max_side is not None:
+            return None
+        return self.container.source_file(self.format)
+
 
 def check_region(region: Region, container: Container) -> None:
-    """Raise `InvalidRequestError` where the region is not inside the picture."""
+    """Raise `InvalidRequestError` if the region is not inside the picture."""
     try:
         check_region_of(region, container.width, container.height)
     except ValueError as error:
@@ -45,7 +52,7 @@ def check_region(region: Region, container: Container) -> None:
 
 
 def check_model(name: str, models: Sequence[str], who: str = "the request asks") -> None:
-    """Raise `UnknownModelError` where the weights `name` are not among those that are served."""
+    """Raise `UnknownModelError` if the weights `name` are not among `models`, which are served."""
     if name not in models:
         raise UnknownModelError(
             f"{who} for the weights {name[:80]!r}, which are not loaded here; choose with "
@@ -54,13 +61,16 @@ def check_model(name: str, models: Sequence[str], who: str = "the request asks")
 
 
 def model_for(work: Work, models: Sequence[str]) -> str:
-    """The weights, of those that are served (the default first), that `work` will be done with.
+    """The name of the weights that make the picture.
+
+    Args:
+        models: the names that are served; the first is the default.
 
     Raises:
-        UnknownModelError: they are not served.
+        UnknownModelError: the weights are not served.
     """
     if work.model is None and not work.container.uses_network:
-        return models[0]  # it will not be asked
+        return models[0]  # the network will not run
     name = work.model or work.container.model or models[0]
     check_model(name, models, "the request asks" if work.model else "the container was made")
     return name
@@ -68,13 +78,13 @@ def model_for(work: Work, models: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """One picture made.
+    """One picture as a file.
 
     Attributes:
-        data: the coded file of type `mime`.
+        data: the file, of type `mime`.
         width, height: its size in pixels.
-        model: the weights used; "none" where no network was asked: a thumbnail, or a container of strength 0.
-        seconds: stage → seconds, for each of `STAGES` that was gone through.
+        model: name of the weights; "none" where no weights were chosen: a thumbnail, or a container of strength 0.
+        seconds: stage → seconds, for each of `STAGES` that the request went through.
     """
 
     data: bytes

@@ -1,36 +1,28 @@
-"""Swapping weights: the new ones are loaded and tried everywhere before anything is done with them."""
+"""Swapping weights: every device loads and tries the new ones before any request uses them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from concurrent.futures import FIRST_EXCEPTION, wait
 
 from .device import Device
-from .model_store import Catalogue, Served
+from .model_store import ModelStore, ServedModel
 
 
-def swap(one: Served, weights: Catalogue, devices: Sequence[Device]) -> None:
-    """Have every device that is left load `one`, then serve it. Blocks.
+def swap(model: ServedModel, store: ModelStore, devices: Sequence[Device]) -> None:
+    """Have every working device load `model`, then serve it. Blocks.
 
     Raises:
-        BbmrError: a device cannot use it; it is dropped everywhere, and nothing has changed.
+        BbmrError: a device cannot use it. Every device drops it again and the old weights go on serving.
     """
-    with weights.telling:
-        weights.stage(one)  # a worker that is started anew meanwhile loads it, too
-        futures: list[Future[None]] = [device.order("load", one) for device in devices if not device.ended]
+    store.stage(model)  # a worker that is restarted meanwhile loads it too
     try:
-        wait(
-            futures, return_when=FIRST_EXCEPTION
-        )  # a worker that they killed must not be started with them again
+        futures = [device.load(model) for device in devices if not device.ended]
+        # Ends at the first failure: a worker that the weights have killed must not be restarted with them.
+        wait(futures, return_when=FIRST_EXCEPTION)
         for future in futures:
             if future.done():
                 future.result()
-    except BaseException:
-        with weights.telling:
-            weights.unstage(one)
-            if one.key not in {other.key for other in weights.loaded()}:
-                for device in devices:
-                    device.order("drop", one)
-        raise
-    weights.serve(one)
-    weights.unstage(one)
+        store.serve(model)
+    finally:
+        store.release(model)

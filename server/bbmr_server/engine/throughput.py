@@ -1,8 +1,8 @@
-"""Pace: how fast an engine works, and so how long what it has accepted will take.
+"""Throughput: how fast this engine works, learned from the work that it has done.
 
-In: how long each kind of work took that was done, and for how many units. Out: seconds for work that is not done yet.
-A kind is a step of the pool ("decode", say) or the network with some weights; its unit is a pixel. Only work that was
-done counts: waiting, a worker that hangs or dies, and pictures that were given up teach nothing.
+In: the seconds that some units of a kind of work took. Out: the seconds that other units of that kind will take. A kind
+is a step of the thread pool ("decode", say) or the network with some weights; its unit is a pixel. Only finished work
+counts. Waiting, a worker that hangs or dies, and pictures that were given up do not.
 """
 
 from __future__ import annotations
@@ -10,35 +10,35 @@ from __future__ import annotations
 import threading
 
 OVERHEAD = 20_000
-"""Units that any step of the pool takes beside its pixels: 1×1 pixels are not done in no time."""
+"""Units that a step of the pool takes besides its pixels: even a picture of 1×1 pixels takes time."""
 GUESSES = {"network": 0.22e-6, "decode": 0.03e-6, "encode": 0.05e-6}
-"""Seconds a unit takes where nothing was measured yet: `light` on two cores; a PNG."""
+"""Seconds a unit takes before anything was measured: `light` on two cores; a PNG."""
 GUESSED = 1e6
-"""Units that a guess weighs as much as."""
+"""Weight of a guess, in units."""
 KEPT = 0.95
-"""Share of what was measured before that still counts when there is something new."""
+"""Share of the older measurements that still counts after a new one."""
 MOST = 8.0
-"""How many times slower than expected something is believed to be at once: a batch that made the network compile, or
-met a machine that stood still, says little of the next one. What is always so slow is believed bit by bit."""
+"""One measurement counts as at most this many times slower than expected. A batch that made the network compile, or met
+a machine that stood still, says little about the next one. Work that is always that slow is learned step by step."""
 
 Kind = tuple[str, str]
-"""What is done, "network", "decode" or "encode", and with what: the weights, the way to decode, the format."""
+"""("network", weights), ("decode", way of decoding) or ("encode", format)."""
 
 
-class Pace:
-    """What an engine has learned of its speed. Every method may be called from any thread."""
+class Throughput:
+    """What an engine has learned about its speed. For any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: dict[Kind, tuple[float, float]] = {}
 
     def seconds(self, kind: Kind, units: float) -> float:
-        """How long `units` of a kind of work take one device, or one thread."""
+        """Seconds that one device, or one thread, will take for `units` of a kind of work."""
         with self._lock:
             return units * self._seconds_a_unit(kind)
 
     def add(self, kind: Kind, units: float, seconds: float) -> None:
-        """Something was done: so many units, which took so long."""
+        """Learn that `units` of a kind of work took `seconds`."""
         if units <= 0:
             return
         with self._lock:

@@ -1,9 +1,9 @@
-"""Batches: the tiles of all waiting jobs in, batches of equal shape and weights out, fairly.
+"""The queue of tiles: tiles of all jobs in, batches of equal shape and weights out.
 
-The job that is due first has its tiles done first (see `Job.due`): a small picture does not wait for the last tile of
-a large one, and equal ones are finished one after the other, not all at the end. A batch starts with the next tile of
-that job and is filled with tiles of the same shape: first of its own, then of the others'. It has 1, 2, 4, 8 … tiles:
-networks keep something for every shape and number that they have met.
+The job that is due first goes first (see `Job.due`). So a small picture does not wait for the last tile of a large one,
+and equal pictures are finished one after the other, not all at the end. A batch starts with the next tile of that job
+and is filled with tiles of the same shape: its own first, then those of other jobs. A batch has 1, 2, 4, 8 … tiles,
+because networks keep something for every shape and number that they have met.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from bisect import insort
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bbmr_models.inference.tiles import Tile
@@ -31,17 +31,12 @@ class Batch:
 
 
 class TileQueue:
-    """For any number of threads.
+    """The tiles that no device has yet. For any thread."""
 
-    Args:
-        on_given_up: told, without any lock, of a job that was taken out because nobody waits for it any more.
-    """
-
-    def __init__(self, on_given_up: Callable[[Job], None]) -> None:
-        self._on_given_up = on_given_up
+    def __init__(self) -> None:
         self._changed = threading.Condition()
         self._jobs: list[Job] = []
-        self._nudges = 0
+        self._wakes = 0
 
     def add(self, job: Job) -> None:
         """Queue the tiles in `job.todo`, unless the job was discarded meanwhile."""
@@ -51,9 +46,9 @@ class TileQueue:
                 self._changed.notify_all()
 
     def give_back(self, entries: Iterable[Entry]) -> None:
-        """Tiles that were taken and not done; they come before what their jobs still have.
+        """Put back tiles that were taken and not done, before the other tiles of their jobs.
 
-        Those of jobs that were discarded meanwhile are left out.
+        Tiles of jobs that were discarded meanwhile are left out.
         """
         with self._changed:
             for job, tile in reversed(list(entries)):
@@ -65,45 +60,46 @@ class TileQueue:
             self._changed.notify_all()
 
     def discard(self, job: Job) -> None:
-        """Take a job's tiles out, and take none of it from now on."""
+        """Remove a job's tiles, and take none of it from now on."""
         with self._changed:
             job.closed = True
             job.todo.clear()
             if job in self._jobs:
                 self._jobs.remove(job)
 
-    def nudge(self) -> None:
-        """Have every `take` that waits return."""
+    def wake(self) -> None:
+        """Make every `take` that waits return."""
         with self._changed:
-            self._nudges += 1
+            self._wakes += 1
             self._changed.notify_all()
 
-    def take(self, most: int, wait_s: float, fill_s: float = 0.0, pixels: float = math.inf) -> Batch | None:
-        """The next batch, or None where there is none within `wait_s` seconds, or after a nudge.
+    def take(
+        self, most: int, wait_s: float, fill_s: float = 0.0, pixels: float = math.inf
+    ) -> tuple[Batch | None, list[Job]]:
+        """The next batch, and the jobs that were removed because nobody waits for them any more.
+
+        The batch is None if there is none within `wait_s` seconds, or after `wake`.
 
         Args:
             most: tiles in a batch.
-            fill_s: seconds to wait for more tiles where there are fewer.
-            pixels: in a batch at most; a tile with more goes alone.
+            fill_s: seconds to wait for more tiles if there are fewer.
+            pixels: most pixels in a batch; a larger tile goes alone.
         """
         with self._changed:
-            nudges = self._nudges
+            wakes = self._wakes
             if not self._jobs and wait_s > 0:
-                self._changed.wait_for(lambda: self._jobs or nudges != self._nudges, wait_s)
+                self._changed.wait_for(lambda: self._jobs or wakes != self._wakes, wait_s)
             if fill_s > 0 and self._jobs:
                 end = time.monotonic() + fill_s
                 while self._jobs and not self._full(most, pixels) and (rest := end - time.monotonic()) > 0:
                     self._changed.wait(rest)
-            given_up = self._drop_given_up()
-            batch = self._gather(most, pixels) if self._jobs else None
-        for job in given_up:
-            self._on_given_up(job)
-        return batch
+            given_up = self._remove_given_up()
+            return (self._gather(most, pixels) if self._jobs else None), given_up
 
     def _insert(self, job: Job) -> None:
         insort(self._jobs, job, key=lambda one: one.due)
 
-    def _drop_given_up(self) -> list[Job]:
+    def _remove_given_up(self) -> list[Job]:
         given_up = [job for job in self._jobs if job.given_up()]
         for job in given_up:
             self._jobs.remove(job)
@@ -119,12 +115,12 @@ class TileQueue:
         return Batch(key, tuple(entries))
 
     def _full(self, most: int, pixels: float) -> bool:
-        """Whether there are tiles enough for the largest batch that there may be next."""
+        """Whether there are enough tiles for the largest batch that may be next."""
         first = self._jobs[0]
         return len(self._next(most, pixels)[1]) >= _most(most, pixels, _kind(first, first.todo[0])[1])
 
     def _next(self, most: int, pixels: float) -> tuple[str, list[Entry]]:
-        """Weights and tiles that could be the next batch."""
+        """Key of the weights, and tiles that could be the next batch."""
         first = self._jobs[0]
         key, shape = _kind(first, first.todo[0])
         most = _most(most, pixels, shape)
@@ -143,13 +139,13 @@ def _most(most: int, pixels: float, shape: tuple[int, int]) -> int:
 
 
 def _kind(job: Job, tile: Tile) -> tuple[str, tuple[int, int]]:
-    assert job.weights is not None
-    return job.weights.key, tile.seen[2:]
+    assert job.model is not None
+    return job.model.key, tile.seen[2:]
 
 
 def _alike(job: Job, key: str, shape: tuple[int, int]) -> list[Tile]:
-    """A job's next tiles of one kind: of the row of tiles that it is at, as its source keeps one row at hand."""
-    if job.weights is None or job.weights.key != key:
+    """A job's next tiles of one kind, all from its current row of tiles: its source keeps one row in memory."""
+    if job.model is None or job.model.key != key:
         return []
     row = job.todo[0].core[1]
     tiles = []

@@ -16,14 +16,14 @@ from bbmr_client.encoding.encoder import encode
 from bbmr_server.engine import Engine
 from bbmr_server.engine.interface import Observer
 from bbmr_server.engine.request import Work
-from bbmr_server.engine.worker.protocol import OutOfMemoryError, Runner, WorkerDiedError
+from bbmr_server.engine.worker.protocol import OutOfMemoryError, WorkerDiedError, WorkerHandle
 from bbmr_server.errors import DeadlineError, InvalidRequestError, NotReadyError, QueueFullError
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.compositing.thumbnail import thumbnail
 from bbmr_shared.container import Container
 from bbmr_shared.errors import ModelError, UnknownModelError, WeightsError
 from tests.server.conftest import running, wait_until
-from tests.server.fakes import FakeNetwork, FakeRunner, fake_engine, fake_weights, same
+from tests.server.fakes import FakeNetwork, FakeWorker, fake_engine, fake_model, same
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ async def test_a_picture_is_made_and_every_stage_timed(
     assert (answer.mime, answer.width, answer.height, answer.model) == ("image/png", 200, 150, "light")
     assert set(answer.seconds) == {"decode", "queue", "network", "encode"}
     assert all(seconds >= 0 for seconds in answer.seconds.values())
-    assert len(engine.places) == 0
+    assert len(engine.admission) == 0
 
 
 async def test_a_region_is_cut_out(make_bench: Callable[..., Any], container: Container) -> None:
@@ -54,7 +54,7 @@ async def test_a_region_outside_is_refused(
     engine = make_bench().engine
     with pytest.raises(InvalidRequestError, match="region"):
         await engine.reconstruct(Work(container, region=region))
-    assert len(engine.places) == 0
+    assert len(engine.admission) == 0
 
 
 async def test_a_thumbnail_leaves_the_network_alone(
@@ -188,7 +188,7 @@ async def test_a_device_whose_worker_does_not_stay_alive_is_given_up(
     container: Container, wait_for: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bbmr_server.engine.device.PAUSE_S", 0.001)
-    engine = fake_engine(FakeNetwork(), weights=[fake_weights("light", data=b"deadly")])
+    engine = fake_engine(FakeNetwork(), models=[fake_model("light", data=b"deadly")])
     told = threading.Event()
     engine.start(told.set)
     assert await asyncio.to_thread(told.wait, 10)
@@ -216,7 +216,7 @@ async def test_a_dead_device_thread_is_seen_and_nobody_waits_for_it(
 
 
 def test_weights_that_do_not_load_are_reported(wait_for: Callable[..., None]) -> None:
-    engine = fake_engine(FakeNetwork(), weights=[fake_weights("light", data=b"broken")])
+    engine = fake_engine(FakeNetwork(), models=[fake_model("light", data=b"broken")])
     told = threading.Event()
     engine.start(told.set)
     assert told.wait(5)
@@ -316,23 +316,23 @@ async def test_work_that_comes_in_while_all_is_refused_does_not_hang(
 ) -> None:
     """The worker dies between the look whether the engine is ready and the job's entry."""
     engine = make_bench().engine
-    enter = engine.places.enter
+    enter = engine.admission.enter
 
     def enter_late(job: Any, within_s: float) -> str:
         engine.refuse_all()
         return enter(job, within_s)
 
-    monkeypatch.setattr(engine.places, "enter", enter_late)
+    monkeypatch.setattr(engine.admission, "enter", enter_late)
     with pytest.raises(NotReadyError):
         await asyncio.wait_for(engine.reconstruct(Work(container)), 5)
-    assert len(engine.places) == 0
+    assert len(engine.admission) == 0
 
 
 async def test_swapped_weights_are_used_by_new_work_and_the_old_ones_finish_theirs(
     container: Container,
 ) -> None:
     network = FakeNetwork()
-    new = fake_weights("light", "2")
+    new = fake_model("light", "2")
     engine = fake_engine(network, read=lambda name: new)
     async with running(engine):
         network.hold()
@@ -354,7 +354,7 @@ async def test_weights_that_cannot_be_used_leave_the_old_ones_serving(
     container: Container, data: bytes
 ) -> None:
     network = FakeNetwork()
-    engine = fake_engine(network, read=lambda name: fake_weights(name, "2", data))
+    engine = fake_engine(network, read=lambda name: fake_model(name, "2", data))
     async with running(engine):
         with pytest.raises(WeightsError, match="light"):
             await engine.swap("light")
@@ -365,7 +365,7 @@ async def test_weights_that_cannot_be_used_leave_the_old_ones_serving(
 
 
 async def test_weights_that_were_not_served_can_be_added(container: Container) -> None:
-    engine = fake_engine(FakeNetwork(), read=fake_weights)
+    engine = fake_engine(FakeNetwork(), read=fake_model)
     async with running(engine):
         await engine.swap("other")
         assert engine.models == ("light", "other")
@@ -380,7 +380,7 @@ def test_devices_that_die_at_once_are_all_seen() -> None:
         raise WeightsError(f"the weights are damaged on {device}")
 
     told: list[object] = []
-    engine = Engine(broken, [fake_weights("light")], devices=("one", "two"))
+    engine = Engine(broken, [fake_model("light")], devices=("one", "two"))
     engine.start(lambda: told.append(None))
     wait_until(lambda: engine.failure is not None)
     engine.stop()
@@ -389,5 +389,5 @@ def test_devices_that_die_at_once_are_all_seen() -> None:
 
 
 def test_a_fake_runner_is_a_runner() -> None:
-    runner: Runner = FakeRunner(FakeNetwork())
+    runner: WorkerHandle = FakeWorker(FakeNetwork())
     assert runner.depth == 2

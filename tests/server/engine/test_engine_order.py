@@ -13,24 +13,24 @@ import pytest
 from PIL import Image
 
 from bbmr_client.encoding.encoder import encode
-from bbmr_server.engine.estimate import Forecast
+from bbmr_server.engine.estimate import Estimate
 from bbmr_server.engine.request import Answer, Work
-from bbmr_server.engine.throughput import Pace
+from bbmr_server.engine.throughput import Throughput
 from bbmr_server.errors import BacklogError
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import Container
 from bbmr_shared.errors import BbmrError
 from tests.server.conftest import running, wait_until
-from tests.server.fakes import TILES, FakeNetwork, fake_engine, fake_weights, same
+from tests.server.fakes import TILES, FakeNetwork, fake_engine, fake_model, same
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_a_large_picture_does_not_hold_up_a_small_one(photo: Image.Image) -> None:
-    container = encode(photo.resize((1600, 1200)), rate=3.0)
+    container = encode(photo.resize((1600, 1200)), rate=4.0, uniform=True)  # every part needs the network
     network = FakeNetwork()
     tiled = replace(TILES, tile=256, halo=16)
-    engine = fake_engine(network, weights=[fake_weights("light", config=tiled)])
+    engine = fake_engine(network, models=[fake_model("light", config=tiled)])
     async with running(engine):
         network.hold()
         large = asyncio.create_task(engine.reconstruct(Work(container)))
@@ -49,7 +49,7 @@ async def test_equal_pictures_are_done_one_after_the_other(photo: Image.Image) -
     container = encode(photo.resize((640, 480)), rate=3.0)
     network = FakeNetwork()
     network.delay_s = 0.005
-    engine = fake_engine(network, weights=[fake_weights("light", config=replace(TILES, tile=64, halo=16))])
+    engine = fake_engine(network, models=[fake_model("light", config=replace(TILES, tile=64, halo=16))])
     async with running(engine):
         network.hold()
         order: list[int] = []
@@ -65,7 +65,7 @@ async def test_equal_pictures_are_done_one_after_the_other(photo: Image.Image) -
             tasks.append(asyncio.create_task(one(number)))
             await asyncio.sleep(0.05)
         # The first has batches under way, and all have tiles that wait.
-        await asyncio.to_thread(wait_until, lambda: len(engine._flow.tiles._jobs) == 3)
+        await asyncio.to_thread(wait_until, lambda: len(engine._pipeline.tiles._jobs) == 3)
         network.gate.set()
         await asyncio.gather(*tasks)
     assert order == [0, 1, 2]
@@ -79,11 +79,11 @@ async def test_what_cannot_be_done_in_time_is_refused_and_what_is_accepted_is_se
     container = encode(photo.resize((512, 384)), rate=3.0)
     network = FakeNetwork()
     network.delay_s = 0.05
-    engine = fake_engine(network, weights=[fake_weights("light", config=replace(TILES, tile=256, halo=16))])
+    engine = fake_engine(network, models=[fake_model("light", config=replace(TILES, tile=256, halo=16))])
     async with running(engine):
         for _ in range(20):  # it learns how fast it is
             await engine.reconstruct(Work(container), 30)
-        own = Forecast(Work(container), fake_weights("light"), engine._flow.pace, 1, 2).seconds()
+        own = Estimate(Work(container), fake_model("light"), engine._pipeline.throughput, 1, 2).seconds()
         assert own == pytest.approx(0.2, rel=0.5)
         outcomes = await asyncio.gather(
             *(engine.reconstruct(Work(container), 8 * own) for _ in range(16)), return_exceptions=True
@@ -97,7 +97,7 @@ async def test_what_cannot_be_done_in_time_is_refused_and_what_is_accepted_is_se
 async def test_what_is_accepted_fits_into_the_time_of_a_stop(photo: Image.Image) -> None:
     container = encode(photo.resize((512, 384)), rate=3.0)
     network = FakeNetwork()
-    own = Forecast(Work(container), fake_weights("light"), Pace(), 1, 2).seconds()
+    own = Estimate(Work(container), fake_model("light"), Throughput(), 1, 2).seconds()
     engine = fake_engine(network, backlog_s=5.1 * own)
     async with running(engine):
         network.hold()
@@ -112,7 +112,7 @@ async def test_bad_pictures_and_cancelled_ones_do_not_make_the_engine_think_it_i
     make_bench: Callable[..., Any], container: Container
 ) -> None:
     engine = make_bench().engine
-    before = engine._flow.pace.seconds(("decode", "tiles"), 1e6)
+    before = engine._pipeline.throughput.seconds(("decode", "tiles"), 1e6)
     broken = replace(container, planes=tuple(replace(one, data=b"x" * 99) for one in container.planes))
     for _ in range(60):
         with pytest.raises(BbmrError):
@@ -121,7 +121,7 @@ async def test_bad_pictures_and_cancelled_ones_do_not_make_the_engine_think_it_i
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert engine._flow.pace.seconds(("decode", "tiles"), 1e6) < 10 * before
+    assert engine._pipeline.throughput.seconds(("decode", "tiles"), 1e6) < 10 * before
     await asyncio.gather(*(engine.reconstruct(Work(container)) for _ in range(8)))
 
 
@@ -130,11 +130,11 @@ async def test_who_leaves_while_it_waits_for_a_thread_gives_everything_back_at_o
 ) -> None:
     go_on = threading.Event()
     monkeypatch.setattr(
-        "bbmr_server.engine.pipeline.encode_picture", lambda *_: b"x" if go_on.wait(10) else b"late"
+        "bbmr_server.engine.stages.encode_picture", lambda *_: b"x" if go_on.wait(10) else b"late"
     )
     engine = make_bench().engine
     encoding = [asyncio.create_task(engine.reconstruct(Work(container, max_side=9))) for _ in range(2)]
-    await asyncio.to_thread(wait_until, lambda: engine._flow._pool._queue == [] and engine.inside == 2)
+    await asyncio.to_thread(wait_until, lambda: engine._pipeline._pool._queue == [] and engine.inside == 2)
     later = asyncio.create_task(engine.reconstruct(Work(container)))
     await asyncio.to_thread(wait_until, lambda: engine.inside == 3)
     later.cancel()
@@ -157,8 +157,8 @@ async def test_a_picture_that_nobody_waits_for_is_not_taken_further(
         go_on.wait(10)
         return preview(*arguments[:2])
 
-    monkeypatch.setattr("bbmr_server.engine.pipeline.preview", held)
-    monkeypatch.setattr("bbmr_server.engine.pipeline.encode_picture", lambda *_: encoded.append(1) or b"x")
+    monkeypatch.setattr("bbmr_server.engine.stages.preview", held)
+    monkeypatch.setattr("bbmr_server.engine.stages.encode_picture", lambda *_: encoded.append(1) or b"x")
     engine = make_bench().engine
     task = asyncio.create_task(engine.reconstruct(Work(replace(container, strength_map=None, strength=0))))
     await asyncio.to_thread(began.wait, 5)
@@ -182,7 +182,7 @@ async def test_small_tiles_go_together_and_large_ones_alone(photo: Image.Image) 
             tasks = [asyncio.create_task(engine.reconstruct(Work(container))) for _ in range(14)]
             await asyncio.to_thread(network.entered.wait, 5)
             # Two batches are under way; all others are queued.
-            await asyncio.to_thread(wait_until, lambda: len(engine._flow.tiles._jobs) >= 14 - 2 * 4)
+            await asyncio.to_thread(wait_until, lambda: len(engine._pipeline.tiles._jobs) >= 14 - 2 * 4)
             network.batches.clear()
             network.gate.set()
             await asyncio.gather(*tasks)

@@ -18,16 +18,16 @@ import pytest
 from bbmr_models.cards import read
 from bbmr_server.engine import Engine
 from bbmr_server.engine.device import MOST_STARTS, Device
-from bbmr_server.engine.model_store import Catalogue
+from bbmr_server.engine.model_store import ModelStore
 from bbmr_server.engine.request import Work
-from bbmr_server.engine.worker.process import ProcessLaunch
-from bbmr_server.engine.worker.protocol import BatchError, OutOfMemoryError, Runner, WorkerDiedError
-from bbmr_server.engine.worker.shared_memory import Arena
+from bbmr_server.engine.worker.process import ProcessLauncher
+from bbmr_server.engine.worker.protocol import BatchError, OutOfMemoryError, WorkerDiedError, WorkerHandle
+from bbmr_server.engine.worker.shared_memory import SharedTiles
 from bbmr_server.errors import NotReadyError
 from bbmr_shared.container import Container
 from bbmr_shared.errors import WeightsError
 from tests.server.conftest import wait_until
-from tests.server.fakes import FakeNetwork, FakeRunner, fake_engine, fake_weights
+from tests.server.fakes import FakeNetwork, FakeWorker, fake_engine, fake_model
 
 pytestmark = pytest.mark.anyio
 
@@ -47,12 +47,12 @@ async def test_a_job_that_is_cancelled_just_before_its_tiles_are_queued_does_no_
     container: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = await started(fake_engine(FakeNetwork(), batch=2, fill_s=0.05))
-    queue = engine._flow.tiles
+    queue = engine._pipeline.tiles
     add = queue.add
 
     def add_late(job: Any) -> None:
         job.abandoned.set()
-        engine._flow.give_up(job)  # as the event loop does, in its own thread
+        engine._pipeline.abandon(job)  # as the event loop does, in its own thread
         job.abandoned.clear()
         add(job)
 
@@ -94,20 +94,20 @@ async def test_a_batch_that_fails_after_one_of_its_jobs_was_cancelled_does_no_ha
 async def test_weights_are_swapped_though_a_device_was_given_up(container: Container) -> None:
     network = FakeNetwork()
 
-    def launch(device: str) -> Runner:
+    def launch(device: str) -> WorkerHandle:
         if device == "broken":
             raise WeightsError("this device cannot be used")
-        return FakeRunner(network, device)
+        return FakeWorker(network, device)
 
-    new = fake_weights("light", "2")
-    weights = [fake_weights("light")]
+    new = fake_model("light", "2")
+    weights = [fake_model("light")]
     engine = await started(Engine(launch, weights, read=lambda name: new, devices=("broken", "good")))
     try:
         await asyncio.to_thread(wait_until, lambda: not engine._devices[0]._thread.is_alive())
         assert engine.ready
         assert (await asyncio.wait_for(engine.swap("light"), 5))["sha256"] == "2" * 64
         assert (await engine.reconstruct(Work(container))).width == 200
-        late = engine._devices[0].order("load", new)  # it ended after it was looked at
+        late = engine._devices[0].load(new)  # it ended after it was looked at
         with pytest.raises(WeightsError, match="before it had the weights"):
             late.result(1)
     finally:
@@ -120,10 +120,10 @@ async def test_a_worker_that_cannot_load_once_more_at_once_is_tried_again(
     """Such as on a GPU whose memory the dead one's process still holds."""
     monkeypatch.setattr("bbmr_server.engine.device.PAUSE_S", 0.001)
     network = FakeNetwork()
-    lives: list[FakeRunner] = []
+    lives: list[FakeWorker] = []
 
-    def launch(device: str) -> Runner:
-        lives.append(FakeRunner(network, device))
+    def launch(device: str) -> WorkerHandle:
+        lives.append(FakeWorker(network, device))
         if len(lives) in (2, 3):
             monkeypatch.setattr(lives[-1], "load", refuse)
         return lives[-1]
@@ -131,7 +131,7 @@ async def test_a_worker_that_cannot_load_once_more_at_once_is_tried_again(
     def refuse(key: str, name: str, data: bytes) -> None:
         raise WeightsError("the weights do not run here: out of memory")
 
-    engine = await started(Engine(launch, [fake_weights("light")]))
+    engine = await started(Engine(launch, [fake_model("light")]))
     try:
         network.once = [WorkerDiedError("killed by signal 9")]
         assert (await asyncio.wait_for(engine.reconstruct(Work(container)), 10)).width == 200
@@ -146,9 +146,9 @@ async def test_weights_that_kill_one_of_two_workers_are_not_tried_on_it_again(
     monkeypatch.setattr("bbmr_server.engine.device.PAUSE_S", 0.05)
     slow, quick = FakeNetwork(), FakeNetwork()
     engine = Engine(
-        lambda device: FakeRunner(slow if device == "slow" else quick, device),
-        [fake_weights("light")],
-        read=lambda name: fake_weights(name, "2", b"deadly"),
+        lambda device: FakeWorker(slow if device == "slow" else quick, device),
+        [fake_model("light")],
+        read=lambda name: fake_model(name, "2", b"deadly"),
         devices=("slow", "quick"),
     )
     engine.start()
@@ -169,24 +169,24 @@ async def test_weights_that_kill_one_of_two_workers_are_not_tried_on_it_again(
 async def test_weights_that_come_back_while_they_are_dropped_stay_loaded(
     container: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    versions = {"old": fake_weights("light", "1"), "new": fake_weights("light", "2")}
+    versions = {"old": fake_model("light", "1"), "new": fake_model("light", "2")}
     following = ["new", "old"]
     engine = fake_engine(FakeNetwork(), read=lambda name: versions[following.pop(0)])
-    take = engine.weights.take_unneeded
+    drop = FakeWorker.drop
     back: list[threading.Thread] = []
 
-    def take_slowly() -> Any:
-        unneeded = take()
-        if unneeded and not back:
+    def drop_slowly(worker: FakeWorker, key: str) -> None:
+        if key == "light@1" and not back:
             back.append(threading.Thread(target=lambda: asyncio.run(engine.swap("light"))))
             back[0].start()
-            back[0].join(0.5)
-        return unneeded
+            back[0].join(0.5)  # the swap waits for the device, which is here
+        drop(worker, key)
 
     await started(engine)
-    monkeypatch.setattr(engine.weights, "take_unneeded", take_slowly)
+    monkeypatch.setattr(FakeWorker, "drop", drop_slowly)
     try:
         await engine.swap("light")
+        await asyncio.to_thread(wait_until, lambda: back)
         await asyncio.to_thread(back[0].join, 5)
         assert engine.catalogue["light"]["sha256"] == "1" * 64
         assert (await asyncio.wait_for(engine.reconstruct(Work(container)), 5)).width == 200
@@ -214,7 +214,7 @@ def test_without_file_descriptors_a_worker_is_tried_again_and_nothing_is_left() 
             for _ in range(free):
                 os.close(taken.pop())
             with pytest.raises(WorkerDiedError, match="could not be started"):
-                ProcessLaunch()("cpu")
+                ProcessLauncher()("cpu")
             take_all()
             assert len(taken) == full
     finally:
@@ -227,10 +227,10 @@ async def test_who_hangs_does_not_hold_up_who_writes_to_him(monkeypatch: pytest.
     monkeypatch.setattr("bbmr_server.engine.worker.process.LOADING_S", 1)
     data, _ = read("omnisr")
     assert len(data) > 1_000_000  # more than a socket holds
-    runner = ProcessLaunch()("cpu")
+    runner = ProcessLauncher()("cpu")
     try:
         os.kill(runner.pid, signal.SIGSTOP)  # type: ignore[attr-defined]
-        with pytest.raises(WorkerDiedError, match="took no order"):
+        with pytest.raises(WorkerDiedError, match="took no command"):
             await asyncio.wait_for(asyncio.to_thread(runner.load, "omnisr@1", "omnisr", data), 30)
     finally:
         await asyncio.to_thread(runner.close)
@@ -244,14 +244,20 @@ def test_a_worker_that_hangs_ends_with_its_server() -> None:
         "sys.exit(worker.main())"
     )
     ours, theirs = socket.socketpair()
-    arena = Arena(2, 4096)
-    with theirs, contextlib.closing(arena):
+    memory = SharedTiles(2, 4096)
+    with theirs, contextlib.closing(memory):
         fd = theirs.fileno()
-        numbers = {"socket": fd, "arena": arena.fd, "slots": 2, "slot-bytes": arena.slot_bytes, "threads": 1}
+        numbers = {
+            "socket": fd,
+            "memory": memory.fd,
+            "slots": 2,
+            "slot-bytes": memory.slot_bytes,
+            "threads": 1,
+        }
         flags = [part for name, value in numbers.items() for part in (f"--{name}", str(value))]
         process = subprocess.Popen(
             [sys.executable, "-c", hangs, "--device", "cpu", "--runtime", "torch", *flags],
-            pass_fds=(fd, arena.fd),
+            pass_fds=(fd, memory.fd),
             stdout=subprocess.PIPE,
         )
     try:
@@ -279,7 +285,7 @@ async def test_a_panic_in_a_thread_of_the_pool_gives_the_place_back(
     engine = await started(fake_engine(FakeNetwork()))
     try:
         with monkeypatch.context() as patch:
-            patch.setattr("bbmr_server.engine.pipeline.encode_picture", panics)
+            patch.setattr("bbmr_server.engine.stages.encode_picture", panics)
             with pytest.raises(RuntimeError, match="Panic"):
                 await asyncio.wait_for(engine.reconstruct(Work(container)), 10)
         assert engine.inside == 0
@@ -299,7 +305,7 @@ async def test_stop_gives_up_steps_that_were_never_begun(
         gate.wait(30)
         return b"late"
 
-    monkeypatch.setattr("bbmr_server.engine.pipeline.encode_picture", waits)
+    monkeypatch.setattr("bbmr_server.engine.stages.encode_picture", waits)
     engine = await started(fake_engine(FakeNetwork(), stage_threads=1))
     tasks = [asyncio.create_task(engine.reconstruct(Work(container))) for _ in range(4)]
     try:
@@ -311,7 +317,7 @@ async def test_stop_gives_up_steps_that_were_never_begun(
     finally:
         gate.set()
     await asyncio.to_thread(wait_until, lambda: engine.inside == 0)
-    assert not any(engine.weights._users.values())
+    assert not any(engine.model_store._holders.values())
 
 
 @pytest.mark.parametrize(("steady_s", "stays"), [(0.0, True), (60.0, False)])
@@ -323,13 +329,13 @@ async def test_only_deaths_close_together_give_a_device_up(
     network = FakeNetwork()
     killed: list[bool] = []
 
-    class DiesIdle(FakeRunner):
+    class DiesIdle(FakeWorker):
         def check(self) -> None:
             if len(killed) < 2 * MOST_STARTS:
                 killed.append(True)
                 raise WorkerDiedError("killed by signal 9")
 
-    engine = Engine(lambda device: DiesIdle(network, device), [fake_weights("light")])
+    engine = Engine(lambda device: DiesIdle(network, device), [fake_model("light")])
     engine.start()
     try:
         await asyncio.to_thread(
@@ -375,11 +381,11 @@ async def test_devices_are_stopped_side_by_side(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_weights_that_are_refused_leave_nothing_behind() -> None:
-    catalogue = Catalogue()
-    catalogue.serve(fake_weights("light"))
+    store = ModelStore()
+    store.serve(fake_model("light"))
     for version in "234":
-        other = fake_weights("light", version)
-        catalogue.stage(other)
-        catalogue.unstage(other)
-    assert catalogue._users == {}
-    assert [one.key for one in catalogue.loaded()] == ["light@1"]
+        other = fake_model("light", version)
+        store.stage(other)
+        store.release(other)
+    assert store._holders == {}
+    assert [one.key for one in store.loaded()] == ["light@1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fnmatch
 import importlib.util
 import io
 import json
@@ -207,8 +208,35 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_gpus_are_counted_as_torch_sees_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "driver").touch()
-    monkeypatch.setattr(loading, "DRIVERS", (tmp_path / "driver",))
+    monkeypatch.setattr(loading, "DRIVERS", (str(tmp_path / "driver"),))
     assert loading.count_gpus() == (torch.cuda.device_count() if torch.cuda.is_available() else 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "found"),
+    [
+        ("/dev/nvidiactl", True),
+        ("/dev/dxg", True),  # Windows Subsystem for Linux
+        ("/dev/kfd", True),  # AMD, ROCm
+        ("/dev/nvmap", True),  # Jetson
+        ("/dev/nvhost-ctrl-gpu", True),  # Jetson
+        ("/dev/dri/card0", False),  # any display
+    ],
+)
+def test_torch_is_asked_only_where_there_is_a_driver(
+    monkeypatch: pytest.MonkeyPatch, file: str, found: bool
+) -> None:
+    asked: list[Any] = []
+
+    def run(command: Any, **_: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, "3\n", "")
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(loading.glob, "glob", lambda pattern: fnmatch.filter([file], pattern))
+    monkeypatch.setattr(loading.subprocess, "run", run)
+    assert loading.count_gpus() == (3 if found else 0)
+    assert len(asked) == found
 
 
 def test_the_process_that_serves_has_no_torch() -> None:

@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 from bbmr_server.engine import priority_pool
-from bbmr_server.engine.priority_pool import Steps
+from bbmr_server.engine.priority_pool import PriorityPool
 from tests.server.conftest import wait_until
 
 
@@ -28,7 +28,7 @@ def names(prefix: str) -> list[str]:
 
 
 def test_the_smallest_rank_goes_first_and_equal_ones_in_order() -> None:
-    pool, held, order = Steps(1, "order"), Held(), []
+    pool, held, order = PriorityPool(1, "order"), Held(), []
     pool.submit((0,), held)
     assert held.began.wait(5)
     ranks = [(1, 5.0), (0, 9.0), (1, 2.0), (0, 9.0), (1, 2.0)]
@@ -41,7 +41,7 @@ def test_the_smallest_rank_goes_first_and_equal_ones_in_order() -> None:
 
 
 def test_so_many_at_once_and_no_more() -> None:
-    pool, held = Steps(2, "twice"), [Held() for _ in range(3)]
+    pool, held = PriorityPool(2, "twice"), [Held() for _ in range(3)]
     futures = [pool.submit((0,), one) for one in held]
     assert held[0].began.wait(5)
     assert held[1].began.wait(5)
@@ -55,7 +55,7 @@ def test_so_many_at_once_and_no_more() -> None:
 
 
 def test_a_step_that_fails_hurts_no_other() -> None:
-    pool = Steps(1, "fails")
+    pool = PriorityPool(1, "fails")
     with pytest.raises(SystemExit):
         pool.submit((0,), exit).result(5)
     assert pool.submit((0,), int).result(5) is None
@@ -63,7 +63,7 @@ def test_a_step_that_fails_hurts_no_other() -> None:
 
 
 def test_closing_cancels_what_waits_and_lets_what_is_at_work_end() -> None:
-    pool, held = Steps(1, "closing"), Held()
+    pool, held = PriorityPool(1, "closing"), Held()
     at_work = pool.submit((0,), held)
     assert held.began.wait(5)
     waiting = pool.submit((0,), int)
@@ -78,7 +78,7 @@ def test_closing_cancels_what_waits_and_lets_what_is_at_work_end() -> None:
 
 def test_threads_without_work_end_and_others_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(priority_pool, "IDLE_S", 0.05)
-    pool = Steps(2, "idle")
+    pool = PriorityPool(2, "idle")
     for _ in range(3):
         pool.submit((0,), int).result(5)
         wait_until(lambda: names("idle") == [])
@@ -90,7 +90,7 @@ def test_a_step_that_is_over_holds_nothing(cancelled: bool) -> None:
         def work(self) -> None:
             pass
 
-    pool, large, held = Steps(1, "holds"), Large(), Held()
+    pool, large, held = PriorityPool(1, "holds"), Large(), Held()
     seen = weakref.ref(large)
     pool.submit((0,), held)
     assert held.began.wait(5)
@@ -106,7 +106,7 @@ def test_a_step_that_is_over_holds_nothing(cancelled: bool) -> None:
 
 
 def test_a_thread_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool, held = Steps(2, "short"), Held()
+    pool, held = PriorityPool(2, "short"), Held()
 
     def fails(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

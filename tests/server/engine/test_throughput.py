@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from bbmr_client.encoding.encoder import encode
-from bbmr_server.engine.estimate import Forecast
+from bbmr_server.engine.estimate import Estimate
 from bbmr_server.engine.request import Work
-from bbmr_server.engine.throughput import GUESSES, MOST, Pace
+from bbmr_server.engine.throughput import GUESSES, MOST, Throughput
 from bbmr_shared.container import Container
-from tests.server.fakes import fake_weights
+from tests.server.fakes import fake_model
 
 NETWORK = ("network", "light")
 
@@ -25,46 +25,48 @@ def large() -> Container:
 
 
 def test_a_guess_until_something_is_measured_then_what_was_measured_lately() -> None:
-    pace = Pace()
-    assert pace.seconds(NETWORK, 1e6) == pytest.approx(GUESSES["network"] * 1e6)
+    throughput = Throughput()
+    assert throughput.seconds(NETWORK, 1e6) == pytest.approx(GUESSES["network"] * 1e6)
     for seconds in (1.0, 3.0):
         for _ in range(200):
-            pace.add(NETWORK, 1e6, seconds)
-        assert pace.seconds(NETWORK, 2e6) == pytest.approx(2 * seconds, rel=0.01)
-    assert pace.seconds(("network", "omnisr"), 1e6) == pytest.approx(GUESSES["network"] * 1e6)
+            throughput.add(NETWORK, 1e6, seconds)
+        assert throughput.seconds(NETWORK, 2e6) == pytest.approx(2 * seconds, rel=0.01)
+    assert throughput.seconds(("network", "omnisr"), 1e6) == pytest.approx(GUESSES["network"] * 1e6)
 
 
 def test_something_that_was_very_slow_once_is_hardly_believed_and_always_is() -> None:
-    pace = Pace()
+    throughput = Throughput()
     for _ in range(100):
-        pace.add(NETWORK, 1e6, 0.1)
-    pace.add(NETWORK, 1e6, 60.0)  # it compiled, or the machine stood still
-    assert pace.seconds(NETWORK, 1e6) < 0.15
+        throughput.add(NETWORK, 1e6, 0.1)
+    throughput.add(NETWORK, 1e6, 60.0)  # it compiled, or the machine stood still
+    assert throughput.seconds(NETWORK, 1e6) < 0.15
     for _ in range(60):
-        pace.add(NETWORK, 1e6, 60.0)
-    assert pace.seconds(NETWORK, 1e6) == pytest.approx(60, rel=0.2)
+        throughput.add(NETWORK, 1e6, 60.0)
+    assert throughput.seconds(NETWORK, 1e6) == pytest.approx(60, rel=0.2)
 
 
 def test_nothing_done_teaches_nothing() -> None:
-    pace = Pace()
-    pace.add(NETWORK, 0, 100.0)
-    assert pace.seconds(NETWORK, 1e6) == pytest.approx(GUESSES["network"] * 1e6)
+    throughput = Throughput()
+    throughput.add(NETWORK, 0, 100.0)
+    assert throughput.seconds(NETWORK, 1e6) == pytest.approx(GUESSES["network"] * 1e6)
     assert MOST > 1
 
 
 def test_a_picture_takes_its_share_of_every_device_and_thread(large: Container) -> None:
-    weights = fake_weights("light")
-    one = Forecast(Work(large), weights, Pace(), devices=1, threads=1).seconds()
-    assert Forecast(Work(large), weights, Pace(), devices=2, threads=2).seconds() == pytest.approx(one / 2)
+    weights = fake_model("light")
+    one = Estimate(Work(large), weights, Throughput(), devices=1, threads=1).seconds()
+    assert Estimate(Work(large), weights, Throughput(), devices=2, threads=2).seconds() == pytest.approx(
+        one / 2
+    )
 
 
 def test_it_gets_shorter_with_every_step(large: Container) -> None:
-    forecast = Forecast(Work(large), fake_weights("light"), Pace(), 1, 2)
+    estimate = Estimate(Work(large), fake_model("light"), Throughput(), 1, 2)
     steps = [
-        forecast.seconds(),
-        forecast.seconds(decoding=False),
-        forecast.seconds(decoding=False, tiles=0.5),
-        forecast.seconds(decoding=False, tiles=0),
+        estimate.seconds(),
+        estimate.seconds(decoding=False),
+        estimate.seconds(decoding=False, tiles=0.5),
+        estimate.seconds(decoding=False, tiles=0),
     ]
     assert steps == sorted(steps, reverse=True)
     assert len(set(steps)) == 4
@@ -73,8 +75,8 @@ def test_it_gets_shorter_with_every_step(large: Container) -> None:
 
 def test_what_costs_less_is_expected_to(large: Container) -> None:
     def seconds(network: bool = True, **wanted: object) -> float:
-        weights = fake_weights("light") if network else None
-        return Forecast(replace(Work(large), **wanted), weights, Pace(), 1, 1).seconds()  # type: ignore[arg-type]
+        weights = fake_model("light") if network else None
+        return Estimate(replace(Work(large), **wanted), weights, Throughput(), 1, 1).seconds()  # type: ignore[arg-type]
 
     whole = seconds()
     assert seconds(region=(100, 100, 64, 64)) < whole / 4
@@ -83,9 +85,9 @@ def test_what_costs_less_is_expected_to(large: Container) -> None:
 
 
 def test_weights_have_a_pace_of_their_own(large: Container) -> None:
-    pace = Pace()
+    throughput = Throughput()
     for _ in range(100):
-        pace.add(("network", "slow"), 1e6, 2.0)
-    light = Forecast(Work(large), fake_weights("light"), pace, 1, 1).seconds()
-    slow = Forecast(Work(large), fake_weights("slow"), pace, 1, 1).seconds()
+        throughput.add(("network", "slow"), 1e6, 2.0)
+    light = Estimate(Work(large), fake_model("light"), throughput, 1, 1).seconds()
+    slow = Estimate(Work(large), fake_model("slow"), throughput, 1, 1).seconds()
     assert slow > 4 * light

@@ -138,7 +138,7 @@ def test_an_answer_that_nobody_reads(
         rude.sendall(request(body))
         assert rude.recv(15) == b"HTTP/1.1 200 OK"
         assert memory.used > 6_000_000
-        assert len(bench.engine.places) == 0
+        assert len(bench.engine.admission) == 0
         with connection(port) as polite:
             polite.sendall(request(body))
             status, _, refusal = read_answer(polite)

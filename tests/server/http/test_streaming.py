@@ -192,7 +192,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body(
         wait_for(lambda: memory.used == 0)
         ok = httpx.post(f"http://127.0.0.1:{port}/reconstruct", content=body, headers=HEADERS, timeout=20)
         assert ok.status_code == 200
-    assert bench.engine.places.inside() == []
+    assert bench.engine.admission.inside() == []
 
 
 def test_health_answers_fast_while_the_engine_is_busy(

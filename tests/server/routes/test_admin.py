@@ -21,7 +21,7 @@ from bbmr_server.routes.admin import reload_on_hangup
 from bbmr_server.settings import Settings
 from bbmr_shared.container import Container
 from tests.server.conftest import wait_until
-from tests.server.fakes import FakeNetwork, fake_engine, fake_weights
+from tests.server.fakes import FakeNetwork, fake_engine, fake_model
 
 pytestmark = pytest.mark.anyio
 KEY = "an-operators-key-0f3b"
@@ -42,7 +42,7 @@ async def operated(settings: Settings, engine: Engine) -> AsyncIterator[httpx.As
 
 async def test_without_admin_keys_there_is_no_such_route() -> None:
     settings = Settings(api_keys=KEY)
-    async with operated(settings, fake_engine(FakeNetwork(), read=fake_weights)) as client:
+    async with operated(settings, fake_engine(FakeNetwork(), read=fake_model)) as client:
         for name in ("light", "no.name"):
             answer = await client.post(f"/admin/models/{name}", headers=BEARER)
             assert answer.status_code == 404
@@ -51,7 +51,7 @@ async def test_without_admin_keys_there_is_no_such_route() -> None:
 
 async def test_only_an_admin_key_swaps() -> None:
     settings = Settings(api_keys="a-visitors-key-77d1", admin_keys=KEY)
-    new = fake_weights("light", "2")
+    new = fake_model("light", "2")
     async with operated(settings, fake_engine(FakeNetwork(), read=lambda name: new)) as client:
         for name in ("light", "no.name"):
             assert (await client.post(f"/admin/models/{name}")).status_code == 401
@@ -98,7 +98,7 @@ async def test_a_hangup_reloads_every_model_and_says_what_went_wrong(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def read(name: str) -> Any:
-        return fake_weights(name, "2", b"broken" if name == "first" else b"good")
+        return fake_model(name, "2", b"broken" if name == "first" else b"good")
 
     engine = fake_engine(FakeNetwork(), Settings(model="first,light"), read=read)
     engine.start()

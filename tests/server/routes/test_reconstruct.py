@@ -307,7 +307,7 @@ async def test_what_is_no_readable_container(
         response = await client.post("/reconstruct", content=damage(body), headers=HEADERS, timeout=5)
         check_problem(response, 400, "unreadable-container")
         assert (await client.post("/reconstruct", content=body, headers=HEADERS)).status_code == 200
-    assert len(bench.engine.places) == 0
+    assert len(bench.engine.admission) == 0
 
 
 async def test_a_container_of_a_later_version(
@@ -418,7 +418,7 @@ async def test_an_unforeseen_error_says_nothing_of_itself(
         assert "secret" not in response.text
         bench.network.error = None
         with monkeypatch.context() as patched:
-            patched.setattr("bbmr_server.engine.pipeline.encode_picture", Mock(side_effect=error))
+            patched.setattr("bbmr_server.engine.stages.encode_picture", Mock(side_effect=error))
             response = await client.post("/reconstruct", content=body, headers=HEADERS)
         document = check_problem(response, 500, "internal")
         assert "secret" not in response.text

@@ -13,7 +13,7 @@ import pytest
 from bbmr_server.engine import Answer, Work
 from bbmr_server.store.picture_cache import PictureCache
 from tests.server.conftest import written
-from tests.server.fakes import fake_weights
+from tests.server.fakes import fake_model
 from tests.server.routes.test_reconstruct import check_problem
 from tests.server.store.helpers import fill
 
@@ -219,7 +219,7 @@ async def test_a_picture_made_during_a_swap_is_not_cached(
         bench.network.hold()
         getting = asyncio.ensure_future(client.get(f"{place}/image"))
         await asyncio.to_thread(bench.network.entered.wait, 10)
-        bench.engine.weights.serve(fake_weights("light", "2"))
+        bench.engine.model_store.serve(fake_model("light", "2"))
         bench.network.gate.set()
         answer = await getting
     assert answer.status_code == 200

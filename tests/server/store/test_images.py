@@ -13,7 +13,7 @@ from PIL import Image, ImageChops
 from bbmr_client.encoding.encoder import encode
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import Container
-from tests.server.fakes import fake_weights
+from tests.server.fakes import fake_model
 from tests.server.routes.test_reconstruct import check_problem
 from tests.server.store.helpers import HEADERS, fill
 
@@ -112,7 +112,7 @@ async def test_the_etag_covers_everything_the_picture_depends_on(
             tags[0],
             tags[2],
         ]
-        bench.engine.weights.serve(fake_weights("light", "2"))
+        bench.engine.model_store.serve(fake_model("light", "2"))
         after = [(await client.head(address)).headers["etag"] for address in addresses]
     changed = [address for address, old, new in zip(addresses, tags, after, strict=True) if old != new]
     assert changed == [

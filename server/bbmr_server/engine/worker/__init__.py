@@ -1,1 +1,1 @@
-"""The worker process in which the network runs on one device, and how the server talks to it."""
+"""The worker: a process that runs the network on one device. Also the server's side of it."""

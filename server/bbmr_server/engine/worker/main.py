@@ -1,12 +1,13 @@
-"""The worker: a process of its own in which the network runs on one device. Started by `process.ProcessRunner`.
+"""The worker process: runs the network on one device. `process.WorkerProcess` starts it.
 
-In, over a socket: weights to load or drop, and batches that lie in a shared arena. Out: the pixels, in the arena, and a
-word on each. It ends when the other side has gone. Nothing in here knows of pictures or requests.
+In: commands over a socket, and batches of tiles in shared memory. Out: a reply to each command, and pixels in shared
+memory. It ends when the server closes the socket. It knows nothing of pictures or requests.
 """
 
 from __future__ import annotations
 
 import argparse
+import mmap
 import os
 import select
 import signal
@@ -25,30 +26,33 @@ from bbmr_models.inference.tile_input import TileInput
 from bbmr_shared.container import FULL_STRENGTH
 from bbmr_shared.errors import BbmrError, WeightsError, one_line
 
-from .shared_memory import Arena
+from .shared_memory import SharedTiles
 
 WARM_SIDE = 128
-"""Side in pixels of the tile that weights are tried with on a CPU; on a GPU it is the largest that they will see."""
+"""Side in pixels of the tile that weights are tried with on a CPU; on a GPU it is the largest they will meet."""
 
 ORPHAN_S = 2.0
-"""Seconds in which a worker without a server ends by itself, before it is ended in the middle of a batch."""
+"""Seconds that a worker whose server is gone has to end by itself; then it ends in the middle of a batch."""
+
+
+STATM = "/proc/self/statm"
 
 
 def main() -> int:
     """Run until the socket is closed."""
-    # A signal to the whole group is for the server's process: it finishes what it accepted and then closes the socket.
+    # A signal to the whole process group is for the server: it finishes what it accepted and then closes the socket.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     options = _parser().parse_args()
     threading.Thread(target=_end_with, args=(options.socket,), name="bbmr-orphan", daemon=True).start()
-    arena = Arena(options.slots, options.slot_bytes, options.arena)
+    memory = SharedTiles(options.slots, options.slot_bytes, options.memory)
     load = partial(load_network, runtime=options.runtime, threads=options.threads, compile=options.compile)
-    worker = Worker(options.device, arena, load)
-    with Connection(options.socket) as line:
+    worker = Worker(options.device, memory, load)
+    with Connection(options.socket) as connection:
         try:
             while True:
-                order = line.recv()
-                line.send(worker.obey(*order))
+                command = connection.recv()
+                connection.send(worker.execute(*command))
         except (EOFError, OSError):
             return 0
 
@@ -60,15 +64,15 @@ class Worker:
         load: `load(name, data, device)`, such as `load_network`.
     """
 
-    def __init__(self, device: str, arena: Arena, load: Callable[[str, bytes, str], Network]) -> None:
+    def __init__(self, device: str, memory: SharedTiles, load: Callable[[str, bytes, str], Network]) -> None:
         self.device = device
-        self.arena = arena
+        self.memory = memory
         self._load_network = load
         self._networks: dict[str, Network] = {}
 
-    def obey(self, order: str, *arguments: Any) -> tuple[Any, ...]:
-        """Do what `order` says; what is sent back starts with a word on how it went."""
-        return getattr(self, f"_{order}")(*arguments)
+    def execute(self, command: str, *arguments: Any) -> tuple[Any, ...]:
+        """Execute "load", "drop" or "run". Returns the reply: its first item is the outcome."""
+        return getattr(self, f"_{command}")(*arguments)
 
     def _load(self, key: str, name: str, data: bytes) -> tuple[Any, ...]:
         try:
@@ -86,22 +90,22 @@ class Worker:
         return ("dropped",)
 
     def _run(self, key: str, slot: int, count: int, shape: tuple[int, int]) -> tuple[Any, ...]:
-        tiles, answer = self.arena.views(slot, count, shape)
+        tiles, result = self.memory.views(slot, count, shape)
         began = time.perf_counter()
         try:
-            answer[...] = self._networks[key].run(tiles)
+            result[...] = self._networks[key].run(tiles)
         except Exception as error:
             if is_out_of_memory(error):
                 _free_memory(self.device)
                 return ("out of memory",)
-            if "CUDA error" in str(error):
-                raise  # nothing works on this device any more until the process has been started anew
+            if is_device_lost(error):
+                raise  # nothing works on this device until the process is restarted
             return "failed", f"{type(error).__name__}: {one_line(error)}"
         return "done", time.perf_counter() - began, memory_used(self.device)
 
 
 def try_out(network: Network, name: str, device: str) -> None:
-    """Run a grey tile once, so that the first request finds everything warm. Raises `WeightsError`."""
+    """Run a grey tile once, so that the first request meets a warm network. Raises `WeightsError`."""
     config = network.config
     side = config.tile + 2 * config.halo if device.startswith("cuda") else WARM_SIDE
     pixels = network.run([grey_tile(side)])
@@ -129,22 +133,27 @@ def grey_tile(side: int) -> TileInput:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a network failed for want of memory, on a GPU or on the CPU."""
+    """Whether a network failed because there was too little memory, on a GPU or on the CPU."""
     name = type(error).__name__
     return (
         isinstance(error, MemoryError) or name == "OutOfMemoryError" or "can't allocate memory" in str(error)
     )
 
 
+def is_device_lost(error: BaseException) -> bool:
+    """Whether the GPU refuses all further work of this process: an error of CUDA, or of HIP (ROCm)."""
+    return any(words in str(error) for words in ("CUDA error", "HIP error"))
+
+
 def memory_used(device: str) -> int:
-    """Bytes: reserved on a GPU, resident of this process on the CPU (0 where that cannot be known)."""
+    """Bytes that this process uses: reserved on a GPU, resident on the CPU (0 if that is unknown)."""
     if device.startswith("cuda"):
         import torch
 
         return int(torch.cuda.memory_reserved(device))
     try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * 4096
+        with open(STATM, "rb") as file:
+            return int(file.read().split()[1]) * mmap.PAGESIZE
     except OSError:
         return 0
 
@@ -156,11 +165,11 @@ def _free_memory(device: str) -> None:
         torch.cuda.empty_cache()
 
 
-def _end_with(line: int) -> None:
-    """End the process soon after the other side of the socket has gone, also while it hangs in the network."""
-    gone = select.poll()
-    gone.register(line, 0)  # nothing but that the other side has hung up
-    gone.poll()
+def _end_with(fd: int) -> None:
+    """End the process soon after the other side of the socket is gone, even if it hangs in the network."""
+    hang_up = select.poll()
+    hang_up.register(fd, 0)  # no events but a hang-up, which is always reported
+    hang_up.poll()
     time.sleep(ORPHAN_S)
     os._exit(1)
 
@@ -170,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", required=True)
     parser.add_argument("--runtime", required=True)
     parser.add_argument("--compile", action="store_true")
-    for name in ("socket", "arena", "slots", "slot-bytes", "threads"):
+    for name in ("socket", "memory", "slots", "slot-bytes", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)
     return parser
 

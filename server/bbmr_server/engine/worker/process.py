@@ -1,7 +1,6 @@
-"""The worker as a process of its own: whatever kills it, the server lives, and what it worked on is done again.
+"""Starts and uses a worker process. The server survives whatever kills it, and never imports torch.
 
-In: how workers are to run. Out: a `Runner` a life. Orders go over a socket pair, tiles lie in a shared arena. The
-process that serves HTTP never imports torch.
+Commands go over a socket pair; tiles lie in shared memory. `worker.main` is the other side.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from bbmr_models.inference.network import Runtime
 from bbmr_models.inference.tile_input import TileInput
 from bbmr_shared.errors import WeightsError
 
-from .protocol import BatchError, Done, OutOfMemoryError, Runner, WorkerDiedError
-from .shared_memory import Arena, bytes_of
+from .protocol import BatchError, BatchResult, OutOfMemoryError, WorkerDiedError, WorkerHandle
+from .shared_memory import SharedTiles, bytes_of
 
 LARGEST_SIDE = 2048
-"""Pixels a side, halo included, of the largest tile that there is room for."""
+"""Pixels a side, halo included, of the largest tile that fits the shared memory."""
 LOADING_S = 300.0
 """Seconds that a worker may take to start and to load one set of weights; the first use of a GPU is slow."""
 ENDING_S = 5.0
@@ -38,20 +37,20 @@ ENVIRONMENT = {
     "GOMP_SPINCOUNT": "1000",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
 }
-"""The network's threads soon sleep while they wait for each other: spinning for long, as they do by themselves, they
-keep decoding and encoding off the cores. With both cores of a small machine busy a tile took 1.2 s so, and 6 s
-otherwise. To sleep at once costs more than it saves: a tile of 256² took 28 ms so, and 15 ms with some turns of waiting
-before, one of 1200² 461 and 383 ms (two idle cores). oneDNN keeps 1024 compiled operations by itself, for every shape
-of tile and batch anew; regions have any shape, so memory would grow for long."""
+"""The network's threads sleep soon while they wait for each other. By default they spin for long and keep decoding and
+encoding off the cores: with both cores of a small machine busy, a tile took 6 s with the default and 1.2 s with these
+settings. Sleeping at once would cost more than it saves: on two idle cores a tile of 256² took 28 ms, and 15 ms with a
+short spin; one of 1200² 461 and 383 ms. oneDNN keeps 1024 compiled operations by default, one for every shape of tile
+and batch; regions have any shape, so memory would grow for long."""
 
 
 @dataclass(frozen=True)
-class ProcessLaunch:
-    """How the worker processes run; `launch(device)` starts one.
+class ProcessLauncher:
+    """Starts worker processes: `launcher(device)` starts one.
 
     Attributes:
         batch: most tiles that go through the network together.
-        threads: CPU threads of the network; 0: one a core.
+        threads: CPU threads of the network; 0 leaves the number to the runtime.
         runtime: as `bbmr_models.inference.network.load_network` takes it.
         compile: whether torch compiles the network.
         batch_s: seconds after which a batch that is not done means that the worker hangs.
@@ -63,46 +62,47 @@ class ProcessLaunch:
     compile: bool = False
     batch_s: float = 120.0
 
-    def __call__(self, device: str) -> Runner:
-        return ProcessRunner(device, self)
+    def __call__(self, device: str) -> WorkerHandle:
+        return WorkerProcess(device, self)
 
 
-class ProcessRunner:
-    """One worker process. See `Runner`."""
+class WorkerProcess:
+    """A `WorkerHandle` to a process of its own."""
 
     depth = 2
 
-    def __init__(self, device: str, how: ProcessLaunch) -> None:
+    def __init__(self, device: str, options: ProcessLauncher) -> None:
         self.device = device
-        self._how = how
-        self._under_way: deque[tuple[int, int, tuple[int, int]]] = deque()
+        self._options = options
+        self._in_worker: deque[tuple[int, int, tuple[int, int]]] = deque()
         self._next = 0
         with contextlib.ExitStack() as undo:
             try:
-                self._arena = Arena(self.depth, bytes_of(how.batch, (LARGEST_SIDE, LARGEST_SIDE)))
-                undo.callback(self._arena.close)
+                self._memory = SharedTiles(self.depth, bytes_of(options.batch, (LARGEST_SIDE, LARGEST_SIDE)))
+                undo.callback(self._memory.close)
                 ours, theirs = socket.socketpair()
                 undo.callback(ours.close)
-                # Weights are larger than the socket's buffer: without a limit, who writes waits for who hangs.
+                # Weights are larger than the socket's buffer: without a limit, sending them to a worker that hangs
+                # would block for ever.
                 ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(LOADING_S), 0))
                 with theirs:
                     self._process = self._start(theirs.fileno())
-            except OSError as error:  # such as for want of file descriptors, which may pass
+            except OSError as error:  # such as too few file descriptors, which may pass
                 raise WorkerDiedError(f"it could not be started: {error}") from error
             undo.pop_all()
-        self._line = Connection(ours.detach())
+        self._connection = Connection(ours.detach())
 
-    def _start(self, line: int) -> subprocess.Popen[bytes]:
+    def _start(self, fd: int) -> subprocess.Popen[bytes]:
         command = [
             *(sys.executable, "-P", "-m", "bbmr_server.engine.worker.main", "--device", self.device),
-            *("--socket", str(line), "--arena", str(self._arena.fd)),
-            *("--slots", str(self.depth), "--slot-bytes", str(self._arena.slot_bytes)),
-            *("--threads", str(self._how.threads), "--runtime", self._how.runtime),
-            *(["--compile"] if self._how.compile else []),
+            *("--socket", str(fd), "--memory", str(self._memory.fd)),
+            *("--slots", str(self.depth), "--slot-bytes", str(self._memory.slot_bytes)),
+            *("--threads", str(self._options.threads), "--runtime", self._options.runtime),
+            *(["--compile"] if self._options.compile else []),
         ]
         return subprocess.Popen(
             command,
-            pass_fds=(line, self._arena.fd),
+            pass_fds=(fd, self._memory.fd),
             stdin=subprocess.DEVNULL,
             env=ENVIRONMENT | os.environ,
         )
@@ -120,9 +120,9 @@ class ProcessRunner:
                 f"the weights '{name}' want tiles of {side} pixels a side with their halo; "
                 f"at most {LARGEST_SIDE} are possible"
             )
-        answer = self._ask(("load", key, name, data))
-        if answer[0] == "refused":
-            raise answer[1]
+        reply = self._ask(("load", key, name, data))
+        if reply[0] == "refused":
+            raise reply[1]
 
     def drop(self, key: str) -> None:
         self._ask(("drop", key))
@@ -130,21 +130,21 @@ class ProcessRunner:
     def begin(self, key: str, tiles: Sequence[TileInput]) -> None:
         slot, self._next = self._next, (self._next + 1) % self.depth
         shape = tiles[0].shape
-        places, _ = self._arena.views(slot, len(tiles), shape)
-        for tile, place in zip(tiles, places, strict=True):
+        inputs, _ = self._memory.views(slot, len(tiles), shape)
+        for tile, shared in zip(tiles, inputs, strict=True):
             for name in ("base", "half", "quarter", "rate", "error", "strength"):
-                np.copyto(getattr(place, name), getattr(tile, name))
-        self._under_way.append((slot, len(tiles), shape))
+                np.copyto(getattr(shared, name), getattr(tile, name))
+        self._in_worker.append((slot, len(tiles), shape))
         self._send(("run", key, slot, len(tiles), shape))
 
-    def finish(self) -> Done:
-        slot, count, shape = self._under_way.popleft()
-        word, *rest = self._receive(self._how.batch_s)
-        if word == "out of memory":
+    def finish(self) -> BatchResult:
+        slot, count, shape = self._in_worker.popleft()
+        outcome, *rest = self._receive(self._options.batch_s)
+        if outcome == "out of memory":
             raise OutOfMemoryError
-        if word == "failed":
+        if outcome == "failed":
             raise BatchError(rest[0])
-        return Done(self._arena.views(slot, count, shape)[1], *rest)
+        return BatchResult(self._memory.views(slot, count, shape)[1], *rest)
 
     def check(self) -> None:
         if self._process.poll() is not None:
@@ -154,32 +154,32 @@ class ProcessRunner:
         self._process.kill()
 
     def close(self) -> None:
-        self._line.close()  # it ends by itself now, unless it hangs
+        self._connection.close()  # the worker ends by itself now, unless it hangs
         try:
             self._process.wait(ENDING_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._arena.close()
+        self._memory.close()
 
-    def _ask(self, order: tuple[Any, ...]) -> tuple[Any, ...]:
-        self._send(order)
+    def _ask(self, command: tuple[Any, ...]) -> tuple[Any, ...]:
+        self._send(command)
         return self._receive(LOADING_S)
 
-    def _send(self, order: tuple[Any, ...]) -> None:
+    def _send(self, command: tuple[Any, ...]) -> None:
         try:
-            self._line.send(order)
+            self._connection.send(command)
         except BlockingIOError:
             self._process.kill()
-            raise WorkerDiedError(f"it took no order for {LOADING_S:g} s and was killed") from None
+            raise WorkerDiedError(f"it took no command for {LOADING_S:g} s and was killed") from None
         except OSError:
             raise WorkerDiedError(self._how_it_ended()) from None
 
     def _receive(self, seconds: float) -> tuple[Any, ...]:
         try:
-            if self._line.poll(seconds):
-                answer: tuple[Any, ...] = self._line.recv()
-                return answer
+            if self._connection.poll(seconds):
+                reply: tuple[Any, ...] = self._connection.recv()
+                return reply
         except (EOFError, OSError):
             raise WorkerDiedError(self._how_it_ended()) from None
         self._process.kill()

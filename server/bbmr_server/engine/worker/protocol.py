@@ -1,6 +1,6 @@
-"""A runner: one life of the worker of a device, as the thread that has it sees it. Plain interface, no processes here.
+"""The handle by which a device's thread uses its worker: the interface and its errors, without any process.
 
-In: weights and batches of tiles. Out: pixels, or one of the errors below. `process.ProcessRunner` is the real one.
+In: weights and batches of tiles. Out: pixels, or one of the errors below. `process.WorkerProcess` implements it.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from bbmr_models.inference.tile_input import TileInput
 
 
 class WorkerDiedError(Exception):
-    """The worker has ended, or hangs, and everything under way in it is lost. `str()` says what is known of it."""
+    """The worker has ended, or hangs, and its batches are lost. `str()` says what is known about it."""
 
 
 class OutOfMemoryError(Exception):
-    """The oldest batch under way did not fit the device's memory; the worker lives on."""
+    """The oldest batch in the worker did not fit the device's memory; the worker lives on."""
 
 
 class BatchError(Exception):
-    """The network failed on the oldest batch under way; the worker lives on."""
+    """The network failed on the oldest batch in the worker; the worker lives on."""
 
 
 @dataclass(frozen=True)
-class Done:
+class BatchResult:
     """A batch that went through the network.
 
     Attributes:
-        pixels: `uint8 [N, H, W, 3]`; may be written over from the next `begin` on.
-        seconds: how long the device was busy with it.
-        memory: bytes that the device holds now: of the GPU, or resident of the worker on the CPU.
+        pixels: `uint8 [N, H, W, 3]`; the next `begin` may overwrite them.
+        seconds: how long the device was busy with the batch.
+        memory: bytes that the worker uses now: of the GPU, or of resident memory on the CPU.
     """
 
     pixels: NDArray[np.uint8]
@@ -42,37 +42,37 @@ class Done:
     memory: int
 
 
-class Runner(Protocol):
-    """Used from one thread. Every method may raise `WorkerDiedError`."""
+class WorkerHandle(Protocol):
+    """One worker, from its start to its end. Used from one thread. Every method may raise `WorkerDiedError`."""
 
     depth: int
-    """Batches that may be under way at once: the worker has the next one at hand when it has done one."""
+    """Batches that the worker may have at once, so that it finds the next one when it has done one."""
 
     def load(self, key: str, name: str, data: bytes) -> None:
-        """Make the weights file `data` ready to run under `key`, and try it. Nothing may be under way.
+        """Load the weights file `data` under `key`, and try it. The worker must have no batch.
 
         Raises:
-            BbmrError: it cannot be; whatever was loaded before stays.
+            BbmrError: the weights cannot be used; those that were loaded before stay.
         """
 
     def drop(self, key: str) -> None:
-        """Forget what was loaded under `key`. Nothing may be under way."""
+        """Forget the weights `key`. The worker must have no batch."""
 
     def begin(self, key: str, tiles: Sequence[TileInput]) -> None:
-        """Hand over tiles of one shape; they are copied. Fewer than `depth` batches are under way."""
+        """Copy a batch of tiles of one shape to the worker, which must have fewer than `depth` batches."""
 
-    def finish(self) -> Done:
-        """Wait for the oldest batch under way. Raises `OutOfMemoryError` or `BatchError` where it has failed."""
+    def finish(self) -> BatchResult:
+        """Wait for the oldest batch in the worker. Raises `OutOfMemoryError` or `BatchError` if it failed."""
 
     def check(self) -> None:
-        """Nothing, where the worker lives."""
+        """Raise `WorkerDiedError` if the worker has ended."""
 
     def kill(self) -> None:
-        """End the worker at once, whatever it does. May be called from any thread, at any time."""
+        """End the worker at once. May be called from any thread, at any time."""
 
     def close(self) -> None:
-        """End the worker, whatever it does. Never raises; a second call does nothing."""
+        """End the worker and free what it had. Never raises; a second call does nothing."""
 
 
-Launch = Callable[[str], Runner]
-"""`launch(device)`: start a worker; nothing is loaded yet. May raise a `BbmrError` or `WorkerDiedError`."""
+LaunchWorker = Callable[[str], WorkerHandle]
+"""`launch(device)` starts a worker, without weights. May raise a `BbmrError` or `WorkerDiedError`."""

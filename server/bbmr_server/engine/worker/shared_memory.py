@@ -1,7 +1,7 @@
-"""An arena: memory that the server's process and a worker's share, in which tiles lie without being sent.
+"""Memory that the server and a worker share, so that tiles are not sent through the socket.
 
-In: a number of slots and their size. Out: arrays over a slot, the same on both sides. Where there is no memfd (macOS)
-it is an unlinked file.
+It has slots of one size, one for each batch in the worker. Both sides see the same arrays in a slot. Without memfd
+(macOS) it is an unlinked file.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from bbmr_models.config import GRID
 from bbmr_models.inference.tile_input import TileInput
 
 BYTES_A_PIXEL = 3 + 3 + 6 / 4 + 6 / GRID**2 + 3 / GRID**2
-"""Of a tile: the base, the answer, the half and quarter levels, and three maps on the quarter."""
+"""Of a tile: the base, the result, the half and quarter levels, and three maps on the quarter."""
 
 
-class Arena:
-    """`slots` pieces of `slot_bytes` each. Pages that are never touched take no memory.
+class SharedTiles:
+    """`slots` slots of at least `slot_bytes` each. Pages that are never touched take no memory.
 
     Args:
-        fd: of an arena made in another process; without it, a new one is made.
+        fd: file descriptor of the memory, made by another process; without it, new memory is made.
     """
 
     def __init__(self, slots: int, slot_bytes: int, fd: int | None = None) -> None:
@@ -42,7 +42,7 @@ class Arena:
             raise
 
     def close(self) -> None:
-        """Give the memory back, once no array over it is left; a second call does nothing."""
+        """Close the file; the memory is freed with the last array over it. A second call does nothing."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -50,7 +50,7 @@ class Arena:
     def views(
         self, slot: int, count: int, shape: tuple[int, int]
     ) -> tuple[list[TileInput], NDArray[np.uint8]]:
-        """`count` tiles of `shape` (H, W) and the answer to them, `uint8 [count, H, W, 3]`, in a slot."""
+        """`count` tiles of `shape` (H, W) and their result, `uint8 [count, H, W, 3]`, in a slot."""
         height, width = shape
         at = slot * self.slot_bytes
 
@@ -74,16 +74,16 @@ class Arena:
             )
             for _ in range(count)
         ]
-        answer = take(np.uint8, count, height, width, 3)
-        return tiles, answer  # type: ignore[return-value]
+        result = take(np.uint8, count, height, width, 3)
+        return tiles, result  # type: ignore[return-value]
 
     def holds(self, count: int, shape: tuple[int, int]) -> bool:
-        """Whether so many tiles of `shape` fit a slot."""
+        """Whether `count` tiles of `shape` (H, W) fit a slot."""
         return bytes_of(count, shape) <= self.slot_bytes
 
 
 def bytes_of(count: int, shape: tuple[int, int]) -> int:
-    """What `count` tiles of `shape` (H, W) take in a slot."""
+    """Bytes that `count` tiles of `shape` (H, W) and their result take in a slot."""
     return int(count * prod(shape) * BYTES_A_PIXEL)
 
 
