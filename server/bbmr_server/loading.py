@@ -8,14 +8,14 @@ from __future__ import annotations
 import glob
 import importlib.util
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from bbmr_models.cards import digests
-from bbmr_server.engine.model_store import model_reader
+from bbmr_server.engine.model_store import ReadModel, ServedModel, model_reader
 from bbmr_server.engine.worker.process import LOADING_S, ProcessLauncher
+from bbmr_shared.cpus import available_cpus
 from bbmr_shared.errors import UnknownModelError, UsageError
 
 from .engine import Engine
@@ -45,14 +45,8 @@ def make_engine(settings: Settings, backlog_s: float | None = None) -> Engine:
     wanted = settings.engine
     if all(importlib.util.find_spec(name) is None for name in ("torch", "ncnn")):
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
-    if wanted.model_dir and not Path(wanted.model_dir).is_dir():
-        # Otherwise the shipped weights would be served, and a swap would seem to work.
-        raise UsageError(f"BBMR_MODEL_DIR: there is no folder {wanted.model_dir}")
-    read = model_reader(Path(wanted.model_dir) if wanted.model_dir else None)
-    try:
-        models = [read(name) for name in wanted.model]
-    except UnknownModelError as error:
-        raise UnknownModelError(f"BBMR_MODEL: {error}") from None
+    read = _model_reader(settings)
+    models = _read_models(settings, read)
     devices = find_devices(wanted.device)
     on_cpu = devices == ("cpu",)
     batch = wanted.batch or OWN_BATCH
@@ -67,12 +61,31 @@ def make_engine(settings: Settings, backlog_s: float | None = None) -> Engine:
         queue_length=wanted.queue_length,
         backlog_s=(settings.http.drain_s or math.inf) if backlog_s is None else backlog_s,
         memory_pixels=settings.http.max_pixels,
-        stage_threads=wanted.stage_threads or (2 if on_cpu else max(2, min(16, os.cpu_count() or 2))),
+        stage_threads=wanted.stage_threads or _stage_threads(on_cpu),
         batch=batch,
         batch_pixels=CPU_BATCH_PIXELS if small_only else math.inf,
         fill_s=wanted.batch_wait_ms / 1000 if batch > 1 and not small_only else 0.0,
         stall_s=patience / 4,
     )
+
+
+def _model_reader(settings: Settings) -> ReadModel:
+    if settings.engine.model_dir and not Path(settings.engine.model_dir).is_dir():
+        # Otherwise the shipped weights would be served, and a swap would seem to work.
+        raise UsageError(f"BBMR_MODEL_DIR: there is no folder {settings.engine.model_dir}")
+    return model_reader(Path(settings.engine.model_dir) if settings.engine.model_dir else None)
+
+
+def _read_models(settings: Settings, read: ReadModel) -> list[ServedModel]:
+    try:
+        return [read(name) for name in settings.engine.model]
+    except UnknownModelError as error:
+        raise UnknownModelError(f"BBMR_MODEL: {error}") from None
+
+
+def _stage_threads(on_cpu: bool) -> int:
+    """On a CPU the network needs the cores; beside a GPU the threads may take all of them."""
+    return 2 if on_cpu else max(2, min(16, available_cpus()))
 
 
 def known_models(folder: str = "") -> list[str]:
@@ -93,7 +106,7 @@ def find_devices(wanted: tuple[str, ...]) -> tuple[str, ...]:
     for name in wanted:
         if name == "cuda" or int(name.removeprefix("cuda:")) >= count:
             raise UsageError(
-                f"BBMR_DEVICE: there is no device {name!r} ({count} CUDA devices); use cpu or auto"
+                f"BBMR_DEVICE: there is no device {name!r} ({count} GPUs found); use cpu or auto"
             )
     return wanted
 

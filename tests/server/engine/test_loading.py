@@ -239,6 +239,16 @@ def test_torch_is_asked_only_where_there_is_a_driver(
     assert len(asked) == found
 
 
+def test_beside_a_gpu_the_stages_have_a_thread_for_every_cpu_of_this_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loading, "find_devices", lambda wanted: ("cuda:0",))
+    for cpus, threads in ((1, 2), (5, 5), (64, 16)):
+        monkeypatch.setattr(loading, "available_cpus", lambda cpus=cpus: cpus)
+        assert make_engine(Settings())._stage_threads == threads
+    assert make_engine(Settings(stage_threads=3))._stage_threads == 3
+
+
 def test_the_process_that_serves_has_no_torch() -> None:
     script = (
         "import sys; from bbmr_server.app import create_app; from bbmr_server.settings import Settings; "
