@@ -1,7 +1,7 @@
-"""The Upscaling Module: a container and a model become the picture, tile by tile.
+"""Reconstruction in this process, with torch: a container and a model in, the picture out, tile by tile.
 
-In: `Container`, `JointSR`. Out: `PIL.Image`. Of the composite there are two coarse levels and a band of the finest at a
-time; beyond that and the output, memory depends on tile and batch only.
+Memory holds two coarse levels of the composite, a band of the finest and the output; the rest depends on tile and batch
+only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CancelledError(Exception):
 
 
 class Reconstructor:
-    """A model on a device. Used from one thread at a time.
+    """Reconstructs with a model on a device. Used from one thread at a time.
 
     Args:
         model: from `load`; it is moved to `device`.
@@ -52,32 +52,32 @@ class Reconstructor:
         cancelled: Callable[[], bool] | None = None,
         planes: DecodedPlanes | None = None,
     ) -> Image.Image:
-        """The picture, or the `region` (x, y, width, height) of it in pixels.
+        """Returns the picture, or its `region` (x, y, width, height) in pixels.
 
         Args:
-            cancelled: asked before every batch of tiles.
-            planes: `container.decode_planes()`, where the caller has it already.
+            cancelled: called before every batch of tiles.
+            planes: `container.decode_planes()`, if the caller has it already.
 
         Raises:
-            IncompatibleModelError: the container's planes are of a kind that the model was not trained on.
-            PlaneError: a plane does not decode.
-            CancelledError: `cancelled()` was true.
+            IncompatibleModelError: the model was not trained on planes of this kind.
+            PlaneError: a plane is damaged.
+            CancelledError: `cancelled()` returned true.
             ValueError: the region is not inside the picture.
         """
         check_reads(self.model.config, container)
         area = area_of(container, region)
-        source, target = TileSource(container, area, planes, self.model.config), OutputPixels(area)
+        source, output = TileSource(container, area, planes, self.model.config), OutputPixels(area)
         pending: dict[tuple[int, int], list[Tile]] = {}
 
         def run(batch: list[Tile]) -> None:
             if cancelled is not None and cancelled():
                 raise CancelledError
             for tile, pixels in zip(batch, self.network.run([source.cut(one) for one in batch]), strict=True):
-                target.put(tile, pixels)
+                output.put(tile, pixels)
 
         for tile in source.tiles:
             if source.is_final(tile):
-                target.put(tile, source.base(tile.seen))
+                output.put(tile, source.base(tile.seen))
                 continue
             same_size = pending.setdefault(tile.seen[2:], [])
             same_size.append(tile)
@@ -85,7 +85,7 @@ class Reconstructor:
                 run(pending.pop(tile.seen[2:]))
         for rest in pending.values():
             run(rest)
-        return target.picture(container)
+        return output.picture(container)
 
 
 def reconstruct_local(
@@ -95,13 +95,13 @@ def reconstruct_local(
     region: Region | None = None,
     threads: int | None = None,
 ) -> Image.Image:
-    """Reconstruct in this process, on the CPU or the GPU that is there (entry point of `bbmr-client --local`).
+    """Reconstruct in this process, on a GPU if there is one (entry point of `bbmr-client --local`).
 
-    A container that asks for no correction (an original, say) needs no weights, and none are loaded for it.
+    No weights are loaded for a container that asks for no correction, such as an original.
 
     Args:
-        model: name of shipped weights; without it those that the container names.
-        threads: CPU threads for torch.
+        model: name of shipped weights; None takes those that the container names.
+        threads: CPU threads of torch; None leaves the number to torch.
 
     Raises:
         UnknownModelError, WeightsError: as `load`. Others as `Reconstructor.reconstruct`.

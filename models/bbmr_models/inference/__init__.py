@@ -1,1 +1,1 @@
-"""Inference: runs a network over the fixed tiles of a picture, in torch or in ncnn."""
+"""Runs a network over the tiles of a picture, in torch or in ncnn."""

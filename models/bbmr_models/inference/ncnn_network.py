@@ -1,8 +1,7 @@
 """The network `light` in ncnn, on the CPU, in float32 and without torch.
 
-In: a weights file's bytes; planes. Out: planes. ncnn computes 3×3 convolutions by Winograd's minimal filtering,
-with fewer multiplications than others. Its own description of the network is written from the weights when they are
-loaded, so that there is one file of weights for every runtime.
+ncnn computes 3×3 convolutions by Winograd's minimal filtering, which needs fewer multiplications. Its own description
+of the network is written from the weights file when that is loaded, so that every runtime reads the same file.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ class NcnnNetwork(PlanarNetwork):
 
     Args:
         name: of the weights, for messages.
-        data: the weights file's bytes.
-        threads: CPU threads; 0: one a core.
+        data: the weights file.
+        threads: CPU threads; 0 leaves the number to ncnn.
 
     Raises:
-        UsageError: ncnn is not installed, or the backbone is another than `light`.
-        WeightsError: the file is none, or damaged.
+        UsageError: ncnn is not installed, or the backbone is not `light`.
+        WeightsError: the file is not a weights file, or damaged.
     """
 
     def __init__(self, name: str, data: bytes, threads: int = 0) -> None:
@@ -66,11 +65,11 @@ class NcnnNetwork(PlanarNetwork):
                 raise WeightsError(f"ncnn does not take the weights '{name}'")
 
     def correct(self, canvas: Features, base: Features | None) -> Features:
-        """The convolutions. Raises `MemoryError`."""
+        """Run the convolutions. Raises `MemoryError`."""
         with self._net.create_extractor() as extractor:
             for blob, samples in (("canvas", canvas), ("base", base)):
                 if samples is not None:
-                    # a view, which ncnn can read as planes of a multiple of 16 bytes; those of tiles are
+                    # a view: ncnn wants channels of a multiple of 16 bytes, and those of tiles are
                     extractor.input(blob, self._ncnn.Mat(samples))
             failed, out = extractor.extract("out")
             if failed:
@@ -98,12 +97,12 @@ def describe(config: JointSRConfig, weights: Weights) -> tuple[str, bytes]:
         features = writer.layer("BinaryOp", [features, branch], ["both"], "0=0")
     writer.convolution("head", features, config.channels, out="out")
     if writer.left:
-        raise ValueError(f"a tensor that is not looked for: {sorted(writer.left)[0]}")
+        raise ValueError(f"there is no layer for the tensor {sorted(writer.left)[0]}")
     return writer.finish()
 
 
 class _Writer:
-    """Puts layers one after the other. A blob that is read twice goes through a Split, as ncnn wants it."""
+    """Collects layers in their order. A blob that is read twice goes through a Split, which ncnn requires."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
@@ -131,12 +130,12 @@ class _Writer:
             for layer in self._layers
             for blob in layer[2]
         }
-        given = dict.fromkeys(readers, 0)
+        copies_read = dict.fromkeys(readers, 0)
         for number, (kind, inputs, outputs, options) in enumerate(self._layers):
             read = []
             for blob in inputs:
-                read.append(f"{blob}/{given[blob]}" if readers[blob] > 1 else blob)
-                given[blob] += 1
+                read.append(f"{blob}/{copies_read[blob]}" if readers[blob] > 1 else blob)
+                copies_read[blob] += 1
             lines.append(
                 f"{kind} {number} {len(read)} {len(outputs)} {' '.join([*read, *outputs])} {options}".rstrip()
             )

@@ -1,6 +1,6 @@
-"""Runtimes: what runs a network on a device. In: a weights file's bytes, then `TileInput`s of one shape. Out: pixels.
+"""A network on a device, and the choice of its runtime: torch or ncnn.
 
-Nothing here imports torch; the runtime that is chosen is loaded when it is needed.
+Importing this module does not import torch; a runtime is imported when it is chosen.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from bbmr_shared.errors import UsageError
 from .tile_input import TileInput
 
 Runtime = Literal["auto", "torch", "torch-float32", "ncnn"]
-"""`torch` computes in bfloat16 where the device does so itself, `torch-float32` never."""
+"""`torch` computes in bfloat16 if the device has it in hardware, `torch-float32` never."""
 
 
 class Network(Protocol):
-    """Weights that are ready to run on a device. Used from one thread at a time."""
+    """A network with its weights on a device. Used from one thread at a time."""
 
     @property
     def config(self) -> JointSRConfig:
-        """What the weights are."""
+        """The configuration of the weights."""
 
     def run(self, batch: Sequence[TileInput]) -> NDArray[np.uint8]:
-        """The corrected tiles, `uint8 [N, H, W, 3]`, of `N` tiles of one shape."""
+        """Correct `N` tiles of one shape: returns `uint8 [N, H, W, 3]`."""
 
 
 def load_network(
@@ -42,17 +42,19 @@ def load_network(
     threads: int = 0,
     compile: bool = False,
 ) -> Network:
-    """A network of a weights file's bytes; `name` is for messages.
+    """Load a network from a weights file.
 
     Args:
+        name: of the weights, for messages.
+        data: the weights file.
         device: "cpu", "cuda", "cuda:1" …
-        runtime: what runs it; "auto" takes what `choose_runtime` says.
+        runtime: "auto" takes what `choose_runtime` returns.
         threads: CPU threads; 0 leaves the number to the runtime.
-        compile: whether torch compiles the network, anew for every shape of a batch.
+        compile: whether torch compiles the network, once for every shape of a batch.
 
     Raises:
-        WeightsError: the file is none, or of another architecture.
-        UsageError: the device or the runtime is not there, or does not run such weights.
+        WeightsError: the file is not a weights file, or of another architecture.
+        UsageError: the device or the runtime is missing, or cannot run these weights.
     """
     if runtime == "auto":
         runtime = choose_runtime(card_of(name, data).config, device)
@@ -79,7 +81,7 @@ def load_network(
 
 
 def choose_runtime(config: JointSRConfig, device: str) -> Literal["torch", "ncnn"]:
-    """The fastest runtime that is installed for such weights, as measured in docs/benchmarks/runtimes.md."""
+    """The fastest installed runtime for such weights, as measured in docs/benchmarks/runtimes.md."""
     if device != "cpu" or config.backbone != "light" or find_spec("ncnn") is None:
         return "torch"
     return "torch" if find_spec("torch") is not None and has_bfloat16() else "ncnn"
@@ -88,7 +90,7 @@ def choose_runtime(config: JointSRConfig, device: str) -> Literal["torch", "ncnn
 def has_bfloat16() -> bool:
     """Whether this processor multiplies in bfloat16; on others bfloat16 is many times slower than float32.
 
-    Where there is no `/proc/cpuinfo`, as on macOS and Windows, the answer is no.
+    False without `/proc/cpuinfo`, as on macOS and Windows.
     """
     try:
         words = set(Path("/proc/cpuinfo").read_text().split())

@@ -1,7 +1,6 @@
-"""A `Network` in numpy but for its convolutions: what goes into `JointSR`, and what is made of what comes out of it.
+"""The part of a network that needs no torch: its input and output in numpy. A runtime adds the convolutions.
 
-In: `TileInput`s. Out: pixels. Features lie in planes, `[C, h, w]`. The convolutions are left to a runtime; torch is not
-needed.
+In: `TileInput`s. Out: pixels. Features are `[C, h, w]`.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ DEBLOCK_INPUTS = FOLDED + len(RATES)
 
 
 class PlanarNetwork(ABC):
-    """A `Network` but for `correct`. Tiles go through it one after the other."""
+    """A `Network` without its convolutions (`correct`). It runs one tile after the other."""
 
     config: JointSRConfig
 
     @abstractmethod
     def correct(self, canvas: Features, base: Features | None) -> Features:
-        """The convolutions.
+        """Run the convolutions.
 
         Args:
-            canvas: `[69, h, w]`, what the stem reads.
-            base: `[53, h, w]`, what the deblock branch reads; None where there is none.
+            canvas: `[69, h, w]`, input of the stem.
+            base: `[53, h, w]`, input of the deblock branch; None without that branch.
 
         Returns:
             `[48, h, w]`, the head's output; the caller may write into it.
@@ -53,7 +52,10 @@ class PlanarNetwork(ABC):
 
 
 def inputs(tile: TileInput, folded: Features, deblock: bool) -> tuple[Features, Features | None]:
-    """What stem and deblock branch read, as `JointSR` makes it; `folded` is the tile's base by `fold`."""
+    """Input of the stem, and of the deblock branch (None without `deblock`), as in `JointSR`.
+
+    `folded` is the base after `fold`.
+    """
     one_hot = np.equal(tile.rate, np.array(RATES, np.uint8)[:, None, None])
     canvas = np.empty((STEM_INPUTS, *tile.rate.shape), np.float32)
     quarter = tile.quarter.transpose(2, 0, 1).astype(np.float32) / np.float32(MAX_LEVEL)
@@ -73,7 +75,7 @@ def inputs(tile: TileInput, folded: Features, deblock: bool) -> tuple[Features, 
 
 
 def add(correction: Features, folded: Features, tile: TileInput, out: NDArray[np.uint8]) -> None:
-    """Write base and correction, rounded, into `out`; `correction` is used up."""
+    """Write base plus correction, rounded, into `out`. Overwrites `correction`."""
     changed = (tile.rate > 1) | (tile.error > 0)
     correction *= (changed * tile.strength).astype(np.float32) * np.float32(255 / FULL_STRENGTH)
     correction += folded
@@ -92,7 +94,7 @@ def fold(picture: NDArray[np.generic], times: int) -> Features:
 
 
 def _detail(finer: Features, scale: int, coarse: Features, known: NDArray[np.bool_], out: Features) -> None:
-    """What a finer level adds to the coarse one, where it is known."""
+    """Write into `out` what a finer level adds to the coarse one; zero where it is not `known`."""
     shape = (3, -1, *coarse.shape[1:])
     out = out.reshape(shape)
     np.divide(finer.reshape(out.shape), np.float32(scale), out=out)

@@ -1,8 +1,8 @@
-"""What the network is given of one tile, and the picture under way from which tiles are cut. numpy only, no torch.
+"""Cuts the network's input from a container, tile by tile, and puts its output together. numpy only, no torch.
 
-In: a container, and the region that is asked for. Out: `TileInput`s, tile by tile; and, once the network's tiles have
-been put in their places, the picture. Only the window around the region is composited, and its finest level only for
-the rows that tiles are being cut from: the memory is the planes, the coarser levels (two bytes a pixel) and the output.
+In: a container and a region. Out: `TileInput`s, and the picture once every tile is corrected. Only the window around
+the region is composited, and its finest level only for the rows of the current tiles. So memory holds the planes, the
+coarser levels (two bytes a pixel) and the output.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from .tiles import Tile, tiles, tiles_around
 
 @dataclass(frozen=True)
 class TileInput:
-    """What the network sees of one tile of H×W pixels, multiples of 16.
+    """The network's input for one tile of H×W pixels, multiples of 16.
 
     Attributes:
         base: uint8 `[H, W, 3]`, the composite.
         half, quarter: int16 `[H/2, W/2, 3]`, `[H/4, W/4, 3]`, its coarser levels in 0 … 255·32.
         rate: uint8 `[H/4, W/4]`, the rate of each sample's block.
-        error: uint8 `[H/4, W/4]`, the coding error byte of its plane; 0 is lossless.
-        strength: uint8 `[H/4, W/4]` in 0 … `FULL_STRENGTH`, how much of the correction to add.
+        error: uint8 `[H/4, W/4]`, the coding error byte of that block's plane; 0 is lossless.
+        strength: uint8 `[H/4, W/4]` in 0 … `FULL_STRENGTH`, how much of the correction is added.
     """
 
     base: NDArray[np.uint8]
@@ -51,12 +51,12 @@ class TileInput:
 
 
 class TileSource:
-    """The composited picture, or the part of it around a region, from which tiles are cut. For several threads.
+    """The composite around a region, from which tiles are cut. For any thread.
 
     Args:
-        container: what is reconstructed.
+        container: the picture.
         area: (x, y, width, height) in pixels of the picture.
-        planes: `container.decode_planes()`, where the caller has it already.
+        planes: `container.decode_planes()`, if the caller has it already.
 
     Raises:
         PlaneError: a plane does not decode.
@@ -92,7 +92,7 @@ class TileSource:
         self._lock = threading.Lock()
 
     def is_final(self, tile: Tile) -> bool:
-        """Whether the network leaves the whole tile as it is."""
+        """Whether the network changes nothing in the tile: it is exact, or of strength 0."""
         cut = self._cut(tile.core, GRID)
         exact = (self._rate[cut] == 1) & (self._error[cut] == 0)
         return bool((exact | (self._strength[cut] == 0)).all())
@@ -107,7 +107,7 @@ class TileSource:
         return band.rows[rows.start - band.top : rows.stop - band.top, columns]
 
     def cut(self, tile: Tile) -> TileInput:
-        """What the network sees of a tile; views."""
+        """The network's input for a tile; views."""
         coarse = self._cut(tile.seen, GRID)
         return TileInput(
             base=self.base(tile.seen),
@@ -123,7 +123,7 @@ class TileSource:
         return slice(y // at, (y + height) // at), slice(x // at, (x + width) // at)
 
     def _move(self, rows: slice) -> _Band:
-        """The band of whole rows of blocks that holds `rows`; what the last one has of it is copied."""
+        """The band of whole rows of blocks that holds `rows`; rows that the last band has are copied from it."""
         grid, old = self._window.grid, self._band
         first, last = rows.start // grid.block, -(-rows.stop // grid.block)
         start, stop = first * grid.block, _bottom(grid, last)
@@ -139,7 +139,7 @@ class TileSource:
 
 
 class OutputPixels:
-    """The pixels that are asked for, put together from tiles in any order.
+    """The pixels of a region, put together from tiles in any order.
 
     Args:
         area: (x, y, width, height) in pixels of the picture.
@@ -150,7 +150,7 @@ class OutputPixels:
         self._out = np.empty((area[3], area[2], 3), np.uint8)
 
     def put(self, tile: Tile, seen: NDArray[np.uint8]) -> None:
-        """Write the core of a tile, given all of what was seen of it, `uint8 [seen height, seen width, 3]`."""
+        """Write the core of a tile. `seen` covers all of `tile.seen`, `uint8 [seen height, seen width, 3]`."""
         x, y, width, height = _intersection(tile.core, self.area)
         left, top = x - tile.seen[0], y - tile.seen[1]
         self._out[y - self.area[1] :, x - self.area[0] :][:height, :width] = seen[
@@ -158,12 +158,12 @@ class OutputPixels:
         ]
 
     def picture(self, container: Container) -> Image.Image:
-        """The picture with all that the photo carried, once every tile is there."""
+        """The picture with the photo's metadata and alpha; to be called once every tile is written."""
         return to_picture(self._out, container, self.area)
 
 
 def area_of(container: Container, region: Region | None) -> Region:
-    """The region, or the whole picture without one. Raises `ValueError` where it is not inside."""
+    """The region, or the whole picture if it is None. Raises `ValueError` if it is not inside the picture."""
     area = region or (0, 0, container.width, container.height)
     check_region(area, container.width, container.height)
     return area
@@ -182,7 +182,7 @@ class _Band:
 
 
 def _bottom(grid: BlockGrid, rows: int) -> int:
-    """The pixels of the first `rows` rows of blocks."""
+    """Height in pixels of the first `rows` rows of blocks."""
     return min(rows * grid.block, grid.padded_height)
 
 

@@ -1,8 +1,7 @@
-"""The fixed tiles of reconstruction: squares counted from the picture's origin, each seen with a halo around it.
+"""The tiles of a picture: squares from its origin on, each read with a halo around it.
 
-In: the padded size, the tile side and the halo. Out: `Tile`s. Every engine uses the same tiles, so that all of
-them make the same picture, also with backbones whose output depends on the whole tile. Only where a network is known to
-look no further than its halo, a region has tiles of its own.
+Every program uses the same tiles and so makes the same picture, even with backbones whose output depends on the whole
+tile. Only for a network that looks no further than its halo, a region gets tiles of its own.
 """
 
 from __future__ import annotations
@@ -40,9 +39,10 @@ def tiles(width: int, height: int, tile: int, halo: int, region: Region | None =
 
 
 def tiles_around(width: int, height: int, tile: int, halo: int, region: Region) -> Iterator[Tile]:
-    """As few tiles as hold a region, of at most `tile` a side, row by row; for networks to which any tiles are equal.
+    """The fewest tiles that cover a region, of at most `tile` a side, row by row; for networks that look no further
+    than their halo.
 
-    Args: as for `tiles`. The cores are the region, each side moved out to a multiple of 16.
+    Args: as for `tiles`. Together the cores are the region, with each side moved out to a multiple of 16.
     """
     x, y, wide, tall = region
     right, bottom = min(width, _up(x + wide)), min(height, _up(y + tall))

@@ -1,11 +1,11 @@
-"""The network in PyTorch: `JointSR.correction` with the samples laid out as they come, on a CPU or with CUDA.
+"""The network in PyTorch, on a CPU or a GPU: `JointSR.correction` with channels last.
 
-In: `TileInput`s of one shape. Out: pixels. Pictures and features are `[N, h, w, C]` from end to end. To fold a picture
-onto the HR/4 grid then moves runs of twelve values; the weights' channels are put in that order when they are loaded.
+Pictures and features are `[N, h, w, C]` from end to end. So folding a picture onto the HR/4 grid moves runs of twelve
+values. The channels of the weights are put in that order when they are loaded.
 
-Where `light` computes in bfloat16, only the inner convolutions do: what goes in (the stem), what is summed up over the
-blocks and what comes out (the head) stay in float32. On thirty containers of photographs the correction was then at
-most 0.47/255 from that in float32, which is at most one step of the picture; all in bfloat16 it was 1.55/255.
+If `light` computes in bfloat16, only its inner convolutions do; the stem, the sums over the blocks and the head stay in
+float32. On thirty containers of photographs the correction then differed from float32 by at most 0.47/255, which is at
+most one step of the picture; with everything in bfloat16 it was 1.55/255.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class TorchNetwork:
     Args:
         model: from `load`; it is moved to `device`.
         device: "cpu", "cuda", "cuda:1" …
-        bfloat16: whether it computes in bfloat16 (of `light` the inner convolutions); without a word on CUDA only.
-        compile: whether the network is compiled, anew for every shape of a batch.
+        bfloat16: whether to compute in bfloat16 (of `light` only the inner convolutions); None does so on a GPU.
+        compile: whether torch compiles the network, once for every shape of a batch.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class TorchNetwork:
 
 
 class _TileModule(nn.Module):
-    """The parts of `TileInput`, `[N, …]` each → `uint8 [N, H, W, 3]`."""
+    """The fields of `TileInput`, `[N, …]` each → `uint8 [N, H, W, 3]`."""
 
     def __init__(self, model: JointSR, bfloat16: bool) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class _TileModule(nn.Module):
     def _correction(
         self, folded: Tensor, half: Tensor, quarter: Tensor, rate: Tensor, error: Tensor, one_hot: Tensor
     ) -> Tensor:
-        """What the network adds, `[N, h, w, 48]`."""
+        """The correction, `[N, h, w, 48]`."""
         where = folded.device.type
         with torch.autocast(where, torch.bfloat16, enabled=self.low and not self.light):
             stem = self.stem(_stem_input(folded, half, quarter, rate, error, one_hot))
@@ -129,14 +129,14 @@ def fold(picture: Tensor, times: int) -> Tensor:
 
 
 def natural_order(times: int) -> Tensor:
-    """For each channel of `fold` the channel of `pixel_unshuffle` that holds the same, which is colour, row, column."""
+    """For each channel of `fold`, the index of the same samples in `pixel_unshuffle`: colour, row, column."""
     return torch.arange(3 * times * times).view(3, times * times).t().flatten()
 
 
 def _stem_input(
     folded: Tensor, half: Tensor, quarter: Tensor, rate: Tensor, error: Tensor, one_hot: Tensor
 ) -> Tensor:
-    """As `JointSR` makes it, `[N, 69, h, w]` in channels-last memory."""
+    """The stem's input as in `JointSR`, `[N, 69, h, w]` in channels-last memory."""
     detail, known = 3 + HALF_FOLDED, 3 + HALF_FOLDED + FOLDED
     x = folded.new_empty((*folded.shape[:3], known + len(RATES) + 1))
     coarse = quarter.float() / MAX_LEVEL
@@ -152,7 +152,7 @@ def _stem_input(
 def _reordered(
     layer: nn.Conv2d, inputs: Tensor | slice = slice(None), outputs: Tensor | slice = slice(None)
 ) -> nn.Conv2d:
-    """A copy of a convolution whose channels come in another order."""
+    """A copy of a convolution with its channels in another order."""
     weight = layer.weight.detach()[outputs][:, inputs]
     new = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, device=weight.device)
     new.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), requires_grad=False)

@@ -187,7 +187,8 @@ class EngineSettings(Section):
 
     device: Annotated[Names, AfterValidator(_known_devices)] = Field(
         ("auto",),
-        description="every CUDA device, else the CPU (`auto`); or `cpu`, `cuda`, `cuda:0,cuda:1`; one worker each",
+        description="every GPU that torch can use (NVIDIA, Jetson, AMD with ROCm; all are called `cuda`), else the CPU "
+        "(`auto`); or `cpu`, `cuda`, `cuda:0,cuda:1`; one worker each",
     )
     model: Annotated[Names, AfterValidator(_distinct_models)] = Field(
         ("light",), description="weights to load, separated by commas; the first is the default"
