@@ -17,7 +17,7 @@ from ray.serve import Application
 
 from bbmr_server.cluster.serve_app import build
 from bbmr_server.engine.interface import Observer
-from bbmr_server.engine.request import Answer, Work
+from bbmr_server.engine.request import Answer, PictureRequest
 from bbmr_server.errors import NotReadyError
 from bbmr_server.settings import Settings, load_settings
 from bbmr_shared.errors import IncompatibleModelError
@@ -49,7 +49,7 @@ class SleepyEngine:
     def check_ready(self, room: bool = True) -> None:
         assert self.ready
 
-    async def reconstruct(self, work: Work, deadline_s: float = 0.0) -> Answer:
+    async def reconstruct(self, work: PictureRequest, deadline_s: float = 0.0) -> Answer:
         call = f"{os.getpid()}-{next(self._numbers)}"
         (self._folder / f"began-{call}").touch()
         if work.max_side == INCOMPATIBLE:

@@ -17,7 +17,7 @@ from ray.serve.exceptions import BackPressureError
 from bbmr_server.cluster.refusals import Refusal
 from bbmr_server.cluster.remote_engine import MAX_DEATHS, RemoteEngine
 from bbmr_server.engine.interface import EngineLike
-from bbmr_server.engine.request import Answer, Work
+from bbmr_server.engine.request import Answer, PictureRequest
 from bbmr_server.errors import DeadlineError, InvalidRequestError, NotReadyError, QueueFullError
 from bbmr_server.settings import Settings
 from bbmr_shared.container import Container
@@ -57,7 +57,7 @@ class Handle:
         self.reconstruct = self
         self.describe = _Describe()
 
-    def remote(self, work: Work, seconds: float) -> Response:
+    def remote(self, work: PictureRequest, seconds: float) -> Response:
         outcome = self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
         self.responses.append(Response(outcome))
         return self.responses[-1]
@@ -72,7 +72,7 @@ def engine_over(handle: Handle, replicas: Callable[[], int] = lambda: 1) -> Remo
     return RemoteEngine(Settings(queue_length=PLACES), handle, replicas)  # type: ignore[arg-type]
 
 
-def run(handle: Handle, work: Work, deadline_s: float = 30.0) -> Answer:
+def run(handle: Handle, work: PictureRequest, deadline_s: float = 30.0) -> Answer:
     async def ask() -> Answer:
         engine = engine_over(handle)
         engine.start()
@@ -118,34 +118,34 @@ def test_a_refusal_restores_the_same_error(error: BbmrError) -> None:
 
 def test_errors_of_the_engine_are_raised(container: Container) -> None:
     with pytest.raises(IncompatibleModelError, match="cannot"):
-        run(Handle(Refusal.of(IncompatibleModelError("these weights cannot"))), Work(container))
+        run(Handle(Refusal.of(IncompatibleModelError("these weights cannot"))), PictureRequest(container))
 
 
 def test_a_dead_replica_is_replaced_by_another(container: Container) -> None:
     handle = Handle(gone(), ANSWER)
-    assert run(handle, Work(container)) == ANSWER
+    assert run(handle, PictureRequest(container)) == ANSWER
     assert len(handle.responses) == 2
 
 
 def test_a_request_that_kills_replicas_is_refused(container: Container) -> None:
     handle = Handle(gone())
     with pytest.raises(NotReadyError, match="ended while they worked on this"):
-        run(handle, Work(container))
+        run(handle, PictureRequest(container))
     assert len(handle.responses) == MAX_DEATHS
 
 
 def test_a_replica_that_is_briefly_not_ready_or_full_is_asked_again(container: Container) -> None:
     passing = [Refusal.of(NotReadyError("a worker is restarted")), Refusal.of(QueueFullError("full"))]
-    assert run(Handle(*passing, ANSWER), Work(container)) == ANSWER
+    assert run(Handle(*passing, ANSWER), PictureRequest(container)) == ANSWER
 
 
 def test_the_deadline_includes_retries_and_cancels_the_call(container: Container) -> None:
     handle = Handle("for ever")
     with pytest.raises(DeadlineError):
-        run(handle, Work(container), deadline_s=0.1)
+        run(handle, PictureRequest(container), deadline_s=0.1)
     assert handle.responses[0].cancelled
     with pytest.raises(DeadlineError):
-        run(Handle(Refusal.of(NotReadyError("never ready"))), Work(container), deadline_s=0.3)
+        run(Handle(Refusal.of(NotReadyError("never ready"))), PictureRequest(container), deadline_s=0.3)
 
 
 def test_cancelling_the_call_cancels_it_in_the_replica(container: Container) -> None:
@@ -156,7 +156,7 @@ def test_cancelling_the_call_cancels_it_in_the_replica(container: Container) -> 
         engine.start()
         while not engine.ready:
             await asyncio.sleep(0.01)
-        call = asyncio.ensure_future(engine.reconstruct(Work(container)))
+        call = asyncio.ensure_future(engine.reconstruct(PictureRequest(container)))
         while not handle.responses:
             await asyncio.sleep(0.01)
         assert engine.inside == 1
@@ -178,11 +178,11 @@ def test_requests_beyond_the_queue_length_are_refused(container: Container) -> N
         engine.start()
         while not engine.ready:
             await asyncio.sleep(0.01)
-        calls = [asyncio.ensure_future(engine.reconstruct(Work(container))) for _ in range(PLACES)]
+        calls = [asyncio.ensure_future(engine.reconstruct(PictureRequest(container))) for _ in range(PLACES)]
         await asyncio.sleep(0.05)
         engine.check_ready(room=False)
         with pytest.raises(QueueFullError) as refused:
-            await engine.reconstruct(Work(container))
+            await engine.reconstruct(PictureRequest(container))
         assert int(refused.value.headers["Retry-After"]) >= 1
         await asyncio.to_thread(engine.stop, 0.1)  # after the timeout, requests inside are refused
         for call in calls:
@@ -194,15 +194,17 @@ def test_requests_beyond_the_queue_length_are_refused(container: Container) -> N
 
 def test_back_pressure_of_serve_is_queue_full(container: Container) -> None:
     with pytest.raises(QueueFullError):
-        run(Handle(BackPressureError(num_queued_requests=2, max_queued_requests=2)), Work(container))
+        run(
+            Handle(BackPressureError(num_queued_requests=2, max_queued_requests=2)), PictureRequest(container)
+        )
 
 
 def test_invalid_work_is_refused_without_asking_a_replica(container: Container) -> None:
     handle = Handle(ANSWER)
     with pytest.raises(UnknownModelError):
-        run(handle, Work(container, model="nonsense"))
+        run(handle, PictureRequest(container, model="nonsense"))
     with pytest.raises(InvalidRequestError):
-        run(handle, Work(container, region=(9000, 0, 1, 1)))
+        run(handle, PictureRequest(container, region=(9000, 0, 1, 1)))
     assert handle.responses == []
 
 

@@ -22,7 +22,7 @@ from bbmr_client.batch.file_task import OutputInfo, carry_out
 from bbmr_client.batch.reconstructing import ReconstructOptions, write_picture
 from bbmr_client.batch.result import FileTask, TaskFailed, TaskResult
 from bbmr_server.engine.interface import EngineLike
-from bbmr_server.engine.request import Work
+from bbmr_server.engine.request import PictureRequest
 from bbmr_server.errors import NotReadyError
 from bbmr_server.settings import Settings
 from bbmr_shared.container import Container
@@ -101,7 +101,7 @@ class EngineHandle:
 
     def ask(self, container: Container, file: BinaryIO) -> None:
         """Writes the picture of `container` to `file`. Waits while the engine is not ready; raises as it does."""
-        work = Work(container, self._task.format, model=self._task.model)
+        work = PictureRequest(container, self._task.format, model=self._task.model)
         for attempt in range(_TRIES):
             engine = self._ready()
             try:

@@ -24,7 +24,7 @@ from ray.serve.exceptions import (
 
 from bbmr_server.engine.interface import Observer
 from bbmr_server.engine.job import too_late
-from bbmr_server.engine.request import Answer, Work, check_model, check_region, model_for
+from bbmr_server.engine.request import Answer, PictureRequest, check_model, check_region, model_for
 from bbmr_server.errors import BacklogError, NotReadyError, QueueFullError, wait_for
 from bbmr_server.settings import Settings
 from bbmr_shared.errors import UsageError
@@ -160,13 +160,13 @@ class RemoteEngine:
         """Raises UnknownModelError if the weights `name` are not loaded."""
         check_model(name, self.models, who)
 
-    def model_for(self, work: Work) -> str:
+    def model_for(self, work: PictureRequest) -> str:
         """Returns the weights for `work`. Raises UnknownModelError if they are not loaded."""
         return model_for(work, self.models)
 
     # Work
 
-    async def reconstruct(self, work: Work, deadline_s: float = math.inf) -> Answer:
+    async def reconstruct(self, work: PictureRequest, deadline_s: float = math.inf) -> Answer:
         """Makes one picture within `deadline_s` seconds. Cancelling the call cancels the work.
 
         Raises as `Engine.reconstruct`.
@@ -193,7 +193,7 @@ class RemoteEngine:
         self._typical_seconds += 0.2 * (time.monotonic() - began - self._typical_seconds)
         return answer
 
-    async def _try_replicas(self, work: Work, deadline: float) -> Answer:
+    async def _try_replicas(self, work: PictureRequest, deadline: float) -> Answer:
         """Asks one replica after the other, until one answers or refuses for a reason that others share."""
         deaths = busy = 0
         while True:
@@ -231,7 +231,7 @@ class RemoteEngine:
             finally:
                 self._waiting -= 1
 
-    async def _call_replica(self, work: Work, seconds: float) -> Answer | Refusal:
+    async def _call_replica(self, work: PictureRequest, seconds: float) -> Answer | Refusal:
         response = self._handle.reconstruct.remote(work, seconds)
         try:
             outcome: Answer | Refusal = await response

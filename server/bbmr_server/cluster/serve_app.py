@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bbmr_server.app import create_app
 from bbmr_server.engine.interface import EngineLike
-from bbmr_server.engine.request import Answer, Work
+from bbmr_server.engine.request import Answer, PictureRequest
 from bbmr_server.http.middleware import REQUEST_ID
 from bbmr_server.observability import logs
 from bbmr_server.settings import Settings
@@ -123,7 +123,7 @@ class EngineReplica:
                 ) from self._engine.failure
             await asyncio.sleep(_POLL_S)
 
-    async def reconstruct(self, work: Work, deadline_s: float) -> Answer | Refusal:
+    async def reconstruct(self, work: PictureRequest, deadline_s: float) -> Answer | Refusal:
         """As `EngineLike.reconstruct`, but returns declared errors as `Refusal`."""
         try:
             return await self._engine.reconstruct(work, deadline_s)

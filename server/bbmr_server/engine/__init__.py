@@ -6,6 +6,6 @@ The rest of the server uses `Engine` and the plain data of `request`. The other 
 from __future__ import annotations
 
 from .engine import Engine
-from .request import STAGES, Answer, Work
+from .request import STAGES, Answer, PictureRequest
 
-__all__ = ["STAGES", "Answer", "Engine", "Work"]
+__all__ = ["STAGES", "Answer", "Engine", "PictureRequest"]

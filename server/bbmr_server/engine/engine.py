@@ -49,7 +49,7 @@ from .job import Job, too_late
 from .lifecycle import Lifecycle
 from .model_store import ModelStore, ReadModel, ServedModel
 from .pipeline import Pipeline
-from .request import Answer, Work, check_model, check_region, model_for
+from .request import Answer, PictureRequest, check_model, check_region, model_for
 from .swap import swap
 from .worker.protocol import LaunchWorker
 
@@ -210,9 +210,9 @@ class Engine:
 
     # Weights
 
-    def model_for(self, work: Work) -> str:
-        """The name of the weights for `work`. Raises `UnknownModelError` if they are not loaded."""
-        return model_for(work, self.models)
+    def model_for(self, request: PictureRequest) -> str:
+        """The name of the weights for `request`. Raises `UnknownModelError` if they are not loaded."""
+        return model_for(request, self.models)
 
     def check_model(self, name: str, who: str = "the request asks") -> None:
         """Raise `UnknownModelError` if the weights `name` are not loaded."""
@@ -245,7 +245,7 @@ class Engine:
 
     # Requests
 
-    async def reconstruct(self, work: Work, deadline_s: float = math.inf) -> Answer:
+    async def reconstruct(self, request: PictureRequest, deadline_s: float = math.inf) -> Answer:
         """Make one picture within `deadline_s` seconds from now. Cancelling the call gives the job up.
 
         Raises:
@@ -253,11 +253,11 @@ class Engine:
             InvalidRequestError: the region is outside. UnknownModelError: those weights are not loaded.
             BbmrError: as the decoder, the network or the encoder raise it.
         """
-        if work.region is not None:
-            check_region(work.region, work.container)
-        name = self.model_for(work)
+        if request.region is not None:
+            check_region(request.region, request.container)
+        name = self.model_for(request)
         self.check_ready()
-        job = self._make_job(work, name, deadline_s)
+        job = self._make_job(request, name, deadline_s)
         within_s = min(deadline_s, self._longest_s)
         refused = self._pipeline.submit(job, within_s)
         if refused:
@@ -270,21 +270,21 @@ class Engine:
         finally:
             self._pipeline.abandon(job)
 
-    def _make_job(self, work: Work, name: str, deadline_s: float) -> Job:
-        model = self._hold_model(work, name)
+    def _make_job(self, request: PictureRequest, name: str, deadline_s: float) -> Job:
+        model = self._hold_model(request, name)
         devices = max(1, sum(not device.ended for device in self._devices))
-        estimate = Estimate(work, model, self._pipeline.throughput, devices, self._stage_threads)
-        return Job(work, model, time.monotonic() + deadline_s, estimate)
+        estimate = Estimate(request, model, self._pipeline.throughput, devices, self._stage_threads)
+        return Job(request, model, time.monotonic() + deadline_s, estimate)
 
-    def _hold_model(self, work: Work, name: str) -> ServedModel | None:
+    def _hold_model(self, request: PictureRequest, name: str) -> ServedModel | None:
         """The weights, held; None if the network will not run. Raises `IncompatibleModelError`."""
-        if work.max_side is not None or (work.model is None and not work.container.uses_network):
+        if request.max_side is not None or (request.model is None and not request.container.uses_network):
             return None
         model = self.model_store.hold(name)
         if model is None:
             raise UnknownModelError(f"the weights {name[:80]!r} are not loaded here")
         try:
-            check_reads(model.config, work.container)
+            check_reads(model.config, request.container)
         except BaseException:
             self.model_store.release(model)
             raise

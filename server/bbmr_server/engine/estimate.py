@@ -10,7 +10,7 @@ from bbmr_shared.compositing.thumbnail import fitted
 from bbmr_shared.compositing.window import REACH
 
 from .model_store import ServedModel
-from .request import Work
+from .request import PictureRequest
 from .throughput import OVERHEAD, Kind, Throughput
 
 CODED = 0.2
@@ -31,24 +31,29 @@ class Estimate:
     """
 
     def __init__(
-        self, work: Work, model: ServedModel | None, throughput: Throughput, devices: int, threads: int
+        self,
+        request: PictureRequest,
+        model: ServedModel | None,
+        throughput: Throughput,
+        devices: int,
+        threads: int,
     ) -> None:
         self._throughput, self._devices, self._threads = throughput, devices, threads
-        container = work.container
+        container = request.container
         whole: Region = (0, 0, container.width, container.height)
-        area = work.region or whole
+        area = request.region or whole
         self.pixels = container.grid.padded_width * container.grid.padded_height
         window = min(self.pixels, (area[2] + 2 * REACH) * (area[3] + 2 * REACH))
-        way = "thumbnail" if work.max_side is not None else "preview" if model is None else "tiles"
+        way = "thumbnail" if request.max_side is not None else "preview" if model is None else "tiles"
         self.decode: tuple[Kind, float] = ("decode", way), OVERHEAD + CODED * self.pixels + window
-        width, height = area[2:] if work.max_side is None else fitted(*area[2:], work.max_side)
-        self.encode: tuple[Kind, float] = ("encode", work.format), OVERHEAD + width * height
+        width, height = area[2:] if request.max_side is None else fitted(*area[2:], request.max_side)
+        self.encode: tuple[Kind, float] = ("encode", request.format), OVERHEAD + width * height
         self.network: Kind = ("network", model.name if model is not None else "")
         self.network_units = 0.0
         if model is not None:
             halo = 2 * model.config.halo
             self.network_units = float(min(self.pixels, (area[2] + halo) * (area[3] + halo)))
-        if work.source_file is not None:  # nothing is decoded or encoded
+        if request.source_file is not None:  # nothing is decoded or encoded
             self.pixels, self.network_units = 0, 0.0
             self.decode, self.encode = (self.decode[0], 0.0), (self.encode[0], 0.0)
 

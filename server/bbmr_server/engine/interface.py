@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
-from .request import Answer, Work
+from .request import Answer, PictureRequest
 
 WorkerState = Literal["loading", "ready", "dead", "stopped"]
 
@@ -94,10 +94,10 @@ class EngineLike(Protocol):
     def check_model(self, name: str, who: str = "the request asks") -> None:
         """Raise `UnknownModelError` if the weights `name` are not loaded."""
 
-    def model_for(self, work: Work) -> str:
-        """The name of the weights for `work`. Raises `UnknownModelError` if they are not loaded."""
+    def model_for(self, request: PictureRequest) -> str:
+        """The name of the weights for `request`. Raises `UnknownModelError` if they are not loaded."""
 
-    async def reconstruct(self, work: Work, deadline_s: float = math.inf) -> Answer:
+    async def reconstruct(self, request: PictureRequest, deadline_s: float = math.inf) -> Answer:
         """Make one picture. Cancelling the call gives the job up. Raises as `Engine.reconstruct`."""
 
     async def swap(self, name: str) -> Mapping[str, object]:

@@ -15,7 +15,7 @@ from bbmr_server.errors import DeadlineError
 
 from .estimate import Estimate
 from .model_store import ServedModel
-from .request import Answer, Work
+from .request import Answer, PictureRequest
 
 Stage = Literal["waiting", "decoding", "network", "encoding", "done"]
 """See the table in `bbmr_server.engine.engine`."""
@@ -45,8 +45,10 @@ class Job:
         seconds: stage of `request.STAGES` → seconds so far.
     """
 
-    def __init__(self, work: Work, model: ServedModel | None, deadline: float, estimate: Estimate) -> None:
-        self.work = work
+    def __init__(
+        self, request: PictureRequest, model: ServedModel | None, deadline: float, estimate: Estimate
+    ) -> None:
+        self.request = request
         self.model = model
         self.deadline = deadline
         self.estimate = estimate

@@ -157,15 +157,15 @@ class Pipeline(DeviceListener):
             trim_after(job.pixels)  # the last references to the pixels are gone only here
 
     def _decode(self, job: Job) -> None:
-        work, began = job.work, time.monotonic()
+        request, began = job.request, time.monotonic()
         job.seconds["queue"] = began - job.waiting_since
-        if work.source_file is not None:
+        if request.source_file is not None:
             model = job.model.name if job.model is not None else "none"
-            self._succeed(job, stages.from_source_file(work, work.source_file, model))
+            self._succeed(job, stages.from_source_file(request, request.source_file, model))
             return
         picture = None
         if job.model is None:
-            picture = stages.without_network(work)
+            picture = stages.without_network(request)
         else:
             stages.cut_tiles(job, job.model)
         job.check_wanted()
@@ -189,7 +189,7 @@ class Pipeline(DeviceListener):
         output, model = job.output, job.model
         if output is None or model is None:
             return  # the job was given up meanwhile
-        picture = output.picture(job.work.container)
+        picture = output.picture(job.request.container)
         job.check_wanted()
         job.output = None
         self._encode(job, picture, model.name)

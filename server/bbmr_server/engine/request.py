@@ -16,7 +16,7 @@ STAGES = ("decode", "queue", "network", "encode")
 
 
 @dataclass(frozen=True)
-class Work:
+class PictureRequest:
     """One picture to make.
 
     Attributes:
@@ -60,7 +60,7 @@ def check_model(name: str, models: Sequence[str], who: str = "the request asks")
         )
 
 
-def model_for(work: Work, models: Sequence[str]) -> str:
+def model_for(request: PictureRequest, models: Sequence[str]) -> str:
     """The name of the weights that make the picture.
 
     Args:
@@ -69,10 +69,10 @@ def model_for(work: Work, models: Sequence[str]) -> str:
     Raises:
         UnknownModelError: the weights are not served.
     """
-    if work.model is None and not work.container.uses_network:
+    if request.model is None and not request.container.uses_network:
         return models[0]  # the network will not run
-    name = work.model or work.container.model or models[0]
-    check_model(name, models, "the request asks" if work.model else "the container was made")
+    name = request.model or request.container.model or models[0]
+    check_model(name, models, "the request asks" if request.model else "the container was made")
     return name
 
 

@@ -11,14 +11,14 @@ from bbmr_shared.images.output import OUTPUT_FORMATS, encode_picture
 
 from .job import Job
 from .model_store import ServedModel
-from .request import Answer, Work
+from .request import Answer, PictureRequest
 
 
-def without_network(work: Work) -> Image.Image:
+def without_network(request: PictureRequest) -> Image.Image:
     """The thumbnail, or the composite. Raises `PlaneError` if a plane is damaged."""
-    if work.max_side is not None:
-        return thumbnail(work.container, work.max_side, work.region)
-    return preview(work.container, work.region)
+    if request.max_side is not None:
+        return thumbnail(request.container, request.max_side, request.region)
+    return preview(request.container, request.region)
 
 
 def cut_tiles(job: Job, model: ServedModel) -> None:
@@ -29,9 +29,9 @@ def cut_tiles(job: Job, model: ServedModel) -> None:
     Raises:
         PlaneError: a plane is damaged.
     """
-    work = job.work
-    area = work.region or (0, 0, work.container.width, work.container.height)
-    source, output = TileSource(work.container, area, None, model.config), OutputPixels(area)
+    request = job.request
+    area = request.region or (0, 0, request.container.width, request.container.height)
+    source, output = TileSource(request.container, area, None, model.config), OutputPixels(area)
     for tile in source.tiles:
         if source.is_final(tile):
             output.put(tile, source.base(tile.seen))
@@ -44,11 +44,11 @@ def cut_tiles(job: Job, model: ServedModel) -> None:
 
 def encode(job: Job, picture: Image.Image, model: str) -> Answer:
     """The picture as a file; the job's `seconds` are filled in later."""
-    data = encode_picture(picture, job.work.format)
-    return Answer(data, OUTPUT_FORMATS[job.work.format].mime, picture.width, picture.height, model)
+    data = encode_picture(picture, job.request.format)
+    return Answer(data, OUTPUT_FORMATS[job.request.format].mime, picture.width, picture.height, model)
 
 
-def from_source_file(work: Work, data: bytes, model: str) -> Answer:
+def from_source_file(request: PictureRequest, data: bytes, model: str) -> Answer:
     """The original as it is. Nothing is decoded: reading the container has checked its type and size."""
-    container = work.container
-    return Answer(data, OUTPUT_FORMATS[work.format].mime, container.width, container.height, model)
+    container = request.container
+    return Answer(data, OUTPUT_FORMATS[request.format].mime, container.width, container.height, model)

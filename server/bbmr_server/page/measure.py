@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from bbmr_client.reports.ratemap import RATE_COLOURS
 from bbmr_server.app_state import AppState, get_state
 from bbmr_server.encode_queue import IsCancelled, check_cancelled
-from bbmr_server.engine import Work
+from bbmr_server.engine import PictureRequest
 from bbmr_server.http.body import CountedResponse
 from bbmr_server.routes.encode import Upload, admit, photo_limits, read_photo, uploaded
 from bbmr_server.routes.reconstruct import NO_STORE, deadline_from_now, within_deadline
@@ -104,7 +104,7 @@ async def _compare(state: AppState, upload: Upload, length: int, model: str | No
     del body  # so that both are in memory only once
     photo_limits(state.settings).check_dimensions(container.width, container.height)
     answer = await state.engine.reconstruct(
-        Work(container, "png", model=model), state.settings.http.deadline_s
+        PictureRequest(container, "png", model=model), state.settings.http.deadline_s
     )
     state.metrics.count_picture(answer)
     upload.share.hold(len(answer.data))

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from bbmr_server.app_state import AppState, get_state
-from bbmr_server.engine import STAGES, Answer, Work
+from bbmr_server.engine import STAGES, Answer, PictureRequest
 from bbmr_server.errors import DeadlineError, UnsupportedMediaTypeError
 from bbmr_server.http import openapi
 from bbmr_server.http.body import CountedResponse, read_body
@@ -124,7 +124,7 @@ async def make_picture(
     Raises:
         ClientDisconnect: the client has left. Others as `Engine.reconstruct`.
     """
-    work = Work(container, form, query.region, query.max_side, query.model)
+    work = PictureRequest(container, form, query.region, query.max_side, query.model)
     answer = await cancel_on_disconnect(request, state.engine.reconstruct(work, end - time.monotonic()))
     state.metrics.count_picture(answer)
     note_picture(request, answer)

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from bbmr_server.app_state import AppState
-from bbmr_server.engine import Answer, Work
+from bbmr_server.engine import Answer, PictureRequest
 from bbmr_server.engine.request import check_region
 from bbmr_server.http.body import BodyShare
 from bbmr_server.http.conditional import not_modified
@@ -206,7 +206,7 @@ def _stand_in(header: Header) -> Container:
 
 def _resolve(state: AppState, digest: str, container: Container, form: str, query: PictureQuery) -> _Picture:
     """Raises UnknownModelError if the weights are not loaded."""
-    model = state.engine.model_for(Work(container, form, query.region, query.max_side, query.model))
+    model = state.engine.model_for(PictureRequest(container, form, query.region, query.max_side, query.model))
     if query.max_side is not None or (query.model is None and not container.uses_network):
         model = "none"
     sha256 = str(state.engine.catalogue.get(model, {}).get("sha256", ""))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from bbmr_client.encoding.encoder import encode
 from bbmr_server.engine.estimate import Estimate
-from bbmr_server.engine.request import Answer, Work
+from bbmr_server.engine.request import Answer, PictureRequest
 from bbmr_server.engine.throughput import Throughput
 from bbmr_server.errors import BacklogError
 from bbmr_shared.compositing.composite import preview
@@ -33,9 +33,9 @@ async def test_a_large_picture_does_not_hold_up_a_small_one(photo: Image.Image) 
     engine = fake_engine(network, models=[fake_model("light", config=tiled)])
     async with running(engine):
         network.hold()
-        large = asyncio.create_task(engine.reconstruct(Work(container)))
+        large = asyncio.create_task(engine.reconstruct(PictureRequest(container)))
         await asyncio.to_thread(network.entered.wait, 5)
-        small = asyncio.create_task(engine.reconstruct(Work(container, region=(10, 10, 9, 9))))
+        small = asyncio.create_task(engine.reconstruct(PictureRequest(container, region=(10, 10, 9, 9))))
         await asyncio.to_thread(wait_until, lambda: engine.inside == 2)
         await asyncio.sleep(0.2)  # its tiles are queued
         network.gate.set()
@@ -56,7 +56,7 @@ async def test_equal_pictures_are_done_one_after_the_other(photo: Image.Image) -
         tiles_then: list[int] = []
 
         async def one(number: int) -> None:
-            await engine.reconstruct(Work(container))
+            await engine.reconstruct(PictureRequest(container))
             order.append(number)
             tiles_then.append(len(network.batches))
 
@@ -82,11 +82,14 @@ async def test_what_cannot_be_done_in_time_is_refused_and_what_is_accepted_is_se
     engine = fake_engine(network, models=[fake_model("light", config=replace(TILES, tile=256, halo=16))])
     async with running(engine):
         for _ in range(20):  # it learns how fast it is
-            await engine.reconstruct(Work(container), 30)
-        own = Estimate(Work(container), fake_model("light"), engine._pipeline.throughput, 1, 2).seconds()
+            await engine.reconstruct(PictureRequest(container), 30)
+        own = Estimate(
+            PictureRequest(container), fake_model("light"), engine._pipeline.throughput, 1, 2
+        ).seconds()
         assert own == pytest.approx(0.2, rel=0.5)
         outcomes = await asyncio.gather(
-            *(engine.reconstruct(Work(container), 8 * own) for _ in range(16)), return_exceptions=True
+            *(engine.reconstruct(PictureRequest(container), 8 * own) for _ in range(16)),
+            return_exceptions=True,
         )
     refused = [one for one in outcomes if isinstance(one, BacklogError)]
     assert len(refused) + sum(isinstance(one, Answer) for one in outcomes) == 16, outcomes
@@ -97,11 +100,11 @@ async def test_what_cannot_be_done_in_time_is_refused_and_what_is_accepted_is_se
 async def test_what_is_accepted_fits_into_the_time_of_a_stop(photo: Image.Image) -> None:
     container = encode(photo.resize((512, 384)), rate=3.0)
     network = FakeNetwork()
-    own = Estimate(Work(container), fake_model("light"), Throughput(), 1, 2).seconds()
+    own = Estimate(PictureRequest(container), fake_model("light"), Throughput(), 1, 2).seconds()
     engine = fake_engine(network, backlog_s=5.1 * own)
     async with running(engine):
         network.hold()
-        tasks = [asyncio.create_task(engine.reconstruct(Work(container))) for _ in range(8)]
+        tasks = [asyncio.create_task(engine.reconstruct(PictureRequest(container))) for _ in range(8)]
         await asyncio.to_thread(wait_until, lambda: sum(task.done() for task in tasks) >= 4)
         network.gate.set()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -116,13 +119,13 @@ async def test_bad_pictures_and_cancelled_ones_do_not_make_the_engine_think_it_i
     broken = replace(container, planes=tuple(replace(one, data=b"x" * 99) for one in container.planes))
     for _ in range(60):
         with pytest.raises(BbmrError):
-            await engine.reconstruct(Work(broken))
-        task = asyncio.create_task(engine.reconstruct(Work(container)))
+            await engine.reconstruct(PictureRequest(broken))
+        task = asyncio.create_task(engine.reconstruct(PictureRequest(container)))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert engine._pipeline.throughput.seconds(("decode", "tiles"), 1e6) < 10 * before
-    await asyncio.gather(*(engine.reconstruct(Work(container)) for _ in range(8)))
+    await asyncio.gather(*(engine.reconstruct(PictureRequest(container)) for _ in range(8)))
 
 
 async def test_who_leaves_while_it_waits_for_a_thread_gives_everything_back_at_once(
@@ -133,9 +136,11 @@ async def test_who_leaves_while_it_waits_for_a_thread_gives_everything_back_at_o
         "bbmr_server.engine.stages.encode_picture", lambda *_: b"x" if go_on.wait(10) else b"late"
     )
     engine = make_bench().engine
-    encoding = [asyncio.create_task(engine.reconstruct(Work(container, max_side=9))) for _ in range(2)]
+    encoding = [
+        asyncio.create_task(engine.reconstruct(PictureRequest(container, max_side=9))) for _ in range(2)
+    ]
     await asyncio.to_thread(wait_until, lambda: engine._pipeline._pool._queue == [] and engine.inside == 2)
-    later = asyncio.create_task(engine.reconstruct(Work(container)))
+    later = asyncio.create_task(engine.reconstruct(PictureRequest(container)))
     await asyncio.to_thread(wait_until, lambda: engine.inside == 3)
     later.cancel()
     await asyncio.gather(later, return_exceptions=True)
@@ -160,7 +165,9 @@ async def test_a_picture_that_nobody_waits_for_is_not_taken_further(
     monkeypatch.setattr("bbmr_server.engine.stages.preview", held)
     monkeypatch.setattr("bbmr_server.engine.stages.encode_picture", lambda *_: encoded.append(1) or b"x")
     engine = make_bench().engine
-    task = asyncio.create_task(engine.reconstruct(Work(replace(container, strength_map=None, strength=0))))
+    task = asyncio.create_task(
+        engine.reconstruct(PictureRequest(replace(container, strength_map=None, strength=0)))
+    )
     await asyncio.to_thread(began.wait, 5)
     if step == "preview":
         task.cancel()
@@ -179,7 +186,7 @@ async def test_small_tiles_go_together_and_large_ones_alone(photo: Image.Image) 
     async with running(engine):
         for container, most in ((small, 4), (large, 1)):
             network.hold()
-            tasks = [asyncio.create_task(engine.reconstruct(Work(container))) for _ in range(14)]
+            tasks = [asyncio.create_task(engine.reconstruct(PictureRequest(container))) for _ in range(14)]
             await asyncio.to_thread(network.entered.wait, 5)
             # Two batches are under way; all others are queued.
             await asyncio.to_thread(wait_until, lambda: len(engine._pipeline.tiles._jobs) >= 14 - 2 * 4)

@@ -19,7 +19,7 @@ from bbmr_models.cards import read
 from bbmr_server.engine import Engine
 from bbmr_server.engine.device import MOST_STARTS, Device
 from bbmr_server.engine.model_store import ModelStore
-from bbmr_server.engine.request import Work
+from bbmr_server.engine.request import PictureRequest
 from bbmr_server.engine.worker.process import ProcessLauncher
 from bbmr_server.engine.worker.protocol import BatchError, OutOfMemoryError, WorkerDiedError, WorkerHandle
 from bbmr_server.engine.worker.shared_memory import SharedTiles
@@ -58,10 +58,10 @@ async def test_a_job_that_is_cancelled_just_before_its_tiles_are_queued_does_no_
 
     try:
         monkeypatch.setattr(queue, "add", add_late)
-        task = asyncio.create_task(engine.reconstruct(Work(container)))
+        task = asyncio.create_task(engine.reconstruct(PictureRequest(container)))
         await asyncio.wait({task}, timeout=5)
         monkeypatch.setattr(queue, "add", add)
-        assert (await asyncio.wait_for(engine.reconstruct(Work(container)), 5)).width == 200
+        assert (await asyncio.wait_for(engine.reconstruct(PictureRequest(container)), 5)).width == 200
         assert engine.failure is None
         await cancel(task)
     finally:
@@ -77,8 +77,8 @@ async def test_a_batch_that_fails_after_one_of_its_jobs_was_cancelled_does_no_ha
     try:
         network.hold()
         network.once = [error]
-        gone = asyncio.create_task(engine.reconstruct(Work(container)))
-        stays = asyncio.create_task(engine.reconstruct(Work(container)))
+        gone = asyncio.create_task(engine.reconstruct(PictureRequest(container)))
+        stays = asyncio.create_task(engine.reconstruct(PictureRequest(container)))
         await asyncio.to_thread(network.entered.wait, 5)
         await cancel(gone)
         await asyncio.to_thread(wait_until, lambda: engine.inside == 1)
@@ -106,7 +106,7 @@ async def test_weights_are_swapped_though_a_device_was_given_up(container: Conta
         await asyncio.to_thread(wait_until, lambda: not engine._devices[0]._thread.is_alive())
         assert engine.ready
         assert (await asyncio.wait_for(engine.swap("light"), 5))["sha256"] == "2" * 64
-        assert (await engine.reconstruct(Work(container))).width == 200
+        assert (await engine.reconstruct(PictureRequest(container))).width == 200
         late = engine._devices[0].load(new)  # it ended after it was looked at
         with pytest.raises(WeightsError, match="before it had the weights"):
             late.result(1)
@@ -134,7 +134,7 @@ async def test_a_worker_that_cannot_load_once_more_at_once_is_tried_again(
     engine = await started(Engine(launch, [fake_model("light")]))
     try:
         network.once = [WorkerDiedError("killed by signal 9")]
-        assert (await asyncio.wait_for(engine.reconstruct(Work(container)), 10)).width == 200
+        assert (await asyncio.wait_for(engine.reconstruct(PictureRequest(container)), 10)).width == 200
         assert len(lives) == 4
     finally:
         await asyncio.to_thread(engine.stop, 5)
@@ -189,7 +189,7 @@ async def test_weights_that_come_back_while_they_are_dropped_stay_loaded(
         await asyncio.to_thread(wait_until, lambda: back)
         await asyncio.to_thread(back[0].join, 5)
         assert engine.catalogue["light"]["sha256"] == "1" * 64
-        assert (await asyncio.wait_for(engine.reconstruct(Work(container)), 5)).width == 200
+        assert (await asyncio.wait_for(engine.reconstruct(PictureRequest(container)), 5)).width == 200
     finally:
         await asyncio.to_thread(engine.stop, 5)
 
@@ -287,9 +287,9 @@ async def test_a_panic_in_a_thread_of_the_pool_gives_the_place_back(
         with monkeypatch.context() as patch:
             patch.setattr("bbmr_server.engine.stages.encode_picture", panics)
             with pytest.raises(RuntimeError, match="Panic"):
-                await asyncio.wait_for(engine.reconstruct(Work(container)), 10)
+                await asyncio.wait_for(engine.reconstruct(PictureRequest(container)), 10)
         assert engine.inside == 0
-        assert (await engine.reconstruct(Work(container))).width == 200
+        assert (await engine.reconstruct(PictureRequest(container))).width == 200
     finally:
         await asyncio.to_thread(engine.stop, 5)
 
@@ -307,7 +307,7 @@ async def test_stop_gives_up_steps_that_were_never_begun(
 
     monkeypatch.setattr("bbmr_server.engine.stages.encode_picture", waits)
     engine = await started(fake_engine(FakeNetwork(), stage_threads=1))
-    tasks = [asyncio.create_task(engine.reconstruct(Work(container))) for _ in range(4)]
+    tasks = [asyncio.create_task(engine.reconstruct(PictureRequest(container))) for _ in range(4)]
     try:
         assert await asyncio.to_thread(entered.wait, 10)
         await asyncio.to_thread(engine.stop, 0.1)
@@ -344,7 +344,7 @@ async def test_only_deaths_close_together_give_a_device_up(
         assert (engine.failure is None) == stays
         if stays:
             await asyncio.to_thread(wait_until, lambda: engine.ready)
-            assert (await engine.reconstruct(Work(container))).width == 200
+            assert (await engine.reconstruct(PictureRequest(container))).width == 200
     finally:
         await asyncio.to_thread(engine.stop, 5)
 
@@ -354,7 +354,7 @@ async def test_a_worker_that_does_not_get_on_is_not_ready_and_then_is_again(cont
     engine = await started(fake_engine(network, stall_s=0.1))
     try:
         network.hold()
-        task = asyncio.create_task(engine.reconstruct(Work(container)))
+        task = asyncio.create_task(engine.reconstruct(PictureRequest(container)))
         await asyncio.to_thread(network.entered.wait, 5)
         await asyncio.to_thread(wait_until, lambda: not engine.ready)
         with pytest.raises(NotReadyError, match="does not get on"):

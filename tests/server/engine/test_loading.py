@@ -32,7 +32,7 @@ from bbmr_models.reconstruct import Reconstructor
 from bbmr_server import loading
 from bbmr_server.app import create_app
 from bbmr_server.engine import Engine
-from bbmr_server.engine.request import Work
+from bbmr_server.engine.request import PictureRequest
 from bbmr_server.loading import find_devices, known_models, make_engine
 from bbmr_server.settings import Settings
 from bbmr_shared.compositing.composite import preview
@@ -68,7 +68,7 @@ def largest_difference(a: Image.Image, b: Image.Image) -> int:
     return int(np.abs(np.asarray(a, np.int16) - np.asarray(b, np.int16)).max())
 
 
-def make(engine: Engine, works: list[Work]) -> list[Image.Image]:
+def make(engine: Engine, works: list[PictureRequest]) -> list[Image.Image]:
     """The pictures of all works, asked for at once, by an engine that is started and stopped for them."""
 
     async def run() -> list[Any]:
@@ -93,7 +93,11 @@ def test_threads_batch_and_company_do_not_change_the_picture(
     keep_threads: None, larger: Container, offline: Image.Image, threads: int
 ) -> None:
     engine = make_engine(Settings(device=CPU, threads=threads, batch=threads))
-    works = [Work(larger), Work(larger, region=(300, 200, 333, 301)), Work(larger)]
+    works = [
+        PictureRequest(larger),
+        PictureRequest(larger, region=(300, 200, 333, 301)),
+        PictureRequest(larger),
+    ]
     first, part, second = make(engine, works)
     assert largest_difference(first, offline) <= 1
     assert largest_difference(second, offline) <= 1
@@ -104,7 +108,7 @@ def test_threads_batch_and_company_do_not_change_the_picture(
 def test_odd_sizes_with_everything_a_photo_carries(size: tuple[int, int]) -> None:
     photo = Image.new("RGBA", size, (200, 30, 90, 77))
     photo.info["icc_profile"] = icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    (picture,) = make(make_engine(Settings(device=CPU)), [Work(encode(photo, rate=2.0))])
+    (picture,) = make(make_engine(Settings(device=CPU)), [PictureRequest(encode(photo, rate=2.0))])
     assert (picture.size, picture.mode, picture.info["icc_profile"]) == (size, "RGBA", icc)
     assert largest_difference(picture, photo) <= 3  # a flat picture stays flat
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from bbmr_server.engine.estimate import Estimate
-from bbmr_server.engine.request import Work
+from bbmr_server.engine.request import PictureRequest
 from bbmr_server.engine.throughput import Throughput
 from bbmr_shared.container import Container, Plane
 from bbmr_shared.errors import BbmrError, UnknownModelError
@@ -59,7 +59,7 @@ async def test_the_file_is_the_answer_and_is_not_decoded(
         "bbmr_server.engine.stages.encode_picture", lambda *_: pytest.fail("the picture was encoded")
     )
     engine = make_bench().engine
-    answer = await engine.reconstruct(Work(original, "jpeg", model=model))
+    answer = await engine.reconstruct(PictureRequest(original, "jpeg", model=model))
     assert answer.data == original.planes[0].data
     assert (answer.mime, answer.width, answer.height, answer.model) == ("image/jpeg", 200, 150, named)
     assert set(answer.seconds) == {"queue"}
@@ -76,7 +76,7 @@ async def test_the_file_is_the_answer_and_is_not_decoded(
 async def test_anything_else_is_decoded_once(
     make_bench: Callable[..., Any], original: Container, decoded: list[str], wanted: dict[str, Any]
 ) -> None:
-    answer = await make_bench().engine.reconstruct(replace(Work(original, "jpeg"), **wanted))
+    answer = await make_bench().engine.reconstruct(replace(PictureRequest(original, "jpeg"), **wanted))
     assert answer.data != original.planes[0].data
     assert decoded == ["jpeg"]
 
@@ -85,7 +85,7 @@ async def test_weights_that_are_asked_for_must_be_loaded_all_the_same(
     make_bench: Callable[..., Any], original: Container
 ) -> None:
     with pytest.raises(UnknownModelError):
-        await make_bench().engine.reconstruct(Work(original, "jpeg", model="nosuch"))
+        await make_bench().engine.reconstruct(PictureRequest(original, "jpeg", model="nosuch"))
 
 
 async def test_a_damaged_original_is_found_only_where_it_is_decoded(
@@ -93,15 +93,15 @@ async def test_a_damaged_original_is_found_only_where_it_is_decoded(
 ) -> None:
     damaged = replace(original, planes=(replace(original.planes[0], data=original.planes[0].data[:300]),))
     engine = make_bench().engine
-    assert (await engine.reconstruct(Work(damaged, "jpeg"))).data == damaged.planes[0].data
+    assert (await engine.reconstruct(PictureRequest(damaged, "jpeg"))).data == damaged.planes[0].data
     with pytest.raises(BbmrError):
-        await engine.reconstruct(Work(damaged, "png"))
+        await engine.reconstruct(PictureRequest(damaged, "png"))
 
 
 @pytest.mark.parametrize("model", [None, fake_model("light")])
 def test_it_holds_no_pixels_and_takes_no_time(original: Container, model: Any) -> None:
-    estimate = Estimate(Work(original, "jpeg"), model, Throughput(), 1, 1)
+    estimate = Estimate(PictureRequest(original, "jpeg"), model, Throughput(), 1, 1)
     assert (estimate.pixels, estimate.seconds()) == (0, 0.0)
-    decoding = Estimate(Work(original, "png"), model, Throughput(), 1, 1)
+    decoding = Estimate(PictureRequest(original, "png"), model, Throughput(), 1, 1)
     assert decoding.pixels == original.grid.padded_width * original.grid.padded_height
     assert decoding.seconds() > 0

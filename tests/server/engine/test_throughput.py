@@ -10,7 +10,7 @@ from PIL import Image
 
 from bbmr_client.encoding.encoder import encode
 from bbmr_server.engine.estimate import Estimate
-from bbmr_server.engine.request import Work
+from bbmr_server.engine.request import PictureRequest
 from bbmr_server.engine.throughput import GUESSES, MOST, Throughput
 from bbmr_shared.container import Container
 from tests.server.fakes import fake_model
@@ -54,14 +54,14 @@ def test_nothing_done_teaches_nothing() -> None:
 
 def test_a_picture_takes_its_share_of_every_device_and_thread(large: Container) -> None:
     weights = fake_model("light")
-    one = Estimate(Work(large), weights, Throughput(), devices=1, threads=1).seconds()
-    assert Estimate(Work(large), weights, Throughput(), devices=2, threads=2).seconds() == pytest.approx(
-        one / 2
-    )
+    one = Estimate(PictureRequest(large), weights, Throughput(), devices=1, threads=1).seconds()
+    assert Estimate(
+        PictureRequest(large), weights, Throughput(), devices=2, threads=2
+    ).seconds() == pytest.approx(one / 2)
 
 
 def test_it_gets_shorter_with_every_step(large: Container) -> None:
-    estimate = Estimate(Work(large), fake_model("light"), Throughput(), 1, 2)
+    estimate = Estimate(PictureRequest(large), fake_model("light"), Throughput(), 1, 2)
     steps = [
         estimate.seconds(),
         estimate.seconds(decoding=False),
@@ -76,7 +76,7 @@ def test_it_gets_shorter_with_every_step(large: Container) -> None:
 def test_what_costs_less_is_expected_to(large: Container) -> None:
     def seconds(network: bool = True, **wanted: object) -> float:
         weights = fake_model("light") if network else None
-        return Estimate(replace(Work(large), **wanted), weights, Throughput(), 1, 1).seconds()  # type: ignore[arg-type]
+        return Estimate(replace(PictureRequest(large), **wanted), weights, Throughput(), 1, 1).seconds()  # type: ignore[arg-type]
 
     whole = seconds()
     assert seconds(region=(100, 100, 64, 64)) < whole / 4
@@ -88,6 +88,6 @@ def test_weights_have_a_pace_of_their_own(large: Container) -> None:
     throughput = Throughput()
     for _ in range(100):
         throughput.add(("network", "slow"), 1e6, 2.0)
-    light = Estimate(Work(large), fake_model("light"), throughput, 1, 1).seconds()
-    slow = Estimate(Work(large), fake_model("slow"), throughput, 1, 1).seconds()
+    light = Estimate(PictureRequest(large), fake_model("light"), throughput, 1, 1).seconds()
+    slow = Estimate(PictureRequest(large), fake_model("slow"), throughput, 1, 1).seconds()
     assert slow > 4 * light

@@ -15,7 +15,7 @@ import pytest
 
 from bbmr_models.cards import SHIPPED
 from bbmr_server.app import create_app
-from bbmr_server.engine import Engine, Work
+from bbmr_server.engine import Engine, PictureRequest
 from bbmr_server.loading import make_engine
 from bbmr_server.routes.admin import reload_on_hangup
 from bbmr_server.settings import Settings
@@ -77,7 +77,7 @@ async def test_a_corrupt_file_at_the_swap_leaves_the_old_weights_serving(
     settings = Settings(device="cpu", model_dir=str(tmp_path), admin_keys=KEY)
     engine = make_engine(settings)
     async with operated(settings, engine) as client:
-        before = await engine.reconstruct(Work(container))
+        before = await engine.reconstruct(PictureRequest(container))
         head = int.from_bytes(good[:8], "little") + 8
         nan = good[:head] + b"\xff\x7e" * ((len(good) - head) // 2)
         for bad in (good[: len(good) // 2], b"", b"\0" * 100, nan):
@@ -86,11 +86,11 @@ async def test_a_corrupt_file_at_the_swap_leaves_the_old_weights_serving(
             # Not 503: proxies and clients would send it again, elsewhere too.
             assert (answer.status_code, answer.json()["type"]) == (422, "urn:bbmr:problem:weights"), len(bad)
             assert (await client.get("/readyz")).status_code == 200
-        assert (await engine.reconstruct(Work(container))).data == before.data
+        assert (await engine.reconstruct(PictureRequest(container))).data == before.data
         file.write_bytes((SHIPPED / "omnisr.safetensors").read_bytes())
         answer = await client.post("/admin/models/light", headers=BEARER)
         assert answer.json()["architecture"] == "JointSR/omnisr"
-        assert (await engine.reconstruct(Work(container))).data != before.data
+        assert (await engine.reconstruct(PictureRequest(container))).data != before.data
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")

@@ -449,14 +449,14 @@ async def test_keys(make_bench: Callable[..., Any], connect: Any, body: bytes) -
 async def test_two_devices_give_the_same_picture(
     make_bench: Callable[..., Any], container: Container, wait_for: Callable[..., None]
 ) -> None:
-    from bbmr_server.engine.request import Work
+    from bbmr_server.engine.request import PictureRequest
 
     network = FakeNetwork()
     engine = fake_engine(network, devices=("cuda:0", "cuda:1"))
     engine.start()
     await asyncio.to_thread(wait_for, lambda: engine.ready)
     assert sorted(network.launches) == ["cuda:0", "cuda:1"]
-    answers = await asyncio.gather(*(engine.reconstruct(Work(container)) for _ in range(6)))
+    answers = await asyncio.gather(*(engine.reconstruct(PictureRequest(container)) for _ in range(6)))
     assert len({answer.data for answer in answers}) == 1
     await asyncio.to_thread(engine.stop, 5)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bbmr_server.engine import Answer, Work
+from bbmr_server.engine import Answer, PictureRequest
 from bbmr_server.store.picture_cache import PictureCache
 from tests.server.conftest import written
 from tests.server.fakes import fake_model
@@ -112,7 +112,7 @@ async def test_time_spent_waiting_counts_against_the_deadline(
     bench = make_store(picture_cache=tmp_path / "cache", deadline_s=20)
     reconstruct = bench.engine.reconstruct
 
-    async def noted(work: Work, deadline_s: float) -> Answer:
+    async def noted(work: PictureRequest, deadline_s: float) -> Answer:
         deadlines.append(deadline_s)
         return await reconstruct(work, deadline_s)
 

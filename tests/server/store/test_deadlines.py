@@ -12,7 +12,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from bbmr_server import app_state as shared
-from bbmr_server.engine import Answer, Work
+from bbmr_server.engine import Answer, PictureRequest
 from bbmr_server.store.backend import Backend
 from bbmr_server.store.errors import StoreUnavailableError
 from bbmr_server.store.locks import KeyedLocks
@@ -135,7 +135,7 @@ async def test_the_engine_gets_the_rest_of_the_deadline(
     bench = make_bench(store=str(tmp_path / "store"), deadline_s=20)
     reconstruct, read, deadlines = bench.engine.reconstruct, Container.from_bytes, []
 
-    async def noted(work: Work, deadline_s: float) -> Answer:
+    async def noted(work: PictureRequest, deadline_s: float) -> Answer:
         deadlines.append(deadline_s)
         return await reconstruct(work, deadline_s)
 

@@ -34,8 +34,8 @@ WARM_SIDE = 128
 ORPHAN_S = 2.0
 """Seconds that a worker whose server is gone has to end by itself; then it ends in the middle of a batch."""
 
-
 STATM = "/proc/self/statm"
+"""Its second number is the resident memory of this process, in pages."""
 
 
 def main() -> int:

@@ -32,6 +32,7 @@ LARGEST_SIDE = 2048
 LOADING_S = 300.0
 """Seconds that a worker may take to start and to load one set of weights; the first use of a GPU is slow."""
 ENDING_S = 5.0
+"""Seconds that a worker has to end by itself."""
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
     "GOMP_SPINCOUNT": "1000",
