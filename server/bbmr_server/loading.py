@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import importlib.util
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,9 @@ def make_engine(settings: Settings, backlog_s: float | None = None) -> Engine:
     # The first batch of each shape includes compiling the network.
     patience = LOADING_S if wanted.compile else wanted.worker_timeout_s
     return Engine(
-        ProcessLauncher(batch, wanted.threads, wanted.runtime, wanted.compile, patience),
+        ProcessLauncher(
+            batch, wanted.threads or _network_threads(), wanted.runtime, wanted.compile, patience
+        ),
         models,
         read=read,
         devices=devices,
@@ -81,6 +84,12 @@ def _read_models(settings: Settings, read: ReadModel) -> list[ServedModel]:
         return [read(name) for name in settings.engine.model]
     except UnknownModelError as error:
         raise UnknownModelError(f"BBMR_MODEL: {error}") from None
+
+
+def _network_threads() -> int:
+    """0 leaves the number to the runtime, which sees the machine's CPUs but no quota of a container."""
+    cpus = available_cpus()
+    return cpus if cpus < (os.cpu_count() or cpus) else 0
 
 
 def _stage_threads(on_cpu: bool) -> int:

@@ -1,4 +1,4 @@
-"""Runtimes: every one makes the picture that the model makes, whatever the tile, the batch and the strengths."""
+"""Runtimes: each makes the picture that the model makes, for any tile, batch and strengths."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _plain(model: JointSR, tile: TileInput) -> Picture:
 def tile_of(
     photo: Picture, height: int, width: int, at: tuple[int, int] = (0, 0), rate: float = 3
 ) -> TileInput:
-    """What the network sees of a part of a photo: views, as an engine cuts them."""
+    """The network's input for a part of a photo: views, as an engine cuts them."""
     container = encode(photo[at[1] :, at[0] :][:height, :width], rate=rate, block=32)
     source = TileSource(container, (0, 0, width, height), None, JointSRConfig(tile=1024))
     return source.cut(source.tiles[0])
@@ -236,7 +236,7 @@ def test_the_runtime_is_chosen(
     assert choose_runtime(JointSRConfig(backbone=backbone), device) == expected
 
 
-def test_a_runtime_that_cannot_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runtime_that_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     data = read("light")[0]
     with pytest.raises(UsageError, match="on the CPU, not on cuda"):
         load_network("light", data, "cuda", "ncnn")

@@ -1,24 +1,22 @@
 """The engine: containers in, coded pictures out.
 
-A request becomes a `Job`, which goes through these stages. Decoder, device and encoder work on different jobs at the
-same time.
+A request becomes a `Job`, which goes through the stages below. Decoder, device and encoder work on different jobs at
+the same time.
 
-=========  ==============================  =========================  ==============================  ================
-stage      who does it                     what it needs              what ends it                    metric
-=========  ==============================  =========================  ==============================  ================
-waiting    nobody (`Admission`)            a place, and time enough   memory for its pixels is free   queue
-decoding   a thread of `PriorityPool`      a free thread (queue)      planes decoded, tiles cut       decode
-network    `Device` and its worker         a place in a batch         its last tile is done           network
-           process                         (queue)
-encoding   a thread of `PriorityPool`      a free thread (encode's    the file is written             encode
-                                           wait is in no metric)
-done       —                               —                          —                               —
-=========  ==============================  =========================  ==============================  ================
+========  ==========================  ============================  ==========================  =======
+stage     done by                     needs first                   ends when                   metric
+========  ==========================  ============================  ==========================  =======
+waiting   nobody (`Admission`)        a place, and time (estimate)  memory for its pixels       queue
+decoding  a `PriorityPool` thread     a free thread (queue)         its tiles are cut           decode
+network   `Device`, worker process    a place in a batch (queue)    its last tile is done       network
+encoding  a `PriorityPool` thread     a free thread (no metric)     its file is written         encode
+done
+========  ==========================  ============================  ==========================  =======
 
-The metric is a value of `request.STAGES`: the label of `bbmr_stage_seconds`, and the entry in `Server-Timing`. The time
-that a job waits for memory, for a thread to decode it and for its first batch counts as "queue".
+A metric is a value of `request.STAGES`: the label of `bbmr_stage_seconds` and the name in `Server-Timing`. "queue" adds
+up the waits marked so.
 
-A job without a network (a thumbnail, or strength 0) goes from decoding to encoding in one step. An original that is
+A job without a network (a thumbnail, or strength 0) goes from decoding to its file in one step. An original that is
 asked for whole and in its own format is done at the start of decoding: its bytes are the answer.
 
 A job leaves early if it fails, if its deadline passes or if its caller goes away. It gives its place back at once while

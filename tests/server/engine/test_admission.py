@@ -1,4 +1,4 @@
-"""The waiting room: admission and memory are bounded, order is kept, and everything is given back."""
+"""Admission: places, time and memory are bounded, jobs start in order, and everything is given back."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from bbmr_server.engine.admission import Admission
 
 
 @dataclass(eq=False)
-class Job:
+class FakeJob:
     pixels: int
     left_s: float = 0.0
 
 
-def job(left_s: float) -> Job:
-    return Job(1, left_s)
+def job(left_s: float) -> FakeJob:
+    return FakeJob(1, left_s)
 
 
-def test_there_are_only_so_many_places() -> None:
-    admission: Admission[Job] = Admission(2, 100)
-    first, second, third = Job(1), Job(1), Job(1)
+def test_the_number_of_places_is_bounded() -> None:
+    admission: Admission[FakeJob] = Admission(2, 100)
+    first, second, third = FakeJob(1), FakeJob(1), FakeJob(1)
     assert admission.enter(first) == ""
     assert admission.enter(second) == ""
     assert admission.enter(third) == "places"
@@ -36,8 +36,8 @@ def test_there_are_only_so_many_places() -> None:
 
 
 def test_jobs_start_in_order_while_memory_lasts() -> None:
-    admission: Admission[Job] = Admission(9, 100)
-    jobs = [Job(60), Job(40), Job(1), Job(1)]
+    admission: Admission[FakeJob] = Admission(9, 100)
+    jobs = [FakeJob(60), FakeJob(40), FakeJob(1), FakeJob(1)]
     for job in jobs:
         admission.enter(job)
     assert admission.start() == jobs[:2]
@@ -48,8 +48,8 @@ def test_jobs_start_in_order_while_memory_lasts() -> None:
 
 
 def test_one_larger_than_the_memory_runs_alone() -> None:
-    admission: Admission[Job] = Admission(9, 100)
-    small, huge, later = Job(1), Job(1000), Job(1)
+    admission: Admission[FakeJob] = Admission(9, 100)
+    small, huge, later = FakeJob(1), FakeJob(1000), FakeJob(1)
     for job in (small, huge, later):
         admission.enter(job)
     assert admission.start() == [small]
@@ -59,9 +59,9 @@ def test_one_larger_than_the_memory_runs_alone() -> None:
     assert admission.start() == [later]
 
 
-def test_who_waits_can_withdraw_and_who_runs_cannot() -> None:
-    admission: Admission[Job] = Admission(9, 10)
-    running, waiting = Job(10), Job(10)
+def test_only_a_waiting_job_can_withdraw() -> None:
+    admission: Admission[FakeJob] = Admission(9, 10)
+    running, waiting = FakeJob(10), FakeJob(10)
     admission.enter(running)
     admission.enter(waiting)
     admission.start()
@@ -72,8 +72,8 @@ def test_who_waits_can_withdraw_and_who_runs_cannot() -> None:
 
 
 def test_leaving_twice_gives_back_once() -> None:
-    admission: Admission[Job] = Admission(9, 10)
-    jobs = [Job(6), Job(6), Job(6)]
+    admission: Admission[FakeJob] = Admission(9, 10)
+    jobs = [FakeJob(6), FakeJob(6), FakeJob(6)]
     for job in jobs:
         admission.enter(job)
     admission.start()
@@ -86,8 +86,8 @@ def test_leaving_twice_gives_back_once() -> None:
     assert admission.wait_until_empty(0.01)
 
 
-def test_who_would_not_be_done_in_time_gets_no_place_unless_alone() -> None:
-    admission: Admission[Job] = Admission(9, 100)
+def test_a_job_that_would_not_be_done_in_time_is_refused_unless_alone() -> None:
+    admission: Admission[FakeJob] = Admission(9, 100)
     assert admission.enter(job(3), 10) == ""
     assert admission.enter(job(3), 10) == ""
     assert admission.enter(job(3), 10) == "time"  # nine of ten seconds, and a fifth is kept in reserve
@@ -96,12 +96,12 @@ def test_who_would_not_be_done_in_time_gets_no_place_unless_alone() -> None:
     assert admission.left_s == 8
     admission.inside()[0].left_s = 1
     assert admission.enter(job(2), 10) == ""
-    alone: Admission[Job] = Admission(9, 100)
+    alone: Admission[FakeJob] = Admission(9, 100)
     assert alone.enter(job(500), 10) == ""
 
 
-def test_a_large_one_keeps_nobody_out_and_is_not_kept_out() -> None:
-    admission: Admission[Job] = Admission(9, 100)
+def test_a_large_job_and_small_ones_are_accepted_beside_each_other() -> None:
+    admission: Admission[FakeJob] = Admission(9, 100)
     assert admission.enter(job(2), 10) == ""
     large = job(7)
     assert admission.enter(large, 10) == ""  # beside a quarter of the time
@@ -114,8 +114,8 @@ def test_a_large_one_keeps_nobody_out_and_is_not_kept_out() -> None:
     assert admission.enter(job(4), 10) == ""
 
 
-def test_one_that_takes_longer_than_there_is_time_is_tried_beside_the_others_one_at_a_time() -> None:
-    admission: Admission[Job] = Admission(9, 100)
+def test_a_job_longer_than_the_time_limit_is_accepted_beside_others_one_at_a_time() -> None:
+    admission: Admission[FakeJob] = Admission(9, 100)
     assert admission.enter(job(4), 10) == ""
     assert admission.enter(job(60), 10) == ""
     assert admission.enter(job(60), 10) == "time"
@@ -128,21 +128,21 @@ def test_one_that_takes_longer_than_there_is_time_is_tried_beside_the_others_one
 @pytest.mark.parametrize("sizes", [[7.9, 2], [4.1, 3.5, 0.3], [1] * 9, [2, 6, 2], [0.5, 7.9, 1.5, 1.5]])
 def test_whatever_is_accepted_fits_into_the_time(sizes: list[float]) -> None:
     for order in itertools.permutations(sizes, len(sizes)) if len(sizes) < 6 else [tuple(sizes)]:
-        admission: Admission[Job] = Admission(99, 100)
+        admission: Admission[FakeJob] = Admission(99, 100)
         for _ in range(4):
             for size in order:
                 admission.enter(job(size), 10)
         assert 4 < admission.left_s <= 10.0001, order
 
 
-def test_it_is_waited_for_who_is_waited_for() -> None:
-    admission: Admission[Job] = Admission(9, 100)
+def test_waiting_until_empty_leaves_out_abandoned_jobs() -> None:
+    admission: Admission[FakeJob] = Admission(9, 100)
     wanted, abandoned = job(1), job(1)
     for one in (wanted, abandoned):
         admission.enter(one)
     admission.start()
     assert not admission.wait_until_empty(0.01, but=lambda one: one is abandoned)
-    given_up: list[Job] = [abandoned]
+    given_up: list[FakeJob] = [abandoned]
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(admission.wait_until_empty, 10, given_up.__contains__)
         given_up.append(wanted)

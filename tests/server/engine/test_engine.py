@@ -1,4 +1,4 @@
-"""The engine without HTTP: what it accepts it finishes or refuses, in bounded time and memory."""
+"""The engine without HTTP: it finishes or refuses what it accepted, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -57,9 +57,7 @@ async def test_a_region_outside_is_refused(
     assert len(engine.admission) == 0
 
 
-async def test_a_thumbnail_leaves_the_network_alone(
-    make_bench: Callable[..., Any], container: Container
-) -> None:
+async def test_a_thumbnail_needs_no_network(make_bench: Callable[..., Any], container: Container) -> None:
     bench = make_bench()
     calls = bench.network.calls
     bench.network.hold()  # not even a busy device holds it up
@@ -314,7 +312,7 @@ async def test_many_at_once_each_get_their_own_picture(
 async def test_work_that_comes_in_while_all_is_refused_does_not_hang(
     make_bench: Callable[..., Any], container: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker dies between the look whether the engine is ready and the job's entry."""
+    """The worker dies after the engine was seen to be ready and before the job is admitted."""
     engine = make_bench().engine
     enter = engine.admission.enter
 
@@ -388,6 +386,6 @@ def test_devices_that_die_at_once_are_all_seen() -> None:
     assert isinstance(engine.failure, WeightsError)
 
 
-def test_a_fake_runner_is_a_runner() -> None:
-    runner: WorkerHandle = FakeWorker(FakeNetwork())
-    assert runner.depth == 2
+def test_a_fake_worker_is_a_worker_handle() -> None:
+    worker: WorkerHandle = FakeWorker(FakeNetwork())
+    assert worker.depth == 2

@@ -1,4 +1,4 @@
-"""The engine's order and its admission: what it takes it does in time, small pictures soon, and for nobody nothing."""
+"""The order of jobs in the engine: accepted ones in time, small ones soon, abandoned ones not at all."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_a_large_picture_does_not_hold_up_a_small_one(photo: Image.Image) 
 
 
 async def test_equal_pictures_are_done_one_after_the_other(photo: Image.Image) -> None:
-    """In turns, a tile each, all would be done at the end, and at a deadline none."""
+    """If they took turns, tile by tile, all would end together, and none before a deadline."""
     container = encode(photo.resize((640, 480)), rate=3.0)
     network = FakeNetwork()
     network.delay_s = 0.005
@@ -75,7 +75,7 @@ async def test_equal_pictures_are_done_one_after_the_other(photo: Image.Image) -
 async def test_what_cannot_be_done_in_time_is_refused_and_what_is_accepted_is_served(
     photo: Image.Image,
 ) -> None:
-    """Sixteen pictures at once, for each of which there is a place, and time for a few."""
+    """Sixteen pictures at once: there are places for all and time for a few."""
     container = encode(photo.resize((512, 384)), rate=3.0)
     network = FakeNetwork()
     network.delay_s = 0.05
@@ -128,7 +128,7 @@ async def test_bad_pictures_and_cancelled_ones_do_not_make_the_engine_think_it_i
     await asyncio.gather(*(engine.reconstruct(PictureRequest(container)) for _ in range(8)))
 
 
-async def test_who_leaves_while_it_waits_for_a_thread_gives_everything_back_at_once(
+async def test_a_job_cancelled_while_it_waits_for_a_thread_gives_its_place_back_at_once(
     make_bench: Callable[..., Any], container: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = threading.Event()
@@ -150,7 +150,7 @@ async def test_who_leaves_while_it_waits_for_a_thread_gives_everything_back_at_o
 
 
 @pytest.mark.parametrize("step", ["preview", "encode_picture"])
-async def test_a_picture_that_nobody_waits_for_is_not_taken_further(
+async def test_an_abandoned_picture_goes_no_further(
     make_bench: Callable[..., Any], container: Container, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """Decoding without a network and encoding are one step of the pool."""

@@ -1,4 +1,4 @@
-"""What happens in the engine at the same time: the orders of events that only come about under load, made to happen."""
+"""Races in the engine: orders of events that come about only under load, forced here."""
 
 from __future__ import annotations
 
@@ -114,10 +114,10 @@ async def test_weights_are_swapped_though_a_device_was_given_up(container: Conta
         await asyncio.to_thread(engine.stop, 5)
 
 
-async def test_a_worker_that_cannot_load_once_more_at_once_is_tried_again(
+async def test_a_restarted_worker_that_cannot_load_yet_is_tried_again(
     container: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such as on a GPU whose memory the dead one's process still holds."""
+    """For instance on a GPU whose memory the dead process still holds."""
     monkeypatch.setattr("bbmr_server.engine.device.PAUSE_S", 0.001)
     network = FakeNetwork()
     lives: list[FakeWorker] = []
@@ -208,9 +208,7 @@ def test_without_file_descriptors_a_worker_is_tried_again_and_nothing_is_left() 
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
         take_all()
         full = len(taken)
-        for free in range(
-            4
-        ):  # for nothing; the arena; the sockets as well; not for what starting a process takes
+        for free in range(4):  # for nothing; the memory; the sockets too; but not for a process
             for _ in range(free):
                 os.close(taken.pop())
             with pytest.raises(WorkerDiedError, match="could not be started"):
@@ -223,7 +221,7 @@ def test_without_file_descriptors_a_worker_is_tried_again_and_nothing_is_left() 
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_who_hangs_does_not_hold_up_who_writes_to_him(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sending_to_a_worker_that_hangs_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bbmr_server.engine.worker.process.LOADING_S", 1)
     data, _ = read("omnisr")
     assert len(data) > 1_000_000  # more than a socket holds
@@ -349,7 +347,7 @@ async def test_only_deaths_close_together_give_a_device_up(
         await asyncio.to_thread(engine.stop, 5)
 
 
-async def test_a_worker_that_does_not_get_on_is_not_ready_and_then_is_again(container: Container) -> None:
+async def test_a_stalled_worker_is_not_ready_until_it_goes_on(container: Container) -> None:
     network = FakeNetwork()
     engine = await started(fake_engine(network, stall_s=0.1))
     try:

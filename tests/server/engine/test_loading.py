@@ -1,4 +1,4 @@
-"""The real weights: loaded as the settings say, and the whole way from bytes to picture with them."""
+"""The real weights: loaded as the settings say, and used from the bytes of a container to the picture."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def larger() -> Container:
 
 @pytest.fixture(scope="module")
 def offline(larger: Container) -> Image.Image:
-    """What the network makes of it without a server."""
+    """The same picture made without a server."""
     return Reconstructor(load("light")).reconstruct(larger)
 
 
@@ -68,14 +68,14 @@ def largest_difference(a: Image.Image, b: Image.Image) -> int:
     return int(np.abs(np.asarray(a, np.int16) - np.asarray(b, np.int16)).max())
 
 
-def make(engine: Engine, works: list[PictureRequest]) -> list[Image.Image]:
-    """The pictures of all works, asked for at once, by an engine that is started and stopped for them."""
+def make(engine: Engine, requests: list[PictureRequest]) -> list[Image.Image]:
+    """Start an engine, make the pictures of all requests at once, and stop it."""
 
     async def run() -> list[Any]:
         while not engine.ready:
             assert engine.failure is None
             await asyncio.sleep(0.02)
-        return await asyncio.gather(*(engine.reconstruct(work) for work in works))
+        return await asyncio.gather(*(engine.reconstruct(request) for request in requests))
 
     engine.start()
     try:
@@ -89,16 +89,16 @@ def test_the_network_is_really_used(larger: Container, offline: Image.Image) -> 
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_batch_and_company_do_not_change_the_picture(
+def test_threads_batch_and_other_requests_do_not_change_the_picture(
     keep_threads: None, larger: Container, offline: Image.Image, threads: int
 ) -> None:
     engine = make_engine(Settings(device=CPU, threads=threads, batch=threads))
-    works = [
+    requests = [
         PictureRequest(larger),
         PictureRequest(larger, region=(300, 200, 333, 301)),
         PictureRequest(larger),
     ]
-    first, part, second = make(engine, works)
+    first, part, second = make(engine, requests)
     assert largest_difference(first, offline) <= 1
     assert largest_difference(second, offline) <= 1
     assert largest_difference(part, offline.crop((300, 200, 633, 501))) <= 1
@@ -189,7 +189,7 @@ def test_the_command_serves_and_stops(larger: Container, offline: Image.Image) -
     reader.join(5)
 
 
-def test_weights_that_are_not_there_are_named_before_anything_starts() -> None:
+def test_missing_weights_are_named_before_anything_starts() -> None:
     with pytest.raises(
         UnknownModelError, match="BBMR_MODEL: no model 'nosuch'; available: craft, light, omnisr"
     ):
@@ -253,6 +253,17 @@ def test_beside_a_gpu_the_stages_have_a_thread_for_every_cpu_of_this_process(
     assert make_engine(Settings(stage_threads=3))._stage_threads == 3
 
 
+def test_the_network_has_as_many_threads_as_the_container_has_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    launchers: list[Any] = []
+    monkeypatch.setattr(loading, "Engine", lambda launcher, *_, **__: launchers.append(launcher))
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    for cpus in (2, 64):
+        monkeypatch.setattr(loading, "available_cpus", lambda cpus=cpus: cpus)
+        make_engine(Settings(device=CPU))
+    make_engine(Settings(device=CPU, threads=5))
+    assert [one.threads for one in launchers] == [2, 0, 5]  # 0: the runtime's own number
+
+
 def test_the_process_that_serves_has_no_torch() -> None:
     script = (
         "import sys; from bbmr_server.app import create_app; from bbmr_server.settings import Settings; "
@@ -264,7 +275,7 @@ def test_the_process_that_serves_has_no_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
-def test_without_torch_it_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_torch_is_reported_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(
         "importlib.util.find_spec", lambda name: None if name in ("torch", "ncnn") else find(name)

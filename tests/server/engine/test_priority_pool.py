@@ -1,4 +1,4 @@
-"""The threads that decode and encode: what matters most goes first, and nothing is lost or left behind."""
+"""The pool of threads: the smallest rank goes first, no step is lost, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.server.conftest import wait_until
 
 
 class Held:
-    """A step that says that it has begun and waits."""
+    """A step that sets `began` and waits for `go_on`."""
 
     def __init__(self) -> None:
         self.began, self.go_on = threading.Event(), threading.Event()
@@ -40,7 +40,7 @@ def test_the_smallest_rank_goes_first_and_equal_ones_in_order() -> None:
     pool.close()
 
 
-def test_so_many_at_once_and_no_more() -> None:
+def test_the_number_of_threads_is_bounded() -> None:
     pool, held = PriorityPool(2, "twice"), [Held() for _ in range(3)]
     futures = [pool.submit((0,), one) for one in held]
     assert held[0].began.wait(5)

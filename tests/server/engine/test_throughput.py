@@ -1,4 +1,4 @@
-"""What the engine knows of its speed, and what it makes of that for a picture."""
+"""What the engine learns about its speed, and what it estimates from it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_guess_until_something_is_measured_then_what_was_measured_lately() -> 
     assert throughput.seconds(("network", "omnisr"), 1e6) == pytest.approx(GUESSES["network"] * 1e6)
 
 
-def test_something_that_was_very_slow_once_is_hardly_believed_and_always_is() -> None:
+def test_one_slow_measurement_counts_little_and_many_count_fully() -> None:
     throughput = Throughput()
     for _ in range(100):
         throughput.add(NETWORK, 1e6, 0.1)
@@ -84,7 +84,7 @@ def test_what_costs_less_is_expected_to(large: Container) -> None:
     assert seconds(network=False, max_side=64) < seconds(network=False)
 
 
-def test_weights_have_a_pace_of_their_own(large: Container) -> None:
+def test_every_set_of_weights_has_its_own_throughput(large: Container) -> None:
     throughput = Throughput()
     for _ in range(100):
         throughput.add(("network", "slow"), 1e6, 2.0)

@@ -1,4 +1,4 @@
-"""The worker process's own parts, without the process."""
+"""The code of the worker process, run in this one."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_weights_that_do_not_run_are_refused_and_the_others_stay(worker: Worker,
 def test_memory_is_counted_in_the_pages_of_the_machine(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, page: int
 ) -> None:
-    """Of 64-bit ARM, pages may have 16 or 64 KiB."""
+    """On 64-bit ARM a page may have 16 or 64 KiB."""
     statm = tmp_path / "statm"
     statm.write_text("900 123 45 6 0 78 0\n")
     monkeypatch.setattr(worker_main, "STATM", str(statm))
