@@ -101,7 +101,7 @@ def shipped_config() -> dict[str, Any]:
 @pytest.fixture(scope="module")  # its processes are never idle, and would slow all later tests
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     if importlib.util.find_spec("ray") is None:
-        pytest.skip("Ray is not installed: pip install 'bbmr[cluster]'")
+        pytest.skip("Ray is not installed: pip install '.[cluster]' in a checkout")
     folder = tmp_path_factory.mktemp("cluster")
     config = shipped_config()
     config["http_options"]["port"] = port = _free_port()

@@ -21,7 +21,7 @@ from bbmr_models.reconstruct import reconstruct_local
 from bbmr_shared.container import Container
 from tests.cluster.conftest import command, descendants, environment, wait_until
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'bbmr[cluster]'")
+pytest.importorskip("ray", reason="Ray is not installed: pip install '.[cluster]' in a checkout")
 
 FILES = 48
 WORKER = "ray::MapWorker(MapBatches(BulkWorker))"

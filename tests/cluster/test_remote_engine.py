@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'bbmr[cluster]'")
+pytest.importorskip("ray", reason="Ray is not installed: pip install '.[cluster]' in a checkout")
 
 from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError

@@ -19,7 +19,7 @@ from bbmr_models.reconstruct import reconstruct_local
 from bbmr_shared.container import MEDIA_TYPE, Container
 from tests.cluster.conftest import DEADLINE_S, QUEUE, Cluster, wait_until
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'bbmr[cluster]'")
+pytest.importorskip("ray", reason="Ray is not installed: pip install '.[cluster]' in a checkout")
 
 HEADERS = {"Content-Type": MEDIA_TYPE}
 

@@ -40,7 +40,7 @@ def test_the_package_can_be_imported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "output"),
     [
-        (["bulk", ".", "out"], 1, "pip install 'bbmr[cluster]'"),
+        (["bulk", ".", "out"], 1, "pip install '.[cluster]' in a checkout"),
         (["bulk", "--help"], 0, "bbmr-server bulk"),
         (["--port", "1", "bulk"], 2, "bulk comes first"),
     ],

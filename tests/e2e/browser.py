@@ -47,7 +47,7 @@ def missing() -> str | None:
     try:
         import playwright.sync_api  # noqa: F401
     except ImportError:
-        return "playwright is not installed: pip install 'bbmr[test]'"
+        return "playwright is not installed: make setup"
     if shutil.which("chromium") is None:
         return "there is no chromium (Debian: apt-get install chromium)"
     return None

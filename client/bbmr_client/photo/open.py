@@ -156,7 +156,7 @@ def _plugin(format: str, name: str) -> Opener:
     try:
         opener: Opener = getattr(import_module(module), attribute)
     except ImportError:
-        raise PictureError(f"{name} is {_shown(format)}: pip install 'bbmr[formats]'") from None
+        raise PictureError(f"{name} is {_shown(format)}: pip install '.[formats]' in a checkout") from None
     return opener
 
 

@@ -20,7 +20,7 @@ from bbmr_shared.errors import UsageError, WeightsError
 
 from .planar_network import DEBLOCK_INPUTS, STEM_INPUTS, Features, PlanarNetwork
 
-MISSING = "the runtime ncnn is not installed; `pip install 'bbmr[ncnn]'`"
+MISSING = "the runtime ncnn is not installed: pip install '.[ncnn]' in a checkout"
 
 Weights = Mapping[str, NDArray[np.float32]]
 

@@ -66,7 +66,7 @@ def load_network(
         return NcnnNetwork(name, data, threads)
     if find_spec("torch") is None:
         raise UsageError(
-            f"the weights '{name}' run in torch, which is not installed; `pip install 'bbmr[server]'`"
+            f"the weights '{name}' run in torch, which is not installed: pip install '.[server]' in a checkout"
         )
     import torch
 

@@ -132,7 +132,7 @@ def _board(run: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UsageError(
-            "--tensorboard needs tensorboard: pip install '.[tensorboard]' in the repository"
+            "--tensorboard needs tensorboard: pip install '.[tensorboard]' in a checkout"
         ) from None
     return SummaryWriter(run / "tensorboard")
 

@@ -55,7 +55,7 @@ def make_provider(settings: Settings, environ: Mapping[str, str] = os.environ) -
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"traces need {error.name}, which is not installed: pip install 'bbmr[otel]'"
+            f"traces need {error.name}, which is not installed: pip install '.[otel]' in a checkout"
         ) from None
     named = "OTEL_SERVICE_NAME" in environ or "service.name=" in environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     about = {"service.version": release()} | ({} if named else {"service.name": "bbmr-server"})

@@ -135,7 +135,7 @@ def _open_cache(path: Path, settings: Settings, metrics: StoreMetrics) -> Pictur
         from .picture_cache import PictureCache
     except ModuleNotFoundError:
         raise UsageError(
-            "BBMR_PICTURE_CACHE needs cachetools, which is not installed: pip install 'bbmr[store]'"
+            "BBMR_PICTURE_CACHE needs cachetools, which is not installed: pip install '.[store]' in a checkout"
         ) from None
     backend = open_directory(path, "BBMR_PICTURE_CACHE", settings.store.timeout_s, cache=True)
     return PictureCache(backend, settings.store.picture_cache_bytes, metrics)
@@ -146,6 +146,6 @@ def _import(setting: str) -> Any:
         import obstore.store
     except ModuleNotFoundError:
         raise UsageError(
-            f"{setting} needs obstore, which is not installed: pip install 'bbmr[store]'"
+            f"{setting} needs obstore, which is not installed: pip install '.[store]' in a checkout"
         ) from None
     return obstore.store

@@ -134,9 +134,13 @@ def test_turned_exif_names_the_upright_size_and_no_thumbnail(order: str) -> None
         (
             b"\0\0\0\x1cftypheic\0\0\0\0mif1heic",
             "pillow_heif",
-            "phone.jpg is HEIF: pip install 'bbmr[formats]'",
+            "phone.jpg is HEIF: pip install '.[formats]' in a checkout",
         ),
-        (b"\xff\x0a" + bytes(30), "pillow_jxl", "phone.jpg is JPEG XL: pip install 'bbmr[formats]'"),
+        (
+            b"\xff\x0a" + bytes(30),
+            "pillow_jxl",
+            "phone.jpg is JPEG XL: pip install '.[formats]' in a checkout",
+        ),
     ],
 )
 def test_without_the_plugin_the_error_names_the_extra(

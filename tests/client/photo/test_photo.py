@@ -390,7 +390,7 @@ def _in_boxes(stream: bytes, *cuts: int) -> bytes:
 @pytest.mark.parametrize("cuts", [(0,), (1,), (3,), (1, 2, 3), tuple(range(1, 40))])
 def test_the_size_of_a_jpeg_xl_is_found_however_it_is_cut(cuts: tuple[int, ...]) -> None:
     """Its plugin decodes on opening, so a size that is not found first is not checked first."""
-    pytest.importorskip("pillow_jxl", reason="needs bbmr[formats]")
+    pytest.importorskip("pillow_jxl", reason="needs the extra `formats`")
     stream = coded(Image.new("RGB", (300, 200)), "JXL", lossless=True)
     stream = stream[stream.index(b"\xff\x0a") :]
     assert jxl_size(_in_boxes(stream, *cuts)) == (300, 200)
@@ -399,7 +399,7 @@ def test_the_size_of_a_jpeg_xl_is_found_however_it_is_cut(cuts: tuple[int, ...])
 
 
 def test_a_jpeg_xl_without_a_size_is_not_opened() -> None:
-    pytest.importorskip("pillow_jxl", reason="needs bbmr[formats]")
+    pytest.importorskip("pillow_jxl", reason="needs the extra `formats`")
     with pytest.raises(PictureError, match="its size cannot be read"):
         load_photo(_in_boxes(b"\xff", 0))
 

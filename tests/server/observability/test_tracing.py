@@ -202,7 +202,7 @@ except UsageError as error:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
-    assert done.stdout.endswith("is not installed: pip install 'bbmr[otel]'\n")
+    assert done.stdout.endswith("is not installed: pip install '.[otel]' in a checkout\n")
     assert len(done.stdout.splitlines()) == 1
 
 

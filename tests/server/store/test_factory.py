@@ -65,5 +65,5 @@ def test_without_the_extra_the_error_says_what_to_install(
 
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     monkeypatch.setitem(sys.modules, "obstore", None)
-    with pytest.raises(UsageError, match=r"pip install 'bbmr\[store\]'"):
+    with pytest.raises(UsageError, match=r"pip install '\.\[store\]' in a checkout"):
         create_app(Settings(store=str(tmp_path)), make_bench(start=False).engine)
