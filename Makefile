@@ -5,11 +5,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PY     := $(BIN)/python
 STAMP  := $(VENV)/.installed
-EXTRAS := server,cluster,train,test
+EXTRAS := server,cluster,train
 MINUTES ?= 5
+JOBS   ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train test docker-test lint format fuzz man lock clean
+.PHONY: help setup demo train test test-all docker-test lint format hooks fuzz man lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -17,19 +18,32 @@ help: ## list the targets
 setup: $(STAMP) ## make .venv and install client, server, training and test tools into it
 
 # uv is several times faster than pip, so it goes first; pip alone does the same. uv does not read pip's
-# find-links (where an offline machine keeps its wheels), so they are handed on.
+# find-links (where an offline machine keeps its wheels), so they are passed on.
+FIND_LINKS = links=$${PIP_FIND_LINKS:-$$($(PY) -m pip config get global.find-links 2>/dev/null || true)}; \
+	if [ -n "$$links" ] && [ -z "$${UV_FIND_LINKS:-}" ]; then \
+	  UV_FIND_LINKS=$$(echo $$links | tr ' ' ','); export UV_FIND_LINKS; fi
+
+# pip knows dependency groups from 25.1 on only, so it gets the lines of a group as a requirements file.
+GROUP_LINES = import sys, tomllib; \
+	groups = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]; \
+	print(*groups[sys.argv[1]], sep="\n")
+
+# $(call install,GROUP,MORE): install a dependency group, and what MORE says, within the locked versions.
+define install
+$(FIND_LINKS); \
+	{ $(PY) -m pip install -q 'uv>=0.8,<1' && \
+	  $(BIN)/uv pip install -q --python $(PY) -c requirements.lock $(2) --group $(1); } \
+	|| { echo "setup: uv could not do it, trying pip"; \
+	     $(PY) -c '$(GROUP_LINES)' $(1) >$(VENV)/$(1).txt && \
+	     $(PY) -m pip install -q -c requirements.lock $(2) -r $(VENV)/$(1).txt; }
+endef
+
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "setup: Python 3.11 or newer is needed; name one with 'make PYTHON=...'" >&2; exit 1; }
 	@test -x $(PY) || { echo "setup: making $(VENV)"; $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; }
-	@echo "setup: installing bbmr[$(EXTRAS)] into $(VENV)"
-	@links=$${PIP_FIND_LINKS:-$$($(PY) -m pip config get global.find-links 2>/dev/null || true)}; \
-	if [ -n "$$links" ] && [ -z "$${UV_FIND_LINKS:-}" ]; then \
-	  UV_FIND_LINKS=$$(echo $$links | tr ' ' ','); export UV_FIND_LINKS; fi; \
-	{ $(PY) -m pip install -q 'uv>=0.8,<1' && \
-	  $(BIN)/uv pip install -q --python $(PY) -c requirements.lock -e '.[$(EXTRAS)]'; } \
-	|| { echo "setup: uv could not do it, trying pip"; \
-	     $(PY) -m pip install -q -c requirements.lock -e '.[$(EXTRAS)]'; }
+	@echo "setup: installing the project with its extras $(EXTRAS) and the test tools into $(VENV)"
+	@$(call install,test,-e '.[$(EXTRAS)]')
 	@touch $@
 	@echo "setup: done; $(BIN)/bbmr-client and $(BIN)/bbmr-server are ready"
 
@@ -45,10 +59,15 @@ train: $(STAMP) ## MODEL=light PHOTOS=folder [MINUTES=60] [RUN=runs/light]: trai
 	@test -n "$(PHOTOS)" || { echo "train: name a folder of photographs with PHOTOS=..." >&2; exit 2; }
 	$(TRAIN_ENVIRONMENT) $(BIN)/bbmr-train "$(PHOTOS)" --config "$(MODEL)" --run "$(RUN)" --minutes $(MINUTES)
 
-# Hundreds of tests have real processes, sockets and signals: on a busy machine one of them may lose a race. It is then
-# run once more, and listed.
-test: lint ## set up, check style, types, imports and Dockerfiles, then run every test with coverage
-	$(PY) -m pytest --cov --cov-report=term --reruns 1 -r fER --durations 20
+# JOBS workers share the tests. A test that starts processes may lose a race on a busy machine: it is run once more and
+# listed ("R"). tests/conftest.py has the markers.
+PYTEST := $(PY) -m pytest --numprocesses $(JOBS) --dist worksteal --reruns 1 -r fER --durations 20
+
+test: lint ## set up, lint, and run the tests but for cluster, soak and benchmarks (JOBS=2 at a time)
+	$(PYTEST) -m "not cluster and not benchmark"
+
+test-all: lint ## set up, lint, and run every test with coverage and more random examples
+	$(PYTEST) --hypothesis-profile ci --cov --cov-report=term
 
 docker-test: $(STAMP) ## build the images without an engine, run them, look into them (root on Debian; minutes)
 	$(PY) -m pytest -v -o python_files='check_*.py' --timeout 3600 tests/docker
@@ -65,8 +84,12 @@ format: $(STAMP) ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+hooks: $(STAMP) ## let git run the checks of `make lint` before each commit
+	@$(call install,dev,)
+	$(BIN)/pre-commit install
+
 fuzz: $(STAMP) ## MINUTES=5 of coverage-guided fuzzing: the container reader, and decoding to the preview
-	@$(PY) -c 'import atheris' 2>/dev/null || $(PY) -m pip install -q -c requirements.lock -e '.[fuzz]'
+	@$(PY) -c 'import atheris' 2>/dev/null || { $(call install,fuzz,); }
 	$(PY) -m tests.fuzz.run --minutes $(MINUTES)
 
 man: $(STAMP) ## write docs/man/bbmr-client.1 from the parser

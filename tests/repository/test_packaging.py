@@ -96,11 +96,24 @@ def test_the_light_server_is_the_server_with_ncnn_in_place_of_torch(project: dic
     assert light == full
 
 
+def test_tools_for_work_on_the_project_are_no_extras(project: dict[str, Any]) -> None:
+    groups = project["dependency-groups"]
+    assert set(groups) == {"test", "fuzz", "dev"}
+    shown = metadata.metadata("bbmr").get_all("Provides-Extra")
+    assert shown is not None
+    assert set(groups).isdisjoint(shown)
+    # The Makefile hands the lines to a pip that knows no groups: no group includes another one.
+    assert all(isinstance(line, str) for lines in groups.values() for line in lines)
+
+
 def declared(project: dict[str, Any]) -> list[Requirement]:
-    """Every requirement of the base install and of all extras, but for bbmr itself."""
+    """Every requirement of the base install, of all extras and of all dependency groups, but for bbmr itself."""
     lines = list(project["project"]["dependencies"])
-    for extra in project["project"]["optional-dependencies"].values():
-        lines += extra
+    for more in (
+        *project["project"]["optional-dependencies"].values(),
+        *project["dependency-groups"].values(),
+    ):
+        lines += more
     return [requirement for requirement in map(Requirement, lines) if requirement.name != "bbmr"]
 
 

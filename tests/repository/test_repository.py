@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 # Put together here so that this file does not find itself.
 MACHINE = re.compile(
@@ -44,7 +46,20 @@ REGISTRY = re.compile(
         ]
     )
 )
-TARGETS = ("setup", "demo", "test", "docker-test", "lint", "format", "fuzz", "clean")
+TARGETS = (
+    "setup",
+    "demo",
+    "train",
+    "test",
+    "test-all",
+    "docker-test",
+    "lint",
+    "format",
+    "hooks",
+    "fuzz",
+    "lock",
+    "clean",
+)
 
 
 def tracked(root: Path) -> list[Path]:
@@ -97,18 +112,49 @@ def test_help_is_what_plain_make_prints(root: Path) -> None:
     assert make(root) == make(root, "help")
 
 
-def test_make_test_ends_with_pytest(root: Path) -> None:
-    # -W pretends nothing; -n only prints: the last command decides what a CI reads as the closing line.
-    commands = make(root, "-n", "test").strip().splitlines()
-    assert "pytest" in commands[-1]
+@pytest.mark.parametrize("target", ["test", "test-all"])
+def test_the_tests_end_with_pytest(root: Path, target: str) -> None:
+    """The last command decides what a CI reads as the closing line."""
+    commands = make(root, "-n", target).strip().splitlines()
+    assert " -m pytest " in commands[-1]
 
 
-def test_ci_runs_the_same_tests(root: Path) -> None:
+def test_a_developer_runs_all_but_the_slow_kinds(root: Path) -> None:
+    options = make(root, "-n", "test").strip().splitlines()[-1]
+    assert '-m "not cluster and not benchmark"' in options
+    assert "--cov" not in options
+
+
+def test_test_all_leaves_nothing_out(root: Path) -> None:
+    options = make(root, "-n", "test-all").strip().splitlines()[-1].partition(" -m pytest ")[2]
+    assert " -m " not in options
+    assert "--cov" in options
+    assert "--hypothesis-profile ci" in options
+
+
+def test_ci_runs_every_test(root: Path) -> None:
     script = root / ".ci" / "run"
     assert os.access(script, os.X_OK)
     text = script.read_text()
     assert "set -euo pipefail" in text
-    assert text.rstrip().endswith("make --no-print-directory test")
+    assert text.rstrip().endswith("make --no-print-directory test-all")
+
+
+def test_hosted_ci_calls_the_same_script(root: Path) -> None:
+    workflow = yaml.safe_load((root / ".github/workflows/ci.yml").read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    assert [step["run"] for step in steps if "run" in step] == [".ci/run"]
+
+
+def test_no_folder_has_more_python_files_than_can_be_surveyed(root: Path) -> None:
+    counted = Counter(path.parent for path in tracked(root) if path.suffix == ".py")
+    assert {str(folder): count for folder, count in counted.items() if count > 20} == {}
+
+
+def test_no_text_installs_the_project_from_an_index(root: Path) -> None:
+    """The name `bbmr` in a package index is not ours; from a checkout, or with the address of a file, it is."""
+    by_name = re.compile(r"pip install (-\S+ (\S+ )?)*[\'\"]?bbmr\b(?!\S* @)")
+    assert found_in_text(root, by_name) == []
 
 
 def make(root: Path, *arguments: str) -> str:
