@@ -7,6 +7,7 @@ Only tests that start processes are run once more when they fail (`--reruns`).
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -31,11 +32,15 @@ STARTERS = {"fork", "multiprocessing", "Popen", "running_server", "subprocess"}
 """Names in the code of a test, of its fixtures or of their helpers that mean: it starts a process."""
 
 hypothesis_profiles.register()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell starts jobs in the background, and the processes of a test would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # The workers share the cores: threads of torch that wait must not spin. Measured with two on two cores.
+    # The workers share the cores: threads of torch that wait must not spin.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects by the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     seen: dict[FunctionType, bool] = {}
     for item in items:

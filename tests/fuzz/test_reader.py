@@ -15,6 +15,7 @@ from bbmr_shared.container.header import KNOWN_FIELDS
 from bbmr_shared.images.codecs import encode_plane
 from tests.fuzz.damage import case, seeds
 from tests.fuzz.promises import check_preview, check_read
+from tests.hypothesis_profiles import examples
 from tests.shared import parts
 
 SEED = 20_240_501
@@ -76,7 +77,7 @@ def _not_of_a_plane(extra: dict[str, object]) -> dict[str, object]:
     }
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(containers())
 def test_every_container_comes_back_as_it_was(made: Container) -> None:
     data = made.to_bytes()
@@ -90,13 +91,13 @@ def test_every_container_comes_back_as_it_was(made: Container) -> None:
     assert check_preview(data) == "decoded"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_no_bytes_are_more_than_a_declared_error(body: bytes, sealed: bool) -> None:
     assert check_read(parts.sealed(body) if sealed else SIGNATURE + body).endswith("Error")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.dictionaries(st.text(max_size=8) | st.sampled_from(sorted(KNOWN_FIELDS)), PLAIN, max_size=12))
 def test_no_header_map_is_more_than_a_declared_error(header: dict[str, object]) -> None:
     assert check_read(parts.sealed(parts.packed(header))).endswith("Error")
@@ -105,7 +106,7 @@ def test_no_header_map_is_more_than_a_declared_error(header: dict[str, object]) 
 def test_seeded_damage_finds_nothing_but_declared_errors() -> None:
     corpus = seeds()
     outcomes: Counter[str] = Counter()
-    for number in range(20_000):
+    for number in range(examples(20_000)):
         data = case(SEED, number, corpus)
         outcomes.update((check_read(data), check_preview(data)))
     # The damage must reach every depth of the reader, or this test says little.

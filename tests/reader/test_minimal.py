@@ -24,6 +24,7 @@ from bbmr_shared.container.frame import write_frame
 from bbmr_shared.errors import BbmrError, LimitExceededError, PlaneError
 from bbmr_shared.images.codecs import encode_plane
 from tests.fuzz import damage
+from tests.hypothesis_profiles import examples
 from tests.reader import minimal
 from tests.shared import parts
 from tests.vectors import make
@@ -126,7 +127,7 @@ def containers(draw: st.DrawFn) -> Container:
     return made
 
 
-SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @SLOW

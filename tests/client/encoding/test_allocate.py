@@ -11,6 +11,7 @@ from bbmr_client.encoding.allocate import allocate
 from bbmr_client.encoding.encoder import encode
 from bbmr_shared.errors import UsageError
 from bbmr_shared.grid import RATES, BlockGrid
+from tests.hypothesis_profiles import examples
 
 
 def tables(seed: int, rows: int = 3, cols: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -27,7 +28,7 @@ def total(table: np.ndarray, choice: np.ndarray) -> float:
     return float(np.take_along_axis(table, choice[None], 0).sum())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.integers(0, 10_000), st.floats(1, 16))
 def test_budget_is_met_and_no_improving_step_is_left(seed: int, rate: float) -> None:
     cost, distortion = tables(seed)
@@ -40,7 +41,7 @@ def test_budget_is_met_and_no_improving_step_is_left(seed: int, rate: float) -> 
     assert not (better & (steps <= slack)).any()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from(range(len(RATES))))
 def test_never_worse_than_uniform_and_never_dearer(seed: int, index: int) -> None:
     cost, distortion = tables(seed)

@@ -26,12 +26,15 @@ from bbmr_shared.errors import (
     UnsupportedContainerError,
     UsageError,
 )
+from tests.hypothesis_profiles import examples
 from tests.shared import parts
 
 QUICK = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-MANY = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=examples(300), deadline=None)
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,7 @@ def test_at_rate_1_the_preview_is_the_photo(case: Case) -> None:
     assert np.array_equal(np.asarray(shown.convert("RGB")), np.asarray(case.picture.convert("RGB")))
 
 
-@settings(QUICK, max_examples=12)
+@settings(QUICK, max_examples=examples(12))
 @given(cases(modes=("RGB",)), st.data())
 def test_blocks_of_strength_0_are_the_base_bit_for_bit(case: Case, data: st.DataObject) -> None:
     network = pytest.importorskip("bbmr_models.reconstruct", reason="needs the server extra")

@@ -19,6 +19,7 @@ from bbmr_client.encoding.encoder import encode
 from bbmr_server.app import create_app
 from bbmr_server.http.openapi import CONTAINER_TYPES
 from bbmr_server.settings import Settings
+from tests.hypothesis_profiles import examples
 from tests.server.conftest import _listen as listening
 from tests.server.conftest import wait_until
 from tests.server.fakes import FakeNetwork, fake_engine
@@ -45,7 +46,11 @@ def url() -> Iterator[str]:
 
 @schema.parametrize()
 @settings(
-    max_examples=30, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=examples(30),
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )
 def test_a_route_keeps_to_the_document(case: schemathesis.Case, url: str) -> None:
     case.call_and_validate(base_url=url, excluded_checks=[positive_data_acceptance])

@@ -19,6 +19,7 @@ from bbmr_shared.container import Plane
 from bbmr_shared.grid import BlockGrid
 from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.metrics import psnr_rgb
+from tests.hypothesis_profiles import examples
 from tests.shared import parts
 from tests.shared.parts import Picture
 
@@ -102,7 +103,7 @@ def of_the_whole(made: Container, side: int, region: Region) -> tuple[Image.Imag
     return cut.resize(target, lanczos, box=moved), whole.resize(target, lanczos, box=box)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_a_region_is_that_of_the_whole_composite(data: st.DataObject) -> None:
     width, height = data.draw(st.integers(1, 700)), data.draw(st.integers(1, 500))

@@ -12,9 +12,10 @@ from bbmr_shared.compositing.composite import base, coarse_levels, composite, pr
 from bbmr_shared.compositing.window import REACH, window_around
 from bbmr_shared.grid import RATES, BlockGrid
 from bbmr_shared.images import codecs
+from tests.hypothesis_profiles import examples
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=st.data())
 def test_a_window_is_that_part_of_the_composite(data: st.DataObject) -> None:
     block = data.draw(st.sampled_from([16, 32, 64, 128]))

@@ -231,10 +231,10 @@ class TestClaims:
     def test_a_header_that_claims_gigabytes_costs_nothing(self, body: bytes) -> None:
         for data in (SIGNATURE + body, parts.sealed(body)):
             tracemalloc.start()
-            started = time.perf_counter()
+            started = time.process_time()
             with pytest.raises(ContainerError):
                 Container.from_bytes(data)
-            seconds = time.perf_counter() - started
+            seconds = time.process_time() - started
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             assert seconds < 1

@@ -14,6 +14,7 @@ from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container.frame import SIGNATURE, read_header, write_frame
 from bbmr_shared.container.header import ALPHA_FIELDS, KNOWN_FIELDS, PLANE_FIELDS
 from bbmr_shared.errors import UnsupportedContainerError
+from tests.hypothesis_profiles import examples
 from tests.shared import parts
 
 Fields = dict[str, Any]
@@ -49,7 +50,7 @@ def header_bytes(data: bytes) -> bytes:
     return data[len(SIGNATURE) : len(SIGNATURE) + unpacker.tell()]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.tuples(*map(unknown, (KNOWN_FIELDS, PLANE_FIELDS, PLANE_FIELDS, ALPHA_FIELDS))))
 def test_a_file_comes_back_byte_for_byte(added: tuple[Fields, ...]) -> None:
     fields, pictures = parts.fields_of(GOOD)
@@ -64,7 +65,7 @@ def test_a_file_comes_back_byte_for_byte(added: tuple[Fields, ...]) -> None:
     assert read_header(data).extra.keys() == added[0].keys()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(unknown(KNOWN_FIELDS), st.randoms(use_true_random=False))
 def test_fields_that_stood_between_known_ones_go_behind_them_in_their_order(
     added: Fields, order: Any
