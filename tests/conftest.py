@@ -26,18 +26,18 @@ BY_PATH = {
     "e2e/": ("process",),
     "e2e/test_overload.py": ("benchmark",),
     "e2e/test_soak.py": ("benchmark",),
+    "server/engine/test_loading.py": ("process",),
 }
 BY_FIXTURE = {"browser": ("browser",)}
-STARTERS = {"fork", "multiprocessing", "Popen", "running_server", "subprocess"}
+STARTERS = {"fork", "kill", "make_engine", "multiprocessing", "Popen", "running_server", "subprocess"}
 """Names in the code of a test, of its fixtures or of their helpers that mean: it starts a process."""
 
 hypothesis_profiles.register()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So a shell starts jobs in the background, and the processes of a test would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # The workers share the cores: threads of torch that wait must not spin.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Tests share the cores, so a thread of torch that waits must not spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects by the markers

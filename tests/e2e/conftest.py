@@ -61,7 +61,7 @@ def client() -> Callable[..., tuple[int, str, str]]:
     return call
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def url() -> Iterator[str]:
     with running_server({"BBMR_DEVICE": "cpu"}) as url:
         yield url
