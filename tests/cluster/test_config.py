@@ -9,7 +9,9 @@ import pytest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # Ray itself causes pydantic warnings
-    serve = pytest.importorskip("ray.serve", reason="Ray is not installed: pip install '.[cluster]' in a checkout")
+    serve = pytest.importorskip(
+        "ray.serve", reason="Ray is not installed: pip install '.[cluster]' in a checkout"
+    )
 
 from ray.serve.schema import ServeDeploySchema
 
