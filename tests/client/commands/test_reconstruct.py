@@ -30,6 +30,11 @@ def test_over_http(run: Run, command: str, packed: Path, container: Container, c
     assert np.array_equal(np.asarray(Image.open(out)), np.asarray(preview(container)))
 
 
+def test_an_address_without_a_scheme(run: Run, packed: Path, composite_server: str) -> None:
+    address = composite_server.removeprefix("http://")
+    assert run("reconstruct", packed, "-o", packed.with_name("out.png"), "--server", address).code == 0
+
+
 @pytest.mark.parametrize(
     ("address", "key"), [("one:8000", "secret"), ("http://one:8000/", "secret"), ("two:8000", None)]
 )
