@@ -201,13 +201,13 @@ def _many(names: list[str], output: str, options: dict[str, Any], run: RunOption
 
 
 def _check_codec(codec: str, has_rate: bool) -> None:
-    from bbmr_client.encoding.encoder import LOSSLESS_CODECS
-    from bbmr_shared.images.codecs import KNOWN_BUT_ABSENT
+    from bbmr_shared.images.codecs import CODECS, KNOWN_BUT_ABSENT
 
-    use = f"use --codec {' or '.join(LOSSLESS_CODECS)}"
+    lossless = [name for name, row in CODECS.items() if row.lossless]
+    use = f"use --codec {' or '.join(lossless)}"
     if codec in KNOWN_BUT_ABSENT:
         raise UsageError(f"the codec {codec} is not built into this release: {use}")
-    if codec not in LOSSLESS_CODECS:
+    if codec not in lossless:
         budget = "--rate" if has_rate else "an overall rate"
         raise UsageError(f"{budget} keeps planes lossless and {codec} does not: {use}")
 

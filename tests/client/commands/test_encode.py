@@ -18,9 +18,9 @@ from PIL import Image
 
 from bbmr_client.commands.encode import Metadata
 from bbmr_client.config import _ENCODE, EncodeDefaults
-from bbmr_client.encoding.encoder import LOSSLESS_CODECS
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import Container
+from bbmr_shared.images.codecs import CODECS
 
 Run = Callable[..., Any]
 Fails = Callable[..., str]
@@ -160,7 +160,7 @@ class TestSettings:
 
     def test_the_values_that_it_may_have_are_those_of_the_encoder(self) -> None:
         assert set(_ENCODE) == {one.name for one in fields(EncodeDefaults)}
-        assert _ENCODE["codec"].choices == LOSSLESS_CODECS
+        assert _ENCODE["codec"].choices == tuple(name for name, row in CODECS.items() if row.lossless)
         assert _ENCODE["metadata"].choices == tuple(Metadata)
 
 
