@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from bbmr_client.files import STDIO, check_output, print_message, print_out, read_file
 from bbmr_client.text import printable
-from bbmr_shared.errors import ContainerError, UsageError
+from bbmr_shared.errors import ContainerError, PictureError, UsageError
 
 if TYPE_CHECKING:
+    from bbmr_client.photo import Photo
     from bbmr_client.reports.encode_report import InfoReport
     from bbmr_shared.container import Container
 
@@ -130,3 +131,14 @@ def plane_lines(info: InfoReport) -> list[str]:
             f"plane 1/{plane.rate:<5} {count:>{wide}} blocks, {printable(plane.codec)}, {size:>{long}} bytes, {exact}"
         )
     return lines
+
+
+def read_photo(name: str) -> Photo:
+    """Returns the photo in file `name` ("-": standard input). Raises as `load_photo` does."""
+    from bbmr_client.photo import load_photo
+    from bbmr_shared.limits import DEFAULT_LIMITS
+
+    if name != STDIO:
+        return load_photo(name)
+    data = read_file(STDIO, limit=DEFAULT_LIMITS.max_photo_bytes, error=PictureError)
+    return load_photo(data, name="standard input")

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
 
+from bbmr_client.commands.common import read_photo
 from bbmr_client.encoding.encoder import encode
 from bbmr_client.files import FileAccessError, write_file
 from bbmr_client.http import Client
-from bbmr_client.photo import Photo, load_photo
+from bbmr_client.photo import Photo
 from bbmr_client.reports.encode_report import finite
 from bbmr_client.reports.figure import Panel, best_and_worst_details, comparison_figure
 from bbmr_client.reports.ratemap import RATE_COLOURS, overlay
@@ -82,7 +83,7 @@ def run_demo(photo_name: str, folder_name: str, say: Say) -> DemoReport:
         BbmrError: a step failed. The server is always stopped.
     """
     started = time.perf_counter()
-    photo = load_photo(photo_name)
+    photo = read_photo(photo_name)
     if photo.alpha is not None:
         raise PictureError(
             f"{photo_name} has transparency, which PSNR does not measure: name an opaque photo"

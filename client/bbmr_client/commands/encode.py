@@ -11,7 +11,7 @@ import typer
 
 from bbmr_client.batch.inputs import PICTURES, expand, is_batch
 from bbmr_client.commands.batch_options import Jobs, Json, Overwrite, Quiet, ReportFile, RunOptions, Verbose
-from bbmr_client.commands.common import check_target, plane_lines, report, say, shown
+from bbmr_client.commands.common import check_target, plane_lines, read_photo, report, say, shown
 from bbmr_client.config import EncodeDefaults, load_config
 from bbmr_client.files import STDIO, write_file
 from bbmr_shared.errors import UsageError
@@ -161,10 +161,9 @@ def _options(
 def _one(name: str, target: str, options: dict[str, Any], run: RunOptions) -> None:
     from bbmr_client.batch.encoding import encoding_warnings
     from bbmr_client.encoding.encoder import encode as encode_photo
-    from bbmr_client.photo import load_photo
     from bbmr_client.reports.encode_report import encode_report, info_report
 
-    picture = load_photo(name)
+    picture = read_photo(name)
     started = time.perf_counter()
     container = encode_photo(picture, **options)
     data = container.to_bytes()

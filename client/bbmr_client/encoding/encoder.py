@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bbmr_client.files import STDIO
 from bbmr_client.photo import Photo, load_photo
 from bbmr_shared.container import FULL_STRENGTH, AlphaPlane, Container, Plane
 from bbmr_shared.container.planes import keep_blocks, pad
@@ -88,10 +87,9 @@ def encode(
         metadata,
         alpha_quality,
     )
-    _check_input(image, limits, step)
+    _check_input(limits, step)
     before_step = step or _do_nothing
     source = load_photo(image, limits)
-    limits.check_dimensions(source.width, source.height)  # TEMPORARY
     before_step()
     container = _encode(source.keeping(metadata), options, before_step)
     return original_if_smaller(source, container, metadata) if keep_smaller else container
@@ -167,11 +165,7 @@ def _code_alpha(alpha: NDArray[np.uint8], options: EncodeOptions) -> AlphaPlane:
     return AlphaPlane(*encode_plane(alpha, "avif", quality=options.alpha_quality))
 
 
-def _check_input(image: object, limits: object, step: object) -> None:
-    if isinstance(image, str) and image == STDIO:
-        raise UsageError(
-            "only the command line reads standard input for '-': pass the bytes, sys.stdin.buffer.read()"
-        )
+def _check_input(limits: object, step: object) -> None:
     if not isinstance(limits, Limits):
         raise UsageError(f"limits is a bbmr_client.Limits, not {limits!r}")
     if step is not None and not callable(step):

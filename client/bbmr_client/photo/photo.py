@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bbmr_client.files import STDIO, read_file
-from bbmr_shared.errors import BbmrError, LimitExceededError, PictureError, one_line
+from bbmr_shared.errors import BbmrError, LimitExceededError, PictureError, UsageError, one_line
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
 from . import icc as profiles
@@ -89,6 +89,7 @@ def load_photo(source: PhotoInput, limits: Limits = DEFAULT_LIMITS, name: str | 
         name: what messages call a source that has no name.
 
     Raises:
+        UsageError: the source is "-", which only the command line takes for standard input.
         PictureError: the source is a folder, unreadable, empty, truncated, or no picture.
         LimitExceededError: it has more bytes or pixels than `limits` allow.
     """
@@ -105,7 +106,11 @@ def load_photo(source: PhotoInput, limits: Limits = DEFAULT_LIMITS, name: str | 
             f"a photo is a file's name or bytes, an image or an array, not {type(source).__name__}"
         )
     else:
-        name = name or ("standard input" if source == STDIO else str(source))
+        if source == STDIO:
+            raise UsageError(
+                "only the command line reads standard input for '-': pass the bytes, sys.stdin.buffer.read()"
+            )
+        name = name or str(source)
         data = read_file(source, limit=limits.max_photo_bytes, error=PictureError)
     if not data:
         raise PictureError(f"{name} is empty: 0 bytes")

@@ -109,6 +109,7 @@ class TestLimits:
 def test_standard_input_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = BytesIO(b"a photo")
     monkeypatch.setattr(sys, "stdin", TextIOWrapper(stream))
-    with pytest.raises(UsageError, match="standard input"):
-        encode("-")
+    for read in (encode, load_photo):
+        with pytest.raises(UsageError, match="standard input"):
+            read("-")
     assert stream.tell() == 0
