@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
-from bbmr_server.settings import Settings
+from bbmr_server.settings import Settings, StoreSettings
 from bbmr_shared.errors import UsageError
 
 from .backend import Backend
@@ -64,22 +64,25 @@ def open_store(settings: Settings, registry: CollectorRegistry, keys: int) -> St
             f"BBMR_STORE is set and the server would listen on {settings.http.host} without API keys, so anybody could "
             "store and delete: set BBMR_API_KEYS, or listen on 127.0.0.1"
         )
+    return _open(settings.store, settings.store.location, registry)
+
+
+def _open(settings: StoreSettings, location: str, registry: CollectorRegistry) -> StoreServices:
     from .container_store import ContainerStore
     from .metrics import StoreMetrics
 
-    timeout = settings.store.timeout_s
-    if settings.store.location.startswith("s3://"):
-        bucket, _, prefix = settings.store.location.removeprefix("s3://").partition("/")
-        backend = open_bucket(bucket, prefix.strip("/"), "BBMR_STORE", timeout)
+    if location.startswith("s3://"):
+        bucket, _, prefix = location.removeprefix("s3://").partition("/")
+        backend = open_bucket(bucket, prefix.strip("/"), "BBMR_STORE", settings.timeout_s)
     else:
-        backend = open_directory(Path(settings.store.location), "BBMR_STORE", timeout)
+        backend = open_directory(Path(location), "BBMR_STORE", settings.timeout_s)
     metrics = StoreMetrics(registry)
-    containers = ContainerStore(backend, settings.store.max_bytes, metrics)
-    metrics.limit.set(settings.store.max_bytes)
+    containers = ContainerStore(backend, settings.max_bytes, metrics)
+    metrics.limit.set(settings.max_bytes)
     metrics.bytes.set_function(lambda: containers.usage.used or 0)
     pictures = None
-    if settings.store.picture_cache is not None:
-        pictures = _open_cache(settings.store.picture_cache, settings, metrics)
+    if settings.picture_cache is not None:
+        pictures = _open_cache(settings.picture_cache, settings, metrics)
     return StoreServices(containers, pictures)
 
 
@@ -130,15 +133,15 @@ def open_bucket(bucket: str, prefix: str, setting: str, timeout: float) -> Backe
     return Backend(objects, f"s3://{bucket}/{prefix}", timeout)
 
 
-def _open_cache(path: Path, settings: Settings, metrics: StoreMetrics) -> PictureCache:
+def _open_cache(path: Path, settings: StoreSettings, metrics: StoreMetrics) -> PictureCache:
     try:
         from .picture_cache import PictureCache
     except ModuleNotFoundError:
         raise UsageError(
             "BBMR_PICTURE_CACHE needs cachetools, which is not installed: pip install '.[store]' in a checkout"
         ) from None
-    backend = open_directory(path, "BBMR_PICTURE_CACHE", settings.store.timeout_s, cache=True)
-    return PictureCache(backend, settings.store.picture_cache_bytes, metrics)
+    backend = open_directory(path, "BBMR_PICTURE_CACHE", settings.timeout_s, cache=True)
+    return PictureCache(backend, settings.picture_cache_bytes, metrics)
 
 
 def _import(setting: str) -> Any:

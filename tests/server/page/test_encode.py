@@ -195,7 +195,7 @@ async def test_a_disconnect_stops_the_work(
     path: str,
 ) -> None:
     bench = make_bench()
-    service = bench.app.state.bbmr
+    state = bench.app.state.bbmr
     entered, gate, checked = threading.Event(), threading.Event(), []
 
     def slow(data: bytes, settings: Any) -> Any:
@@ -216,8 +216,8 @@ async def test_a_disconnect_stops_the_work(
             head = f"POST {path.format(size=len(body))} HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\n"
             connection.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
             assert await asyncio.to_thread(entered.wait, 20)
-        await asyncio.to_thread(wait_for, lambda: service.bodies.used == 0)
-        assert len(service.encode_queue) == 1  # its thread is still working
+        await asyncio.to_thread(wait_for, lambda: state.bodies.used == 0)
+        assert len(state.encode_queue) == 1  # its thread is still working
         gate.set()
-        await asyncio.to_thread(wait_for, lambda: len(service.encode_queue) == 0)
+        await asyncio.to_thread(wait_for, lambda: len(state.encode_queue) == 0)
     assert checked == [True]  # the work stopped at its first check

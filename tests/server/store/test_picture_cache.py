@@ -142,7 +142,7 @@ async def test_responses_do_not_wait_for_the_cache_to_be_written(
 
     monkeypatch.setattr(Backend, "_put", slow)
     bench = make_bench(store=str(tmp_path / "store"), picture_cache=tmp_path / "cache")
-    service, place = bench.app.state.bbmr, f"/containers/{digest}"
+    state, place = bench.app.state.bbmr, f"/containers/{digest}"
     async with connect(bench) as client:
         try:
             await keep(client, body)
@@ -151,7 +151,7 @@ async def test_responses_do_not_wait_for_the_cache_to_be_written(
             second = await client.get(f"{place}/image")
             assert (second.headers["server-timing"], second.content) == ("cache", first.content)
             assert bench.network.calls == calls
-            assert service.bodies.used >= len(first.content)  # it is still in memory
+            assert state.bodies.used >= len(first.content)  # it is still in memory
             for side in range(1, MAX_PENDING + 5):
                 assert (await client.get(f"{place}/image?max_side={side}")).status_code == 200
             assert len(bench.app.state.store.pictures._tasks) == MAX_PENDING
@@ -162,7 +162,7 @@ async def test_responses_do_not_wait_for_the_cache_to_be_written(
         finally:
             gate.set()
         await written(bench)
-    assert service.bodies.used == 0
+    assert state.bodies.used == 0
     assert files_in(tmp_path / "cache") == []  # its container was deleted before it was written
 
 

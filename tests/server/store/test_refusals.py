@@ -153,15 +153,15 @@ async def test_bodies_of_the_store_count_against_the_body_memory(
     serve: Any, body: bytes, digest: str, store: Path
 ) -> None:
     async with serve(max_body_bytes=len(body), body_memory_bytes=len(body)) as client:
-        service = client._transport.app.state.bbmr
-        with service.bodies.share() as share:
+        state = client._transport.app.state.bbmr
+        with state.bodies.share() as share:
             share.take(100)
             answer = await client.put(f"/containers/{digest}", content=body, headers=HEADERS)
             check_problem(answer, 429, "queue-full")
         assert (await client.put(f"/containers/{digest}", content=body, headers=HEADERS)).status_code == 201
-        with service.bodies.share() as share:
+        with state.bodies.share() as share:
             share.take(100)
             check_problem(await client.get(f"/containers/{digest}"), 429, "queue-full")
             part = await client.get(f"/containers/{digest}", headers={"Range": "bytes=0-9"})
             assert part.status_code == 206
-        assert service.bodies.used == 0
+        assert state.bodies.used == 0
