@@ -106,21 +106,21 @@ async def image(
     form = format_for(MIMES[format] if format else accept_of(request), info, query)
     if query.region is not None:
         check_region(query.region, info)
-    making = _Making(request, state, store, info, _resolve(state, digest, info, form, query), end)
+    wanted = _ImageRequest(request, state, store, info, _resolve(state, digest, info, form, query), end)
     vary = {} if format else {"Vary": "Accept"}
     caching = {
-        "ETag": making.picture.tag,
+        "ETag": wanted.picture.tag,
         "Cache-Control": f"{route_docs.scope(state)}, max-age={state.settings.store.picture_max_age_s}",
         **vary,
     }
-    if not_modified(route_docs.every(request, "if-none-match"), making.picture.tag):
+    if not_modified(route_docs.every(request, "if-none-match"), wanted.picture.tag):
         return Response(status_code=304, headers=caching)
     if request.method == "HEAD":
-        return _head_response(making, caching)
-    answer, hit = await making.cached_or_made()
+        return _head_response(wanted, caching)
+    answer, hit = await wanted.cached_or_made()
     if hit:
         caching = {**caching, "Server-Timing": "cache"}
-    elif not making.is_current():
+    elif not wanted.is_current():
         # The weights were swapped meanwhile: it is unknown which ones made the picture.
         caching = {"Cache-Control": "no-store", **vary}
     return _response(state, answer, form, caching)
@@ -130,7 +130,7 @@ router.add_api_route("/containers/{digest}/image", image, methods=["HEAD"], incl
 
 
 @dataclass(frozen=True)
-class _Making:
+class _ImageRequest:
     """One request for a picture. `end` is its deadline, as of `deadline_from_now`."""
 
     request: Request
@@ -213,14 +213,14 @@ def _resolve(state: AppState, digest: str, container: Container, form: str, quer
     return _Picture(digest, model, sha256, form, query)
 
 
-def _head_response(making: _Making, caching: dict[str, str]) -> Response:
+def _head_response(wanted: _ImageRequest, caching: dict[str, str]) -> Response:
     """Returns the response to HEAD. The length of the picture is not known before it is made."""
-    picture, query = making.picture, making.picture.query
-    width, height = query.region[2:] if query.region else (making.info.width, making.info.height)
+    picture, query = wanted.picture, wanted.picture.query
+    width, height = query.region[2:] if query.region else (wanted.info.width, wanted.info.height)
     if query.max_side:
         width, height = fitted(width, height, query.max_side)
     answer = Answer(b"", MIMES[picture.form], width, height, picture.model)
-    response = _response(making.state, answer, picture.form, caching)
+    response = _response(wanted.state, answer, picture.form, caching)
     del response.headers["Content-Length"]
     del response.headers["Server-Timing"]
     return response
