@@ -1,4 +1,4 @@
-"""bbmr_server: the HTTP service that turns containers back into photos.
+"""The HTTP service that turns containers back into photos.
 
 `create_app(settings, engine)` makes the FastAPI application; `bbmr-server` (`main.py`) runs it under uvicorn.
 Importing the package alone needs neither torch nor FastAPI.
@@ -18,7 +18,7 @@ __all__ = ["create_app"]
 
 
 def create_app(settings: Settings | None = None, engine: Engine | None = None) -> FastAPI:
-    """A whole server as an ASGI application; see `bbmr_server.app.create_app`."""
+    """Returns a whole server as an ASGI application; see `bbmr_server.app.create_app`."""
     from .app import create_app as create
 
     return create(settings, engine)

@@ -1,7 +1,7 @@
-"""`python -m bbmr_server.healthcheck`: exit status 0 where the server of this container or machine is ready, else 1.
+"""`python -m bbmr_server.healthcheck`: exits with 0 if the server of this container or machine is ready, else with 1.
 
-It asks `/readyz` at the address that the server's own variables name (`BBMR_HOST`, `BBMR_PORT`), without a proxy and
-with nothing but the standard library, because it runs every few seconds.
+It asks `/readyz` at the address in the server's own variables (`BBMR_HOST`, `BBMR_PORT`), without a proxy. It imports
+only the standard library because it runs every few seconds.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Mapping
 
 TIMEOUT_S = 4.0
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
-"""Addresses that a server listens on but nobody connects to, and the one to ask instead."""
+"""Addresses to listen on that nobody can connect to → the one to ask instead."""
 
 
 def address(environ: Mapping[str, str]) -> tuple[str, int]:
-    """Host and port to ask. Raises `ValueError` where the port is no number."""
+    """Returns host and port to ask. Raises `ValueError` if the port is no number."""
     host = environ.get("BBMR_HOST", "127.0.0.1")
     return EVERYWHERE.get(host, host), int(environ.get("BBMR_PORT", "8000"))
 
 
 def check(host: str, port: int, timeout: float = TIMEOUT_S) -> str:
-    """Why the server is not ready, in one line; empty where it is."""
+    """Returns in one line why the server is not ready; empty if it is."""
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
         connection.request("GET", "/readyz")
@@ -36,7 +36,7 @@ def check(host: str, port: int, timeout: float = TIMEOUT_S) -> str:
 
 
 def main() -> int:
-    """Print the reason, if there is one, for `docker inspect` or the journal; return the exit status."""
+    """Print the reason, for `docker inspect` or the journal; returns the exit status."""
     try:
         reason = check(*address(os.environ))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""API keys: settings in, a ring of keys out; a request's headers in, the name of its key or a refusal out."""
+"""API keys: reads them from the settings, and checks the key of a request."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ _PURPOSE_WORDS = re.compile(
     r"|dev(elopment)?|demo|local|my|the|our|for|20\d\d|[^a-z0-9]",
     re.IGNORECASE,
 )
-"""Words that say what a key is for. They may stand before a secret; alone they are none."""
+"""Words that say what a key is for. They may be part of a key, but a key must not consist of them."""
 MIN_REMAINDER = 8
-"""Characters that must be left of a key without them."""
+"""Characters that must be left of a key without those words."""
 
 
 class KeyRing:
-    """The keys a server accepts; with none, everybody may come in.
+    """The keys that a server accepts; an empty ring lets everybody in.
 
     Args:
-        keys: each a secret of 16 or more printable ASCII characters, or a name, a space and a secret.
-        what: what messages call one of them.
+        keys: each is a secret of 16 or more printable ASCII characters, or a name, a space and a secret.
+        what: what error messages call a key.
 
     Raises:
-        UsageError: an entry is malformed, or a name or a secret is there twice. Nothing of a secret is repeated.
+        UsageError: a key is malformed, or a name or a secret comes twice. The message repeats no secret.
     """
 
     def __init__(self, keys: Sequence[SecretStr] = (), what: str = "API key") -> None:
         self._names: dict[bytes, str] = {}
         for number, key in enumerate(keys, 1):
-            found = KEY.fullmatch(key.get_secret_value())
-            if found is None:
+            match = KEY.fullmatch(key.get_secret_value())
+            if match is None:
                 raise UsageError(f"{what} {number}: {KEY_RULE}")
-            digest = _digest(found["secret"])
-            name = found["name"] or f"key-{digest.hex()[:8]}"
+            digest = _digest(match["secret"])
+            name = match["name"] or f"key-{digest.hex()[:8]}"
             if digest in self._names or name in self._names.values():
                 raise UsageError(f"{what} {number}: the key or its name {name} is there twice")
             self._names[digest] = name
@@ -59,33 +59,33 @@ class KeyRing:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the keys are called in the log: the names given, otherwise `key-` and 8 digits of a digest."""
+        """The names of the keys in the log; `key-` and 8 digits of its digest for a key without a name."""
         return tuple(self._names.values())
 
     def digest_of(self, name: str) -> bytes:
-        """SHA-256 of the key with this name."""
+        """Returns SHA-256 of the key with this name."""
         return next(digest for digest, known in self._names.items() if known == name)
 
     def name_of(self, headers: Mapping[str, str]) -> str | None:
-        """The name of the valid key that a request carries, or None.
+        """Returns the name of the request's key if it is valid, else None.
 
-        Every key is compared, in constant time, so the duration tells nothing.
+        Every key is compared, in constant time, so that the duration reveals nothing.
         """
         if not self._names:
             return None
-        digest = _digest(_given(headers))
+        digest = _digest(_key_of(headers))
         names = [name for known, name in self._names.items() if hmac.compare_digest(digest, known)]
         return names[0] if names else None
 
     def check(self, headers: Mapping[str, str]) -> None:
-        """Let the request pass if it carries a valid key (`Authorization: Bearer KEY` or `X-API-Key: KEY`).
+        """Check that the request has a valid key (`Authorization: Bearer KEY` or `X-API-Key: KEY`).
 
         Raises:
-            UnauthorizedError: there is no key; ForbiddenError: it is not valid.
+            UnauthorizedError: it has no key. ForbiddenError: its key is not valid.
         """
         if not self._names:
             return
-        if not _given(headers):
+        if not _key_of(headers):
             raise UnauthorizedError(
                 "this server wants an API key: send Authorization: Bearer KEY",
                 headers={"WWW-Authenticate": 'Bearer realm="bbmr"'},
@@ -95,22 +95,22 @@ class KeyRing:
 
 
 def load_keys(settings: Settings) -> KeyRing:
-    """The keys of BBMR_API_KEYS and of the file BBMR_API_KEYS_FILE.
+    """Returns the keys of BBMR_API_KEYS and of the file BBMR_API_KEYS_FILE.
 
     Raises:
-        UsageError: the file cannot be read or has no key; a key is malformed; or the server would listen for others
-            than its own machine with a key that everybody could guess.
+        UsageError: the file cannot be read or has no key; a key is malformed; or a key is easy to guess and other
+            machines can reach the server.
     """
     return _strong_ring([*settings.access.api_keys, *_from_file(settings)], settings, "API key")
 
 
 def load_admin_keys(settings: Settings) -> KeyRing:
-    """The keys of BBMR_ADMIN_KEYS. Raises `UsageError` as `load_keys`."""
+    """Returns the keys of BBMR_ADMIN_KEYS. Raises `UsageError` as `load_keys`."""
     return _strong_ring(settings.access.admin_keys, settings, "BBMR_ADMIN_KEYS: key")
 
 
 def check_apart(keys: KeyRing, admin_keys: KeyRing) -> None:
-    """Raise `UsageError` where two different keys have one name: the log and the rate limit go by names."""
+    """Raises `UsageError` if two different keys have the same name: log and rate limit know keys by name."""
     for name in set(keys.names) & set(admin_keys.names):
         if keys.digest_of(name) != admin_keys.digest_of(name):
             raise UsageError(
@@ -132,7 +132,7 @@ def _strong_ring(keys: Sequence[SecretStr], settings: Settings, what: str) -> Ke
 
 
 def weakness(secret: str) -> str | None:
-    """Why anybody could guess this secret, or None: a placeholder, only words of what it is for, a sequence, …"""
+    """Returns why this secret is easy to guess (a placeholder, a sequence, a repetition, …), or None."""
     if _PLACEHOLDER.search(secret):
         return "is a placeholder or an example"
     if len(_PURPOSE_WORDS.sub("", secret)) < MIN_REMAINDER:
@@ -172,7 +172,7 @@ def _from_file(settings: Settings) -> list[SecretStr]:
     return keys
 
 
-def _given(headers: Mapping[str, str]) -> str:
+def _key_of(headers: Mapping[str, str]) -> str:
     scheme, _, value = headers.get("authorization", "").partition(" ")
     return value.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "").strip()
 

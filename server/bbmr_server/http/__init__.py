@@ -1,1 +1,1 @@
-"""HTTP details: the protocol's bounds, bodies, queries, content negotiation, middleware, problem documents."""
+"""HTTP, apart from routes: protocol bounds, bodies, queries, content negotiation, middleware, problem documents."""

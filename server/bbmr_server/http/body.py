@@ -1,6 +1,6 @@
-"""Bodies: chunks of a request in, one `bytes` within the limits out; and answers that count until they are taken.
+"""Reads bodies within the limits, and counts the memory of bodies and answers.
 
-Nothing here trusts Content-Length: it may refuse a body early, the count of what really came decides.
+Content-Length may refuse a body early, but only the count of the received bytes is trusted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bbmr_shared.errors import LimitExceededError
 
 
 class BodyMemory:
-    """The bytes that all bodies in memory hold together, and their limit. For one event loop."""
+    """The bytes of all bodies in memory, and their limit. For one event loop."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -26,7 +26,7 @@ class BodyMemory:
 
     @contextmanager
     def share(self) -> Iterator[BodyShare]:
-        """One request's part; given back when the block is left."""
+        """Returns the share of one request; the end of the block frees it."""
         share = BodyShare(self)
         try:
             yield share
@@ -35,26 +35,26 @@ class BodyMemory:
 
 
 class BodyShare:
-    """What one request has taken of a `BodyMemory`."""
+    """The part of a `BodyMemory` that one request uses."""
 
     def __init__(self, memory: BodyMemory) -> None:
         self._memory = memory
         self.size = 0
 
     def take(self, size: int) -> None:
-        """Take `size` bytes more. Raises `QueueFullError` where others hold too much."""
+        """Use `size` more bytes. Raises `QueueFullError` if they are not free."""
         if self._memory.used + size > self._memory.limit:
             raise QueueFullError("too many bodies are in memory at once; try again later", retry_after=2)
         self.hold(size)
 
     def hold(self, size: int) -> None:
-        """Count `size` bytes that are there already, however much others hold."""
+        """Count `size` bytes that are already in memory, even above the limit."""
         self._memory.used += size
         self.size += size
 
     @contextmanager
     def holding(self, size: int) -> Iterator[None]:
-        """`hold` while the block runs."""
+        """Count `size` bytes while the block runs."""
         self.hold(size)
         try:
             yield
@@ -64,10 +64,10 @@ class BodyShare:
 
 
 class CountedResponse(Response):
-    """An answer that counts in a `BodyMemory` until the client has taken it.
+    """An answer that counts in a `BodyMemory` until the client has received it.
 
-    It is sent piece by piece: the server waits for room in the socket before each, so little of it lies uncounted in
-    the connection's own buffer.
+    It is sent in pieces. The server waits for room in the socket before each, so that the connection's own buffer holds
+    little that is not counted.
     """
 
     PIECE = 64 << 10
@@ -94,23 +94,23 @@ class CountedResponse(Response):
 async def read_body(
     stream: AsyncIterator[bytes], declared: str | None, *, limit: int, timeout: float, share: BodyShare
 ) -> bytes:
-    """The whole body, which lies in memory once, also while it comes; no chunk holds the event loop up for long.
+    """Returns the body, of which memory holds only one copy at any time. No chunk blocks the event loop for long.
 
     Args:
         stream: the chunks as they arrive.
-        declared: the Content-Length header, if there is one.
+        declared: the Content-Length header, or None.
         limit: most bytes allowed.
-        timeout: seconds from now until the last byte must be here.
-        share: where the bytes are counted against those of other requests.
+        timeout: seconds within which the whole body must arrive.
+        share: counts the bytes against those of other requests.
 
     Raises:
-        LimitExceededError: declared or counted, there are too many bytes; the rest is not read.
+        LimitExceededError: the declared or counted bytes exceed `limit`; the rest is not read.
         UploadTimeoutError, QueueFullError
     """
     if declared is not None and declared.isdecimal() and int(declared) > limit:
         raise LimitExceededError(f"the body is declared as {declared} bytes; at most {limit} are allowed")
-    # A list would be joined at the end (256 MiB: 250 ms on the loop, and twice the memory). This moves its pages as it
-    # grows (8 ms at most), and hands out what it has as it is. Measured on x86-64 with glibc.
+    # Joining a list at the end takes twice the memory, and 250 ms on the event loop for 256 MiB. BytesIO grows by
+    # moving pages (8 ms at most) and returns its buffer without a copy. Measured on x86-64 with glibc.
     body = io.BytesIO()
     size = 0
     try:

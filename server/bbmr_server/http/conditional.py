@@ -1,4 +1,4 @@
-"""Conditional and range requests (RFC 9110, sections 13 and 14): headers in, what is to be answered out."""
+"""Conditional and range requests (RFC 9110, sections 13 and 14)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _RANGE = re.compile(r"bytes=\s*([0-9]{0,256})-([0-9]{0,256})\s*", re.IGNORECASE)
 
 
 def not_modified(if_none_match: str | None, tag: str) -> bool:
-    """Whether the client has what `tag` names already; compared weakly, as the header asks for."""
+    """Returns whether the client already has what `tag` names. The comparison is weak, as RFC 9110 asks."""
     if if_none_match is None:
         return False
     if if_none_match.strip() == "*":
@@ -20,12 +20,12 @@ def not_modified(if_none_match: str | None, tag: str) -> bool:
 
 
 def wanted_range(header: str | None, if_range: str | None, tag: str, size: int) -> tuple[int, int] | None:
-    """Start and length of the one part that is asked for, or None for the whole.
+    """Returns start and length of the requested part, or None for the whole.
 
     Args:
-        header: `Range`. What it says in another unit, wrongly, or of several parts is passed over.
-        if_range: `If-Range`; unless it is `tag`, which is strong, the whole is wanted.
-        size: bytes there are, at least 1.
+        header: `Range`. Other units, malformed values and several parts are ignored.
+        if_range: `If-Range`; if it is not `tag`, a strong one, the whole is returned.
+        size: bytes of the whole, at least 1.
 
     Raises:
         RangeError: the part begins after the end.

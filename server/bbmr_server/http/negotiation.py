@@ -1,4 +1,4 @@
-"""Content negotiation: an Accept header in, the format of the answer out (RFC 9110, section 12.5.1)."""
+"""Chooses the format of the answer by the Accept header (RFC 9110, section 12.5.1)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from bbmr_server.errors import NotAcceptableError
 
 
 def choose_format(accept: str | None, mimes: Mapping[str, str], purpose: str = "be made") -> str:
-    """The name of the format that `accept` likes best.
+    """Returns the name of the format that `accept` prefers.
+
+    The most specific range that matches a type decides its quality. Between equal qualities the order of `mimes`
+    decides. Malformed ranges are ignored.
 
     Args:
-        accept: the header, or None where the request has none.
-        mimes: format name → media type, the server's own preference first; not empty.
-        purpose: what these formats can do, for the message of the error.
-
-    The most specific range that matches a type decides its quality; between equal qualities the server's order
-    decides. Ranges that cannot be read are passed over.
+        accept: the header, or None.
+        mimes: format name → media type, in the server's order of preference; not empty.
+        purpose: what these formats can do, for the error's message.
 
     Raises:
         NotAcceptableError: no type has a quality above 0.
@@ -39,7 +39,7 @@ def choose_format(accept: str | None, mimes: Mapping[str, str], purpose: str = "
 
 
 def _parse(part: str) -> tuple[str, float] | None:
-    """One media range: `image/webp;q=0.8` → `("image/webp", 0.8)`; None where it is no media range."""
+    """Returns `("image/webp", 0.8)` for `image/webp;q=0.8`, or None if it is no media range."""
     media, *parameters = (piece.strip().lower() for piece in part.split(";"))
     kind, slash, subtype = media.partition("/")
     if not slash or not kind or not subtype or (kind == "*" and subtype != "*"):
@@ -58,7 +58,7 @@ def _parse(part: str) -> tuple[str, float] | None:
 
 
 def _quality(mime: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """What the most specific range that matches says; 0 where none does."""
+    """Returns the quality of the most specific range that matches; 0 if none does."""
     for wanted in (mime, mime.partition("/")[0] + "/*", "*/*"):
         matching = [quality for media, quality in ranges if media == wanted]
         if matching:

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of bodies and answers that FastAPI cannot see by itself."""
+"""The parts of the OpenAPI document that FastAPI cannot derive: bodies, answers, problems, keys."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Problem(BaseModel):
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may answer with these problems."""
+    """Returns the `responses` of a route that may answer with these problems."""
     content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    words = {
+    descriptions = {
         400: "Not a readable container",
         401: "No API key",
         403: "The API key is not valid",
@@ -49,11 +49,11 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         504: "Not finished in time",
         507: "The store is full",
     }
-    return {status: {"description": words[status], "content": content} for status in statuses}
+    return {status: {"description": descriptions[status], "content": content} for status in statuses}
 
 
 def headers(kind: str = "string", **texts: str) -> dict[str, Any]:
-    """What is said of an answer's headers; their names with `_` for `-`."""
+    """Returns the description of an answer's headers; names have `_` for `-`."""
     return {
         name.replace("_", "-"): {"description": text, "schema": {"type": kind}}
         for name, text in texts.items()
@@ -124,9 +124,9 @@ ENCODE_ANSWER: dict[int | str, dict[str, Any]] = {
 
 
 def complete(document: dict[str, Any]) -> dict[str, Any]:
-    """Put the schema of problems into FastAPI's document, and take out the one of its own errors.
+    """Replaces FastAPI's error schemas by that of problems; returns the document, which is changed in place.
 
-    A route that counts against the rate limit may answer 429; one that may answer 401 takes keys.
+    Adds 429 to every route with a rate limit, and the key schemes to every route that may answer 401.
     """
     components = document.setdefault("components", {})
     components["securitySchemes"] = SECURITY_SCHEMES
@@ -145,7 +145,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _security(path: str) -> list[dict[str, list[str]]]:
-    """What a request must carry, one of these: a key, or nothing where the server has no API keys."""
+    """Returns the alternatives for a request: a key, or nothing if the server has no API keys."""
     if path.startswith("/admin/"):
         return [{"adminBearer": []}, {"adminKey": []}]
     return [{"bearer": []}, {"key": []}, {}]

@@ -1,6 +1,6 @@
-"""Problems: any error in, an `application/problem+json` answer (RFC 9457) out. Never a traceback.
+"""Answers every error with an `application/problem+json` document (RFC 9457), never with a traceback.
 
-`type` is stable ("urn:bbmr:problem:" + slug) and `title` belongs to it; `detail` is about this request.
+`type` is "urn:bbmr:problem:" + slug and never changes, nor does its `title`; `detail` is about this request.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
     fields: Mapping[str, object] | None = None,
 ) -> Response:
-    """One problem document as an answer; `fields` are extra members."""
+    """Returns a problem document as a response; `fields` are extra members."""
     request_id = getattr(request.state, "request_id", None)
     notes_of(request.scope).problem = slug
     document: dict[str, object] = {
@@ -82,14 +82,14 @@ def problem(
 
 
 def internal_problem(request: Request) -> Response:
-    """The answer to an error that nobody foresaw; says nothing of it."""
+    """Returns the answer to an unexpected error; it reveals nothing of the error."""
     return problem(
         request, "internal", 500, "this is a fault of the server; its log has more under this request id"
     )
 
 
 def install(app: FastAPI, routes: Iterable[BaseRoute] = ()) -> None:
-    """Answer every error of `app`, which has these routes, with a problem document."""
+    """Make `app`, which has these routes, answer every error with a problem document."""
     app.state.routes = tuple(routes)
     app.add_exception_handler(BbmrError, _on_bbmr_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -126,7 +126,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 
 def _methods_of(request: Request) -> list[str]:
-    """Every method of the request's path; Starlette itself names those of the first route alone."""
+    """Returns all methods of the request's path; Starlette names only those of the first route."""
     methods: set[str] = set()
     for route in request.app.state.routes:
         if route.matches(request.scope)[0] is not Match.NONE:
@@ -135,6 +135,6 @@ def _methods_of(request: Request) -> list[str]:
 
 
 def _plain(entry: Any) -> dict[str, str]:
-    """Where and what, without the value: it may be long, and it is the user's."""
+    """Returns field and message, without the value: it may be long or private."""
     location: Sequence[object] = entry["loc"]
     return {"field": str(location[-1]) if location else "request", "message": describe_error(entry)}

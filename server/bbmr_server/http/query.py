@@ -1,6 +1,6 @@
-"""Queries: the part of an address behind `?` in, what is asked for out. A name that means nothing here is refused.
+"""Reads the query of routes that answer with a picture, and refuses unknown parameters.
 
-Passed over in silence, `?maxside=64` would answer with the whole picture, and nobody would know why.
+If `?maxside=64` were ignored, the answer would be the whole picture, and the user would not know why.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bbmr_shared.images.output import OUTPUT_FORMATS
 
 @dataclass(frozen=True)
 class PictureQuery:
-    """Which picture of a container is asked for, as far as the query says."""
+    """Which picture of a container the query asks for."""
 
     region: Region | None = None
     max_side: int | None = None
@@ -69,13 +69,13 @@ def picture_query(
 
 
 def check_query(request: Request) -> None:
-    """Hold a query to the parameters that the interface describes for its route, each once at most.
+    """Check that the route has all parameters of the query, and that each comes at most once.
 
     Raises:
-        InvalidRequestError: names every parameter that is unknown or is there twice.
+        InvalidRequestError: names every parameter that is unknown or repeated.
     """
     operations = request.app.openapi()["paths"][request.scope["route"].path]
-    operation = operations.get(request.method.lower()) or operations["get"]  # HEAD is not described by itself
+    operation = operations.get(request.method.lower()) or operations["get"]  # HEAD is not in the document
     known = sorted(entry["name"] for entry in operation.get("parameters", ()) if entry["in"] == "query")
     names = [name for name, _ in request.query_params.multi_items()]
     errors = [

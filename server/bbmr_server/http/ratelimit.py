@@ -1,8 +1,7 @@
-"""Rate limit (plain ASGI): refuses who has sent more requests than the rate allows, before any body is read.
+"""ASGI middleware that refuses requests over the rate limit, before their body is read.
 
-Counted by API key where a request carries a valid one, by the client's address otherwise. A token bucket for each (the
-generic cell rate algorithm: one number a client), in memory that ends at `CLIENTS`: then the one longest unseen is
-forgotten, and starts anew.
+It counts by API key if a request has a valid one, otherwise by the client's address. Each client has a token bucket
+(the generic cell rate algorithm: one number a client). After `CLIENTS` clients, the one not seen for longest is forgotten.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from bbmr_server.observability.request_notes import notes_of
 from .problems import problem
 
 CLIENTS = 65_536
-"""Keys and addresses that are remembered at once, some 20 MB."""
+"""Keys and addresses that are remembered, about 20 MB."""
 PAGES = frozenset({"/", "/docs", "/openapi.json"})
-"""What a browser loads to show the server; neither they nor the probes are counted."""
+"""What a browser loads to show the server. Neither these nor the probes are counted."""
 PAGE_FILES = "/page/"
 _PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 
 
 class RateLimit:
-    """Lets `rate` requests of each client pass.
+    """Lets each client send requests at the rate.
 
     Args:
-        rate: such as `600/minute`: 600 at once, and one more every 0.1 s; or `5/second burst 20`.
+        rate: such as `600/minute` (600 at once, and one more every 0.1 s) or `5/second burst 20`.
     """
 
     def __init__(self, app: ASGIApp, rate: str, metrics: Metrics) -> None:
@@ -61,29 +60,29 @@ class RateLimit:
             "RateLimit": f'"default";r={state.remaining};t={math.ceil(state.reset_after)}',
         }
 
-        async def telling_send(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(headers)
             await send(message)
 
         if not result.limited:
-            await self.app(scope, receive, telling_send)
+            await self.app(scope, receive, send_with_headers)
             return
         self.metrics.count_limited(by_key=key is not None)
         wait = max(1, math.ceil(state.retry_after))
-        words = f"this {'key' if key else 'address'} may send {self._allowed}; try again in {wait} s"
-        refusal = RateLimitedError(words, headers={"Retry-After": str(wait)})
-        answer = problem(Request(scope), refusal.slug, refusal.status, words, refusal.headers)
-        await answer(scope, receive, telling_send)
+        message = f"this {'key' if key else 'address'} may send {self._allowed}; try again in {wait} s"
+        refusal = RateLimitedError(message, headers={"Retry-After": str(wait)})
+        answer = problem(Request(scope), refusal.slug, refusal.status, message, refusal.headers)
+        await answer(scope, receive, send_with_headers)
 
 
 def is_free(path: str, method: str) -> bool:
-    """Whether a request is not counted: of a probe, or of the pages that show the server."""
+    """Returns whether a request is not counted: a probe, or a page that shows the server."""
     return path in PROBES or path in PAGES or (path.startswith(PAGE_FILES) and method in ("GET", "HEAD"))
 
 
 def _network_of(scope: Scope) -> str:
-    """The client's address; of an IPv6 one the half that names the network, since the rest is free to choose."""
+    """Returns the client's address, or the /64 network of an IPv6 address, since a client can choose the rest."""
     host: str = (scope.get("client") or ("-",))[0]
     try:
         address = ipaddress.ip_address(host.partition("%")[0])

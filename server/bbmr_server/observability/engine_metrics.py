@@ -1,4 +1,4 @@
-"""Metrics of an engine: what its workers tell in, samples of a Prometheus registry out."""
+"""Counts what an engine's workers do, as Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TILES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class EngineMetrics(Observer):
-    """An observer that counts. `rate(bbmr_device_busy_seconds_total)` is the share of the time a device works."""
+    """An observer that counts. `rate(bbmr_device_busy_seconds_total)` is the share of time in which a device works."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._tiles = Counter(
@@ -70,7 +70,7 @@ class EngineMetrics(Observer):
             self._dead.discard(device)
             if state == "dead":
                 self._dead.add(device)
-        # What has not happened yet is 0, not absent: a rate over it can be alerted on.
+        # Counters start at 0 instead of being absent, so that alerts can use their rate.
         self._restarts.labels(device)
         self._busy.labels(device)
         self._halvings.labels(device)

@@ -1,7 +1,7 @@
-"""Logs: one line a record on standard error, as text or as JSON. No body and no key is ever in one.
+"""Logs on standard error, one line a record, as text or as JSON. They never hold a body or a key.
 
-Whatever a client sent stays inside its field: text quotes what is no plain word, JSON is ASCII. The traceback of an
-unforeseen error is the one thing that has several lines as text, indented ones; as JSON it is a field.
+A client cannot forge a line: text quotes values that are not plain words, JSON is ASCII. Only the traceback of an
+unexpected error has several lines as text, which are indented; in JSON it is a field.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _word(value: object) -> str:
 
 
 def configure(form: Literal["text", "json"]) -> None:
-    """Send the records of this package, and of the failures of uvicorn and OpenTelemetry, to standard error."""
+    """Log this package's records, and warnings of uvicorn and OpenTelemetry, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if form == "json" else _Text())
     for name, level in _LEVELS.items():

@@ -1,7 +1,7 @@
-"""Metrics: what happens to requests in, Prometheus' text format out. One registry an app, nothing global.
+"""Counts requests and pictures, as Prometheus metrics. Each app has its own registry; nothing is global.
 
-Every label comes from a fixed set (routes, methods, statuses, problems, loaded weights, types), so nobody can make
-the page grow by what they send. docs/monitoring.md lists them all.
+Every label comes from a fixed set (routes, methods, statuses, problems, loaded weights, types), so clients cannot make
+the page grow. docs/monitoring.md lists all metrics.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from .engine_metrics import SECONDS, EngineMetrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 CLIENT_GONE = 499
-"""What logs and metrics say where the client left before the answer; never sent."""
+"""Status in logs and metrics if the client left before the answer; never sent."""
 
 
 class Metrics:
-    """The metrics of one app. `observer` is what its engine tells."""
+    """The metrics of one app. `observer` has those of its engine; `problems` are the names that may be counted."""
 
     def __init__(self, problems: Iterable[str] = ()) -> None:
         self.registry = CollectorRegistry()
@@ -71,7 +71,7 @@ class Metrics:
         self._sent = Counter("bbmr_sent_bytes", "Bytes of bodies sent", registry=self.registry)
         build = Gauge("bbmr_build_info", "1, for this version", ["version", "python"], registry=self.registry)
         build.labels(release(), platform.python_version()).set(1)
-        # What has not happened yet is 0, not absent: a rate over it can be alerted on.
+        # Counters start at 0 instead of being absent, so that alerts can use their rate.
         for stage in STAGES:
             self._stages.labels(stage)
         for slug in problems:
@@ -89,35 +89,35 @@ class Metrics:
         self.registry.register(_Models(engine))
 
     def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """Report what `value()` says at the time of each reading; it may be called from any thread."""
+        """Report `value()` at each reading; it may be called from any thread."""
         Gauge(name, meaning, registry=self.registry).set_function(value)
 
     def count_request(
         self, method: str, route: str, status: int, seconds: float, received: int, sent: int
     ) -> None:
-        """One request is over."""
+        """Count a request that is over."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route, _outcome(status)).observe(seconds)
         self._received.inc(received)
         self._sent.inc(sent)
 
     def count_problem(self, problem: str) -> None:
-        """One request was answered with the problem of this name."""
+        """Count a request that was answered with this problem."""
         self._problems.labels(problem).inc()
 
     def count_limited(self, by_key: bool) -> None:
-        """One request was over its rate, counted by its key or by its address."""
+        """Count a request over the rate limit of its key or its address."""
         self._limited.labels("key" if by_key else "address").inc()
 
     def count_picture(self, answer: Answer) -> None:
-        """One picture was made."""
+        """Count a picture."""
         self._pictures.labels(answer.model, answer.mime).inc()
         self._pixels.inc(answer.width * answer.height)
         for stage, seconds in answer.seconds.items():
             self._stages.labels(stage).observe(seconds)
 
     def render(self) -> bytes:
-        """The page that Prometheus reads."""
+        """Returns the page for Prometheus."""
         return generate_latest(self.registry)
 
 
@@ -128,7 +128,7 @@ def _outcome(status: int) -> str:
 
 
 class _Models(Collector):
-    """The weights as they are at each reading: a swap changes them."""
+    """The weights at the time of each reading, since a swap changes them."""
 
     def __init__(self, engine: EngineLike) -> None:
         self._engine = engine

@@ -1,8 +1,8 @@
-"""Traces (OpenTelemetry, OTLP over HTTP): one span a request, one below it for each stage of its picture.
+"""Traces (OpenTelemetry, OTLP over HTTP): a span for each request, and below it one for each stage of its picture.
 
-Off unless BBMR_OTEL_ENDPOINT or one of OpenTelemetry's own variables says where to; needs the extra `otel` then, which
-nothing else imports. A trace that the client began (`traceparent`) goes on. Nothing of a body, a query or a key is
-in a span.
+They are off unless BBMR_OTEL_ENDPOINT or one of OpenTelemetry's own variables names a collector. They need the extra
+`otel`, which nothing else imports. A client's trace (`traceparent`) is continued. Spans hold nothing of a body, a query
+or a key.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-STAGES_AS_THEY_COME = ("queue", "decode", "network", "encode")
+STAGES_IN_ORDER = ("queue", "decode", "network", "encode")
 STOP_S = 3.0
-"""Seconds that spans not yet sent may take when the server stops."""
+"""Seconds for sending the remaining spans when the server stops."""
 _EXPORT_TIMEOUT_S = 5.0
 
 
 def make_provider(settings: Settings, environ: Mapping[str, str] = os.environ) -> TracerProvider | None:
-    """What makes and sends spans, or None where nobody asked for traces.
+    """Returns what makes and sends spans, or None if no setting asks for traces.
 
     Raises:
-        UsageError: they are asked for, and the packages are not installed or the protocol is not known here.
+        UsageError: the packages are not installed, or the protocol is not supported.
     """
-    if not _wanted(settings, environ):
+    if not _is_on(settings, environ):
         return None
     protocol = environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
     if protocol not in (None, "", "http/protobuf"):
@@ -67,14 +67,14 @@ def make_provider(settings: Settings, environ: Mapping[str, str] = os.environ) -
 
 
 def finish(provider: TracerProvider) -> None:
-    """Send what is not sent yet, for at most `STOP_S` seconds. Blocks."""
+    """Send the remaining spans, for at most `STOP_S` seconds. Blocks."""
     thread = threading.Thread(target=provider.shutdown, name="bbmr-traces", daemon=True)
     thread.start()
     thread.join(STOP_S)
 
 
 class Trace:
-    """Makes the spans. Probes have none."""
+    """ASGI middleware that makes the spans. Probes have none."""
 
     def __init__(self, app: ASGIApp, provider: TracerProvider, route_of: RouteNames) -> None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -97,7 +97,7 @@ class Trace:
             notes.fields["trace_id"] = f"{span.get_span_context().trace_id:032x}"
         status = CLIENT_GONE
 
-        async def noted_send(message: Message) -> None:
+        async def noting_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -105,7 +105,7 @@ class Trace:
 
         try:
             with use_span(span, record_exception=False, set_status_on_exception=False):
-                await self.app(scope, receive, noted_send)
+                await self.app(scope, receive, noting_send)
         finally:
             if span.is_recording():
                 self._describe(span, scope, notes, status)
@@ -135,21 +135,21 @@ class Trace:
         self._add_stages(span, notes)
 
     def _add_stages(self, parent: Span, notes: RequestNotes) -> None:
-        """Spans of the stages, one after the other up to where the picture was made: their lengths are measured.
+        """Add a span for each stage, one after the other, the last ending when the picture was made.
 
-        All waiting comes first, also what lay between two stages.
+        Their lengths are measured. All waiting comes first, also that between two stages.
         """
         from opentelemetry.trace import set_span_in_context
 
         began = notes.made_ns - int(sum(notes.stages.values()) * 1e9)
-        for stage in STAGES_AS_THEY_COME:
+        for stage in STAGES_IN_ORDER:
             if stage in notes.stages:
                 span = self._tracer.start_span(stage, set_span_in_context(parent), start_time=began)
                 began += int(notes.stages[stage] * 1e9)
                 span.end(began)
 
 
-def _wanted(settings: Settings, environ: Mapping[str, str]) -> bool:
+def _is_on(settings: Settings, environ: Mapping[str, str]) -> bool:
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     if environ.get("OTEL_TRACES_EXPORTER", "").strip().lower() == "none":
@@ -158,7 +158,7 @@ def _wanted(settings: Settings, environ: Mapping[str, str]) -> bool:
 
 
 def _endpoint(base: str) -> str | None:
-    """The address of the collector's route for traces; None leaves it to OpenTelemetry's own variables."""
+    """Returns the address for traces; None leaves it to OpenTelemetry's own variables."""
     if not base:
         return None
     return base if urlsplit(base).path.strip("/") else base.rstrip("/") + "/v1/traces"

@@ -1,6 +1,6 @@
-"""The operator's routes, and the signal that does the same: weights are swapped while the server runs.
+"""Swaps weights while the server runs: a route for operators, and SIGHUP.
 
-Off (404) unless BBMR_ADMIN_KEYS is set; SIGHUP needs no key, as only the process's owner can send it.
+The route is off (404) unless BBMR_ADMIN_KEYS is set. SIGHUP needs no key: only the owner of the process can send it.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ async def swap_model(
 ) -> dict[str, Any]:
     """Read weights again (or for the first time), try them, and serve them from then on; answers their card.
 
-    Requests that were accepted before are finished with the old ones. Where the new ones cannot be used, the old ones
-    go on serving.
+    Requests that were accepted before are finished with the old weights. If the new ones cannot be used, the old ones
+    stay.
     """
     if not len(state.admin_keys):
         raise HTTPException(404)
     state.admin_keys.check(request.headers)
-    if not re.fullmatch(MODEL_NAME, name):  # not sooner: where the routes are off, there is no such route
+    if not re.fullmatch(MODEL_NAME, name):  # only now: while the route is off, every name gets 404
         message = "is letters, digits, - and _, 64 at most"
         raise InvalidRequestError(
             f"name: {message}", fields={"errors": [{"field": "name", "message": message}]}
@@ -55,7 +55,7 @@ async def swap_model(
 
 
 async def reload_all(engine: EngineLike) -> None:
-    """Swap every model that is served for what its file holds now; what goes wrong is logged, and changes nothing."""
+    """Read the file of every served model again. A failure is logged, and the old weights stay."""
     for name in engine.models:
         try:
             await engine.swap(name)
@@ -64,7 +64,7 @@ async def reload_all(engine: EngineLike) -> None:
 
 
 def reload_on_hangup(engine: EngineLike) -> None:
-    """Have SIGHUP swap all weights, where there is such a signal and this is the main thread's event loop."""
+    """Make SIGHUP swap all weights, if the system has that signal and this is the main thread's event loop."""
     loop = asyncio.get_running_loop()
     running: set[asyncio.Task[None]] = set()
 

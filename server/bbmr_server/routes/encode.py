@@ -1,4 +1,4 @@
-"""`POST /encode`: a photo in, a container out, made by the client's code; and what routes that take photos share."""
+"""`POST /encode`: makes a container of a photo with the client's code. Also what all routes share that take photos."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .reconstruct import NO_STORE, check_not_compressed, deadline_from_now, with
 router = APIRouter()
 
 _DECODERS_WORDS = re.compile(r"(the photo is (?:damaged or cut short|a damaged [^:]+ file)): .*")
-"""What a decoder says of damage ("11 bytes not processed") tells nobody here anything."""
+"""A decoder's own words about damage ("11 bytes not processed") do not help a client."""
 
 
 @dataclass
@@ -43,13 +43,13 @@ class Upload:
     share: BodyShare
 
     def take_body(self) -> bytes:
-        """The body, held by nothing else from now on."""
+        """Returns the body and drops the reference to it, so that the caller can free it."""
         body, self.body = self.body, b""
         return body
 
 
 def photo_limits(settings: Settings) -> Limits:
-    """The limits of a photo: memory for encoding goes with its pixels."""
+    """Returns the limits of a photo: encoding takes memory for each pixel."""
     return replace(
         settings.limits,
         max_photo_bytes=settings.http.max_body_bytes,
@@ -58,7 +58,7 @@ def photo_limits(settings: Settings) -> Limits:
 
 
 def read_photo(data: bytes, settings: Settings) -> Photo:
-    """The photo in `data`. Raises `PictureError`, `LimitExceededError`."""
+    """Returns the photo in `data`. Raises `PictureError`, `LimitExceededError`."""
     try:
         return load_photo(data, photo_limits(settings), "the photo")
     except PictureError as error:
@@ -66,7 +66,7 @@ def read_photo(data: bytes, settings: Settings) -> Photo:
 
 
 def admit(request: Request, state: Annotated[AppState, Depends(get_state)]) -> AppState:
-    """Refuse what can be refused by the headers alone."""
+    """Refuse the request if its headers alone are reason enough."""
     state.keys.check(request.headers)
     declared = request.headers.get("content-type", "")
     kind = declared.partition(";")[0].strip().lower()
@@ -82,7 +82,7 @@ def admit(request: Request, state: Annotated[AppState, Depends(get_state)]) -> A
 
 @asynccontextmanager
 async def uploaded(request: Request, state: AppState) -> AsyncIterator[Upload]:
-    """The body, once it is there, and a slot in the encode queue. Where none is free, the body is not read.
+    """Returns the body and a slot in the encode queue. If no slot is free, the body is not read.
 
     Raises:
         QueueFullError, LimitExceededError, UploadTimeoutError

@@ -1,4 +1,4 @@
-"""The two plain pages: `/` and `/docs`. No script, nothing from another host."""
+"""The two plain pages, `/` and `/docs`. They have no script and load nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ h2 {{ margin-top: 2em; }}
 
 
 def index_page(models: list[str]) -> str:
-    """What this server is, and where to go."""
+    """Returns a page that says what this server is, with links."""
     body = f"""<h1>bbmr</h1>
 <p>This server turns containers (<code>.bbmr</code>) back into photos, with the weights
 {", ".join(f"<code>{escape(name)}</code>" for name in models)}.</p>
@@ -46,7 +46,7 @@ curl --data-binary @photo.bbmr -H 'Content-Type: application/vnd.bbmr' \\
 
 
 def docs_page(document: dict[str, Any]) -> str:
-    """The OpenAPI document, readable."""
+    """Returns the OpenAPI document as a page."""
     sections = [
         _operation(method, path, operation)
         for path, item in document["paths"].items()

@@ -1,4 +1,4 @@
-"""The routes about the server itself: models, probes, metrics, pages. docs/http-api.md describes them all."""
+"""The routes about the server itself: models, probes, metrics, documentation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ router = APIRouter()
 
 @router.get("/models", responses=openapi.refusals(401, 403))
 async def models(request: Request, state: Annotated[AppState, Depends(get_state)]) -> dict[str, Any]:
-    """The weights that are loaded, with their cards."""
+    """The loaded weights, with their cards."""
     state.keys.check(request.headers)
     engine = state.engine
     return {
@@ -33,7 +33,7 @@ async def models(request: Request, state: Annotated[AppState, Depends(get_state)
 
 @router.get("/healthz")
 async def healthz() -> JSONResponse:
-    """Whether the process answers. Says nothing of the engine."""
+    """Whether the process answers; says nothing of the engine."""
     return JSONResponse({"status": "ok", "version": release()}, headers=NO_STORE)
 
 
