@@ -1,7 +1,7 @@
 """ASGI middleware that refuses requests over the rate limit, before their body is read.
 
 It counts by API key if a request has a valid one, otherwise by the client's address. Each client has a token bucket
-(the generic cell rate algorithm: one number a client). After `CLIENTS` clients, the one not seen for longest is forgotten.
+(the generic cell rate algorithm: one number a client). Beyond `CLIENTS`, the client not seen for longest is forgotten.
 """
 
 from __future__ import annotations
