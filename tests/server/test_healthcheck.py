@@ -1,4 +1,4 @@
-"""`python -m bbmr_server.healthcheck`: what an engine of containers or systemd hears of a server."""
+"""`python -m bbmr_server.healthcheck`: the exit status for Docker or systemd."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def test_a_ready_server_is_healthy() -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_a_server_that_loads_or_stops_is_not() -> None:
+def test_a_server_that_loads_or_stops_is_not_healthy() -> None:
     with answering(503) as port:
         result = run(BBMR_PORT=str(port))
     assert result.returncode == 1
     assert "status 503" in result.stderr
 
 
-def test_no_server_is_not_healthy_and_said_in_a_line() -> None:
+def test_without_a_server_it_fails_with_one_line() -> None:
     with answering(200) as port:
         pass  # a port that was free a moment ago
     result = run(BBMR_PORT=str(port))
@@ -67,13 +67,13 @@ def test_no_server_is_not_healthy_and_said_in_a_line() -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_proxy_in_the_environment_is_not_asked() -> None:
+def test_a_proxy_in_the_environment_is_not_used() -> None:
     with answering(200) as port:
         result = run(BBMR_PORT=str(port), http_proxy="http://127.0.0.1:9", HTTP_PROXY="http://127.0.0.1:9")
     assert result.returncode == 0
 
 
-def test_a_port_that_is_no_number_is_said_in_a_line() -> None:
+def test_a_port_that_is_no_number_is_named_in_one_line() -> None:
     result = run(BBMR_PORT="http")
     assert result.returncode == 1
     assert "BBMR_PORT" in result.stderr
@@ -84,11 +84,11 @@ def test_a_port_that_is_no_number_is_said_in_a_line() -> None:
     ("host", "asked"),
     [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.7", "10.0.0.7"), ("localhost", "localhost")],
 )
-def test_an_address_that_means_everywhere_is_asked_on_loopback(host: str, asked: str) -> None:
+def test_a_wildcard_address_is_asked_on_loopback(host: str, asked: str) -> None:
     assert healthcheck.address({"BBMR_HOST": host}) == (asked, 8000)
 
 
-def test_it_needs_nothing_of_the_server() -> None:
+def test_it_imports_only_the_standard_library() -> None:
     code = (
         "import sys; from bbmr_server import healthcheck; "
         "print(sorted({'torch', 'fastapi', 'numpy', 'pydantic', 'uvicorn'} & set(sys.modules)))"

@@ -1,4 +1,4 @@
-"""API keys: their names, the file with them, and that a server others can reach has none that everybody could guess."""
+"""API keys: their names, the file with keys, and that a public server has none that is easy to guess."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-def test_keys_have_the_names_they_are_given_or_those_of_a_digest() -> None:
+def test_a_key_has_its_own_name_or_one_from_its_digest() -> None:
     keys = ring(f"alice {GOOD}", f"bob\t{OTHER}", "with:colon:0123456789")
     assert keys.name_of(bearer(GOOD)) == "alice"
     assert keys.name_of({"x-api-key": OTHER}) == "bob"
@@ -65,7 +65,7 @@ def test_every_key_passes_and_nothing_else() -> None:
         (("ä " + GOOD,), "16 or more"),
     ],
 )
-def test_what_is_no_ring_is_refused_without_a_word_of_the_secrets(keys: tuple[str, ...], words: str) -> None:
+def test_bad_keys_are_refused_without_showing_them(keys: tuple[str, ...], words: str) -> None:
     with pytest.raises(UsageError, match=words) as caught:
         ring(*keys)
     assert not {GOOD, OTHER, "short"} & set(str(caught.value).split())
@@ -95,7 +95,7 @@ def test_a_file_of_keys(tmp_path: Path) -> None:
         (b"x" * ((1 << 20) + 1), "longer"),
     ],
 )
-def test_a_bad_file_is_said_in_one_line_without_its_keys(
+def test_a_bad_file_is_named_in_one_line_without_its_keys(
     tmp_path: Path, content: bytes | None, words: str
 ) -> None:
     file = tmp_path / "keys"
@@ -136,7 +136,7 @@ WEAK = [
 
 
 @pytest.mark.parametrize("key", WEAK)
-def test_a_public_server_refuses_a_key_that_everybody_could_guess(key: str) -> None:
+def test_a_public_server_refuses_a_key_that_is_easy_to_guess(key: str) -> None:
     keys = f"{GOOD},{key}"
     for host in ("0.0.0.0", "::", "192.0.2.1", "server.example"):
         with pytest.raises(UsageError, match=r"API key 2 \(key-[0-9a-f]{8}\)") as caught:
@@ -164,11 +164,11 @@ def test_a_weak_key_in_the_file_is_refused_too(tmp_path: Path) -> None:
         f"apikey_{OTHER}",
     ],
 )
-def test_a_key_made_by_chance_is_not_refused(key: str) -> None:
+def test_a_random_key_is_accepted(key: str) -> None:
     assert weakness(key) is None
 
 
-def test_no_key_printed_in_the_documents_would_pass() -> None:
+def test_no_key_in_the_documents_is_accepted() -> None:
     printed = []
     for file in [ROOT / "README.md", ROOT / "docker-compose.yml", *(ROOT / "docs").glob("*.md")]:
         for value in re.findall(
@@ -181,7 +181,7 @@ def test_no_key_printed_in_the_documents_would_pass() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_log_has_the_name_of_a_key_and_never_a_key(
+async def test_the_log_has_names_of_keys_and_never_a_key(
     make_bench: Callable[..., Any], connect: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure("json")
@@ -217,7 +217,7 @@ def test_a_weak_key_of_an_operator_is_refused_too() -> None:
         load_admin_keys(Settings(host="0.0.0.0", admin_keys="carol changeme-changeme"))
 
 
-def test_two_keys_of_one_name_are_refused_over_both_rings(make_bench: Callable[..., Any]) -> None:
+def test_an_api_key_and_an_admin_key_may_not_share_a_name(make_bench: Callable[..., Any]) -> None:
     with pytest.raises(UsageError, match="BBMR_ADMIN_KEYS: a key is named carol") as caught:
         make_bench(api_keys=f"carol {GOOD}", admin_keys=f"carol {OTHER}", start=False)
     assert not {GOOD, OTHER} & set(str(caught.value).split())

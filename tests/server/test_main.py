@@ -1,4 +1,4 @@
-"""`bbmr-server` as a process: its flags, its one-line failures, its signals."""
+"""`bbmr-server` as a process: flags, failures in one line, signals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bbmr_shared.container import MEDIA_TYPE
 
 HEADERS = {"Content-Type": MEDIA_TYPE}
 
-# A server whose network takes NAP seconds a picture, so that signals meet it at work.
+# A server whose network takes NAP seconds for a picture, so that signals arrive during the work.
 SLOW_SERVER = """
 import sys, time, types
 from tests.server.fakes import FakeNetwork, fake_engine
@@ -65,7 +65,7 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 def slow_server(
     nap: float, end: str = "lives", **variables: str
 ) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
-    """The process, its address, and what it has said so far."""
+    """Yields the process, its address, and the lines that it has printed so far."""
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW_SERVER, str(nap), end],
         stderr=subprocess.PIPE,
@@ -108,11 +108,11 @@ def slow_server(
 def post_in_background(
     url: str, body: bytes, lines: list[str]
 ) -> tuple[threading.Thread, list[httpx.Response]]:
-    """A request that the network has begun to work on."""
+    """Returns the thread of a request that the network works on, and its future answer."""
     answers: list[httpx.Response] = []
 
     def post() -> None:
-        with contextlib.suppress(httpx.HTTPError):  # then there is no answer, and the test sees that
+        with contextlib.suppress(httpx.HTTPError):  # the test sees that there is no answer
             answers.append(httpx.post(url + "/reconstruct", content=body, headers=HEADERS, timeout=30))
 
     thread = threading.Thread(target=post)
@@ -124,7 +124,7 @@ def post_in_background(
     return thread, answers
 
 
-def test_version_and_help_need_nothing_loaded() -> None:
+def test_version_and_help() -> None:
     version = run("--version")
     assert version.returncode == 0
     assert re.fullmatch(r"bbmr-server \d+\.\d+\S*\n", version.stdout)
@@ -168,7 +168,7 @@ def test_wrong_usage_exits_2(arguments: list[str]) -> None:
         ),
     ],
 )
-def test_what_cannot_start_says_why_in_one_line(
+def test_a_failed_start_has_a_reason_in_one_line(
     arguments: list[str], variables: dict[str, str], words: str
 ) -> None:
     done = run(*arguments, **variables)
@@ -187,7 +187,7 @@ def test_a_taken_port_is_named() -> None:
 
 
 @pytest.mark.parametrize("package", ["torch", "fastapi", "uvicorn", "pydantic_settings"])
-def test_without_the_extra_it_says_what_to_install(package: str) -> None:
+def test_a_missing_package_is_named_with_the_command_that_installs_it(package: str) -> None:
     code = f"""
 import sys
 class Missing:
@@ -231,16 +231,16 @@ def test_sigterm_does_not_wait_for_ever(body: bytes, what: str) -> None:
         process.send_signal(signal.SIGTERM)
         thread.join(20)
         assert process.wait(30) == 0
-        # Once the time to finish, not twice; and some for a thread that cannot be killed as a worker can.
+        # The time to finish once, not twice, and some more for a thread, which cannot be killed.
         assert 5 <= time.monotonic() - began < 15
-    assert answers[0].status_code == 503  # even then it is told why
+    assert answers[0].status_code == 503  # with a reason, even then
     assert "stopping" in answers[0].json()["detail"]
     assert not any("Traceback" in line for line in lines)
     # A thread cannot be killed as a worker can.
     assert (what == "encodes") == ("a picture that nobody waits for any more is not finished" in lines[-1])
 
 
-def test_sigterm_does_not_wait_for_what_nobody_waits_for(body: bytes) -> None:
+def test_sigterm_does_not_wait_for_a_picture_whose_client_has_left(body: bytes) -> None:
     with slow_server(60, "encodes") as (process, url, lines):
         port = int(url.rpartition(":")[2])
         head = f"POST /reconstruct HTTP/1.1\r\nHost: x\r\nContent-Type: {MEDIA_TYPE}\r\n"
@@ -253,11 +253,11 @@ def test_sigterm_does_not_wait_for_what_nobody_waits_for(body: bytes) -> None:
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-        assert time.monotonic() - began < 15  # of the twenty seconds that there are
+        assert time.monotonic() - began < 15  # drain_s is 20 s
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal here")
-def test_a_hangup_while_it_starts_ends_nothing() -> None:
+def test_sighup_during_the_start_does_not_end_the_server() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "bbmr_server.main", "--port", "0"],
         stderr=subprocess.PIPE,
@@ -267,7 +267,7 @@ def test_a_hangup_while_it_starts_ends_nothing() -> None:
     try:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("bbmr-server ")
-        process.send_signal(signal.SIGHUP)  # before anything listens to it
+        process.send_signal(signal.SIGHUP)  # before there is a handler for it
         assert "listening on" in process.stderr.readline()
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
@@ -287,7 +287,7 @@ def test_a_dead_engine_ends_the_process_with_a_reason(body: bytes) -> None:
     assert lines[-1] == "bbmr-server: the engine has failed: killed\n"
 
 
-def test_an_open_address_is_warned_of_and_a_mistyped_setting_too() -> None:
+def test_the_server_warns_of_an_open_address_and_of_a_mistyped_setting() -> None:
     with slow_server(0.1, BBMR_HOST="0.0.0.0", BBMR_QEUE_LENGTH="3") as (_, _, lines):
         said = "".join(lines)
     assert "warning: anybody who reaches 0.0.0.0" in said

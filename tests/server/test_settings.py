@@ -1,4 +1,4 @@
-"""Settings: names and defaults are the interface, every bad value is named, flags win over the environment."""
+"""Settings: names and defaults are fixed, every bad value is named, flags win over the environment."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ READ = {
     "BBMR_PICTURE_CACHE_BYTES": ("6000", "store.picture_cache_bytes", 6000),
     "BBMR_PICTURE_MAX_AGE_S": ("60", "store.picture_max_age_s", 60),
 }
-"""Every variable: a value that is not the default, the attribute where it arrives, and what it is there."""
+"""Variable → a text that is not its default, the attribute that it sets, and the attribute's value."""
 
 
 def test_every_setting_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

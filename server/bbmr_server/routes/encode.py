@@ -30,7 +30,7 @@ from .reconstruct import NO_STORE, check_not_compressed, deadline_from_now, with
 
 router = APIRouter()
 
-_DECODERS_WORDS = re.compile(r"(the photo is (?:damaged or cut short|a damaged [^:]+ file)): .*")
+_DECODER_DETAIL = re.compile(r"(the photo is (?:damaged or cut short|a damaged [^:]+ file)): .*")
 """A decoder's own words about damage ("11 bytes not processed") do not help a client."""
 
 
@@ -62,7 +62,7 @@ def read_photo(data: bytes, settings: Settings) -> Photo:
     try:
         return load_photo(data, photo_limits(settings), "the photo")
     except PictureError as error:
-        raise PictureError(_DECODERS_WORDS.sub(r"\1", str(error))) from error
+        raise PictureError(_DECODER_DETAIL.sub(r"\1", str(error))) from error
 
 
 def admit(request: Request, state: Annotated[AppState, Depends(get_state)]) -> AppState:

@@ -187,8 +187,8 @@ class EngineSettings(Section):
 
     device: Annotated[Names, AfterValidator(_known_devices)] = Field(
         ("auto",),
-        description="every GPU that torch can use (NVIDIA, Jetson, AMD with ROCm; all are called `cuda`), else the CPU "
-        "(`auto`); or `cpu`, `cuda`, `cuda:0,cuda:1`; one worker each",
+        description="every GPU that torch can use (NVIDIA, Jetson, AMD with ROCm: all are `cuda`), else the CPU; "
+        "or `cpu`, `cuda`, `cuda:0,cuda:1`; one worker each",
     )
     model: Annotated[Names, AfterValidator(_distinct_models)] = Field(
         ("light",), description="weights to load, separated by commas; the first is the default"
@@ -198,7 +198,7 @@ class EngineSettings(Section):
     )
     runtime: Literal["auto", "torch", "torch-float32", "ncnn"] = Field(
         "auto",
-        description="what runs the network (docs/benchmarks.md); `auto` is the fastest that is installed",
+        description="what runs the network; `auto` takes the fastest that is installed",
     )
     compile: bool = Field(False, description="whether torch compiles the network for each batch shape")
     threads: int = Field(0, ge=0, le=1024, description="CPU threads of the network; 0: one a core")

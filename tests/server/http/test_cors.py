@@ -1,4 +1,4 @@
-"""Pages of other origins: what a preflight allows, for how long, and what they may read."""
+"""CORS: what a preflight allows, for how long, and which headers pages of other origins may read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def preflight(method: str, *headers: str, origin: str = ORIGIN) -> dict[str, str
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE"])
-async def test_a_preflight_allows_every_method_of_the_interface_and_is_kept(
+async def test_a_preflight_allows_every_method_of_the_interface_and_may_be_cached(
     make_bench: Callable[..., Any], connect: Any, method: str
 ) -> None:
     async with connect(make_bench(start=False, cors_origins=ORIGIN)) as client:
@@ -64,7 +64,7 @@ async def test_a_preflight_needs_no_key(make_bench: Callable[..., Any], connect:
     assert refused.headers["access-control-allow-origin"] == ORIGIN  # the page can read why
 
 
-async def test_everybody(make_bench: Callable[..., Any], connect: Any) -> None:
+async def test_a_star_allows_every_origin(make_bench: Callable[..., Any], connect: Any) -> None:
     async with connect(make_bench(start=False, cors_origins="*")) as client:
         answer = await client.get("/models", headers={"Origin": "https://anybody.example"})
     assert answer.headers["access-control-allow-origin"] == "*"

@@ -1,4 +1,4 @@
-"""docs/http-api.md says what the code does: every route, problem and parameter."""
+"""docs/http-api.md lists every route, problem and parameter of the code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def errors_of(kind: type[BbmrError]) -> set[type[BbmrError]]:
 
 
 def server_errors() -> set[type[BbmrError]]:
-    """Every declared error that a server may meet; those of the client's side of HTTP are not."""
+    """Every declared error but those of the HTTP client."""
     ours = ("bbmr_shared.", "bbmr_models.", "bbmr_server.")
     found = {
         e for e in errors_of(BbmrError) if not issubclass(e, ServiceError) and e.__module__.startswith(ours)
@@ -54,7 +54,7 @@ def test_every_route_and_parameter_is_named(text: str, make_bench: Callable[...,
 
 
 @pytest.mark.anyio
-async def test_the_document_says_which_routes_want_which_key(
+async def test_the_openapi_document_says_which_routes_need_which_key(
     make_bench: Callable[..., Any], connect: Callable[..., Any], tmp_path: Path
 ) -> None:
     keys = {"bearer": "a-visitors-key-77d1", "adminBearer": "an-operators-key-0f3b"}

@@ -1,4 +1,4 @@
-"""POST /reconstruct for every malformed container there is: a problem document, or the picture; never a 500."""
+"""POST /reconstruct answers every malformed container with a problem document or the picture, never with 500."""
 
 from __future__ import annotations
 

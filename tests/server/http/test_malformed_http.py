@@ -1,4 +1,4 @@
-"""Over a real socket: what is no HTTP is answered, logged and counted like any refusal, and ends its connection."""
+"""Over a real socket: a request that is not HTTP is answered, logged and counted; then the connection ends."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ UNREADABLE = {
 
 @pytest.fixture
 def access(caplog: pytest.LogCaptureFixture) -> Callable[[], list[dict[str, Any]]]:
-    """The lines of the access log so far."""
+    """Returns a function that returns the fields of all access log lines so far."""
     caplog.set_level(logging.INFO)
     return lambda: [line.fields for line in caplog.records if line.name == "bbmr_server.access"]  # type: ignore[attr-defined]
 
 
 def refusal(made: socket.socket, status: int, slug: str) -> dict[str, Any]:
-    """The problem document of an answer that is a whole one."""
+    """Returns the problem document, after checking that the answer is complete."""
     got, head, body = read_answer(made)
     document: dict[str, Any] = json.loads(body)
     assert (got, document["status"], document["type"]) == (status, status, f"urn:bbmr:problem:{slug}")
@@ -58,7 +58,7 @@ def refusal(made: socket.socket, status: int, slug: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("sent", UNREADABLE.values(), ids=UNREADABLE)
-def test_what_is_no_http(
+def test_bytes_that_are_not_http_are_answered_logged_and_counted(
     make_bench: Callable[..., Any],
     listen: Any,
     access: Callable[[], list[dict[str, Any]]],
@@ -83,16 +83,14 @@ def test_what_is_no_http(
     assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-def test_the_connection_ends_after_it(make_bench: Callable[..., Any], listen: Any) -> None:
+def test_the_connection_ends_after_a_malformed_request(make_bench: Callable[..., Any], listen: Any) -> None:
     with listen(make_bench().app) as port, connection(port) as made:
         made.sendall(UNREADABLE["a word"] + PROBE)
         refusal(made, 400, "malformed-request")
         assert seconds_until_closed(made, bytes(100)) < 4
 
 
-def test_who_has_nothing_more_to_send_is_answered_all_the_same(
-    make_bench: Callable[..., Any], listen: Any
-) -> None:
+def test_a_client_that_has_closed_its_side_is_answered(make_bench: Callable[..., Any], listen: Any) -> None:
     with listen(make_bench().app) as port, connection(port) as made:
         made.sendall(UNREADABLE["a word"])
         made.shutdown(socket.SHUT_WR)
@@ -101,7 +99,9 @@ def test_who_has_nothing_more_to_send_is_answered_all_the_same(
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one go", "apart"])
-def test_it_may_be_the_second_request(make_bench: Callable[..., Any], listen: Any, together: bool) -> None:
+def test_the_second_request_of_a_connection_may_be_malformed(
+    make_bench: Callable[..., Any], listen: Any, together: bool
+) -> None:
     with listen(make_bench().app) as port, connection(port) as made:
         made.sendall(PROBE + UNREADABLE["a word"] if together else PROBE)
         data = b""
@@ -115,8 +115,8 @@ def test_it_may_be_the_second_request(make_bench: Callable[..., Any], listen: An
         refusal(made, 400, "malformed-request")
 
 
-def test_a_head_has_64_kib(make_bench: Callable[..., Any], listen: Any) -> None:
-    """However it is cut on its way."""
+def test_a_head_may_have_64_kib(make_bench: Callable[..., Any], listen: Any) -> None:
+    """However TCP cuts it into pieces."""
     assert MAX_HEAD_BYTES == 65536
     start, end = GET + HOST + b"X-Long: ", b"\r\n\r\n"
     room = MAX_HEAD_BYTES - len(start) - len(end)
@@ -144,7 +144,7 @@ def test_a_head_has_64_kib(make_bench: Callable[..., Any], listen: Any) -> None:
                     assert "65536 bytes" in refusal(made, 431, "head-too-large")["detail"]
 
 
-def test_a_long_target_is_a_large_head(
+def test_a_long_target_makes_the_head_too_large(
     make_bench: Callable[..., Any],
     listen: Any,
     access: Callable[[], list[dict[str, Any]]],
@@ -161,7 +161,7 @@ def test_a_long_target_is_a_large_head(
 
 @pytest.mark.parametrize("bad", [b"zz\r\n", b"5\r\nhelloXX"], ids=["no length", "no end"])
 @pytest.mark.parametrize("together", [True, False], ids=["in one go", "apart"])
-def test_a_body_that_breaks_off(
+def test_a_malformed_body_is_refused(
     make_bench: Callable[..., Any],
     listen: Any,
     access: Callable[[], list[dict[str, Any]]],
@@ -184,7 +184,7 @@ def test_a_body_that_breaks_off(
     assert (line["path"], line["status"], line["problem"]) == ("/reconstruct", 400, "malformed-request")
 
 
-def test_a_body_that_breaks_off_after_its_answer(
+def test_a_malformed_body_after_the_answer_ends_the_connection(
     make_bench: Callable[..., Any], listen: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     with listen(make_bench().app) as port, connection(port) as made:
@@ -195,7 +195,7 @@ def test_a_body_that_breaks_off_after_its_answer(
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-def test_a_good_request_is_none_of_this(make_bench: Callable[..., Any], listen: Any, body: bytes) -> None:
+def test_a_good_request_is_not_affected(make_bench: Callable[..., Any], listen: Any, body: bytes) -> None:
     with listen(make_bench().app) as port, connection(port) as made:
         for _ in range(2):
             made.sendall(request(body))
@@ -210,10 +210,10 @@ def test_a_good_request_is_none_of_this(make_bench: Callable[..., Any], listen: 
         (b"/host?to=http://h.example/", "/host to=http://h.example/ x"),
     ],
 )
-def test_the_absolute_form_of_a_target(
+def test_a_target_in_absolute_form_is_accepted(
     make_bench: Callable[..., Any], listen: Any, target: bytes, expected: str
 ) -> None:
-    """RFC 9112, section 3.2.2: every server takes it, and the host in it is the one that counts."""
+    """RFC 9112, section 3.2.2: a server must accept it, and its host replaces the Host header."""
     bench = make_bench()
 
     @bench.app.get("/host")
@@ -226,7 +226,7 @@ def test_the_absolute_form_of_a_target(
     assert (status, json.loads(answer)) == (200, expected)
 
 
-def test_the_absolute_form_without_a_path_is_the_page(make_bench: Callable[..., Any], listen: Any) -> None:
+def test_the_absolute_form_without_a_path_is_the_root(make_bench: Callable[..., Any], listen: Any) -> None:
     for target in (b"http://h.example", b"http://h.example/", b"http://h.example?a=b"):
         with listen(make_bench().app) as port, connection(port) as made:
             made.sendall(b"HEAD " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")

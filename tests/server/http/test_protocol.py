@@ -1,4 +1,4 @@
-"""Over a real socket: connections that leave something undone end in bounded time and memory.
+"""Over a real socket: connections of slow or silent clients end in bounded time and memory.
 
 What is no HTTP is in `test_malformed_http.py`.
 """
@@ -30,7 +30,7 @@ PROBE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def noise() -> Container:
-    """2048×1024 pixels that no format makes smaller: its answer is more than all socket buffers hold."""
+    """2048×1024 pixels that no format compresses: the answer is larger than all socket buffers."""
     grid = BlockGrid(2048, 1024)
     samples = np.random.default_rng(3).integers(0, 256, (1024, 2048, 3), dtype=np.uint8)
     codec, data = encode_plane(samples, "png", effort=0)
@@ -54,7 +54,7 @@ def request(body: bytes) -> bytes:
 
 
 def read_answer(made: socket.socket) -> tuple[int, bytes, bytes]:
-    """Status, head and body of one answer."""
+    """Returns status, head and body of one answer."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = made.recv(65536)
@@ -70,7 +70,7 @@ def read_answer(made: socket.socket) -> tuple[int, bytes, bytes]:
 
 
 def seconds_until_closed(made: socket.socket, drip: bytes = b"") -> float:
-    """How long the server keeps the connection while a byte of `drip` is sent every 50 ms."""
+    """Returns for how long the server keeps the connection while a byte of `drip` is sent every 50 ms."""
     began = time.monotonic()
     made.settimeout(0.05)
     for at in range(200):
@@ -88,33 +88,41 @@ def seconds_until_closed(made: socket.socket, drip: bytes = b"") -> float:
 @pytest.mark.parametrize(
     "sent", [b"", b"POST /recon", PROBE[:-2]], ids=["nothing", "a word", "all but the end"]
 )
-def test_a_head_that_does_not_come(make_bench: Callable[..., Any], listen: Any, sent: bytes) -> None:
+def test_a_connection_without_a_request_head_is_closed(
+    make_bench: Callable[..., Any], listen: Any, sent: bytes
+) -> None:
     with listen(make_bench(head_timeout_s=0.4).app) as port, connection(port) as made:
         made.sendall(sent)
         assert 0.3 < seconds_until_closed(made) < 3
 
 
-def test_a_head_that_drips(make_bench: Callable[..., Any], listen: Any) -> None:
+def test_a_head_that_arrives_too_slowly_ends_the_connection(
+    make_bench: Callable[..., Any], listen: Any
+) -> None:
     with listen(make_bench(head_timeout_s=0.4).app) as port, connection(port) as made:
         assert 0.3 < seconds_until_closed(made, b"GET /" + b"a" * 150) < 3
 
 
-def test_a_second_head_that_drips(make_bench: Callable[..., Any], listen: Any) -> None:
-    """Bytes end the wait of a kept connection, so that alone would bound nothing."""
+def test_a_second_head_that_arrives_too_slowly_ends_the_connection(
+    make_bench: Callable[..., Any], listen: Any
+) -> None:
+    """The first byte ends uvicorn's keep-alive timeout, which therefore does not bound this."""
     with listen(make_bench(head_timeout_s=0.4).app) as port, connection(port) as made:
         made.sendall(PROBE)
         assert read_answer(made)[0] == 200
         assert 0.3 < seconds_until_closed(made, b"GET /" + b"a" * 150) < 3
 
 
-def test_a_body_that_drips_on_after_its_answer(make_bench: Callable[..., Any], listen: Any) -> None:
+def test_a_body_that_goes_on_slowly_after_its_answer_ends_the_connection(
+    make_bench: Callable[..., Any], listen: Any
+) -> None:
     with listen(make_bench(head_timeout_s=0.4).app) as port, connection(port) as made:
         made.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
         assert read_answer(made)[0] == 200
         assert 0.3 < seconds_until_closed(made, bytes(200)) < 3
 
 
-def test_work_is_not_taken_for_a_missing_head(
+def test_a_request_in_work_may_take_longer_than_a_head(
     make_bench: Callable[..., Any], listen: Any, body: bytes
 ) -> None:
     bench = make_bench(head_timeout_s=0.2, send_timeout_s=0.2)
@@ -127,10 +135,10 @@ def test_work_is_not_taken_for_a_missing_head(
         assert read_answer(made)[0] == 200
 
 
-def test_an_answer_that_nobody_reads(
+def test_a_client_that_does_not_read_its_answer_is_cut_off(
     make_bench: Callable[..., Any], listen: Any, noise: Container, wait_for: Callable[..., None]
 ) -> None:
-    """It counts in the memory for bodies, which keeps others out, until its client is cut off."""
+    """Until then the answer counts in the memory for bodies, and others are refused."""
     body = noise.to_bytes()
     bench = make_bench(send_timeout_s=1.5, max_body_bytes=len(body), body_memory_bytes=len(body) + 1000)
     memory = bench.app.state.bbmr.bodies
@@ -154,7 +162,9 @@ def test_an_answer_that_nobody_reads(
     assert memory.used == 0
 
 
-def test_one_connection_too_many(make_bench: Callable[..., Any], listen: Any, body: bytes) -> None:
+def test_a_connection_over_the_limit_gets_503(
+    make_bench: Callable[..., Any], listen: Any, body: bytes
+) -> None:
     with listen(make_bench(max_connections=2).app) as port, contextlib.ExitStack() as stack:
         early = [stack.enter_context(connection(port)) for _ in range(2)]
         for made in early:
@@ -162,7 +172,7 @@ def test_one_connection_too_many(make_bench: Callable[..., Any], listen: Any, bo
             assert read_answer(made)[0] == 200
         with connection(port) as late:
             late.sendall(PROBE)
-            assert read_answer(late)[0] == 200  # the server is alive, and says so
+            assert read_answer(late)[0] == 200  # probes are answered
             late.sendall(request(body))
             status, head, refusal = read_answer(late)
             assert status == 503
@@ -178,7 +188,7 @@ def test_one_connection_too_many(make_bench: Callable[..., Any], listen: Any, bo
             assert read_answer(later)[0] == 200
 
 
-def test_far_too_many_connections(make_bench: Callable[..., Any], listen: Any) -> None:
+def test_connections_far_over_the_limit_are_closed(make_bench: Callable[..., Any], listen: Any) -> None:
     with listen(make_bench(max_connections=1).app) as port, contextlib.ExitStack() as stack:
         for _ in range(1 + SPARE):
             made = stack.enter_context(connection(port))
@@ -188,10 +198,10 @@ def test_far_too_many_connections(make_bench: Callable[..., Any], listen: Any) -
             assert seconds_until_closed(last) < 2
 
 
-def test_no_piece_of_an_answer_waits_for_an_acknowledgement(
+def test_nagles_algorithm_is_off(
     make_bench: Callable[..., Any], listen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """asyncio turns Nagle's algorithm off for its own listeners alone; ours is made beforehand."""
+    """asyncio turns it off only for listeners that it makes itself; ours is made before."""
     accepted: list[socket.socket] = []
     accept = socket.socket.accept
 

@@ -1,4 +1,4 @@
-"""The rate limit: who is counted, what a refusal says, what is free, and that memory ends."""
+"""The rate limit: which client is counted, what a refusal says, what is not counted, and that memory is bounded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALICE, BOB = "9f3b5c0d71e84a26b7d2c41e", "41c07e5b9a2d4f6cbb18e3a0"
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time that the limiter sees, in seconds; tests move it. By itself it goes a microsecond a look."""
+    """The limiter's time in seconds, which tests move. Each look moves it by a microsecond."""
     now = [1000.0]
 
     def look() -> float:
@@ -35,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-async def test_so_many_pass_and_one_more_is_told_when(
+async def test_the_limit_passes_and_one_more_request_gets_429_with_retry_after(
     make_bench: Callable[..., Any], connect: Any, body: bytes, clock: list[float]
 ) -> None:
     async with connect(make_bench(rate_limit="3/minute")) as client:
@@ -58,7 +58,7 @@ async def test_so_many_pass_and_one_more_is_told_when(
         assert (await client.post("/reconstruct", content=body, headers=HEADERS)).status_code == 429
 
 
-async def test_after_as_long_as_it_says_one_passes(
+async def test_after_retry_after_one_request_passes(
     make_bench: Callable[..., Any], connect: Any, clock: list[float]
 ) -> None:
     async with connect(make_bench(rate_limit="5/second burst 2")) as client:
@@ -71,7 +71,7 @@ async def test_after_as_long_as_it_says_one_passes(
         assert (await client.get("/models")).status_code == 200
 
 
-async def test_probes_and_pages_are_free(
+async def test_probes_and_pages_are_not_counted(
     make_bench: Callable[..., Any], connect: Any, clock: list[float]
 ) -> None:
     async with connect(make_bench(rate_limit="1/hour")) as client:
@@ -82,7 +82,7 @@ async def test_probes_and_pages_are_free(
                 assert answer.status_code == 200
                 assert "ratelimit" not in answer.headers
         assert (await client.get("/models")).status_code == 429
-        assert (await client.get("/nothing")).status_code == 429  # looking for holes is no page
+        assert (await client.get("/nothing")).status_code == 429  # unknown paths are counted
         assert (await client.post("/page/photo")).status_code == 429
 
 
@@ -97,7 +97,7 @@ async def test_each_key_has_its_own_rate(
 
         assert [await ask(ALICE) for _ in range(3)] == [200, 200, 429]
         assert [await ask(BOB) for _ in range(3)] == [200, 200, 429]
-        # All who guess share the rate of their address, whatever they guess.
+        # Requests with invalid keys share the rate of their address.
         assert [await ask(f"a-guess-{number:010}") for number in range(3)] == [403, 403, 429]
         assert (await client.get("/models")).status_code == 429
         page = (await client.get("/metrics")).text
@@ -134,7 +134,7 @@ async def test_without_the_setting_nothing_is_counted(make_bench: Callable[..., 
             assert "ratelimit" not in answer.headers
 
 
-def test_the_body_is_not_waited_for(make_bench: Callable[..., Any], listen: Any) -> None:
+def test_a_request_is_refused_before_its_body_arrives(make_bench: Callable[..., Any], listen: Any) -> None:
     bench = make_bench(rate_limit="1/hour")
     with listen(bench.app) as port:
         assert httpx.get(f"http://127.0.0.1:{port}/models").status_code == 200
@@ -181,7 +181,7 @@ async def test_an_ipv6_network_is_one_client(clock: list[float]) -> None:
     assert not await counter.passes(None)
 
 
-async def test_memory_ends(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_memory_is_bounded(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ratelimit, "CLIENTS", 100)
     counter = Counter("1/hour")
     for number in range(1000):

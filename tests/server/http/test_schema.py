@@ -1,4 +1,4 @@
-"""Every route, with what the OpenAPI document allows and forbids: what comes back is what the document says.
+"""Sends to every route what the OpenAPI document allows and forbids; each answer is as the document says.
 
 Schemathesis makes the requests, the same ones each time: no 5xx, only documented statuses, types and bodies. That all
 which the document allows is accepted is not asked for: it cannot say that a region lies inside the picture.
@@ -52,5 +52,5 @@ def url() -> Iterator[str]:
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-def test_a_route_keeps_to_the_document(case: schemathesis.Case, url: str) -> None:
+def test_a_route_answers_as_the_document_says(case: schemathesis.Case, url: str) -> None:
     case.call_and_validate(base_url=url, excluded_checks=[positive_data_acceptance])

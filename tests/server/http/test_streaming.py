@@ -1,4 +1,4 @@
-"""Over a real socket: bodies as they arrive, clients that are slow, rude or gone, and a server that stays awake."""
+"""Over a real socket: bodies that arrive in pieces, slow clients, clients that leave, and the event loop meanwhile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEADERS = {"Content-Type": MEDIA_TYPE}
 
 
 def head(length: int | None, extra: str = "") -> bytes:
-    """The head of a POST /reconstruct; without a length the body is chunked."""
+    """Returns the head of a POST /reconstruct; without a length the body is chunked."""
     framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
     return (
         f"POST /reconstruct HTTP/1.1\r\nHost: x\r\nContent-Type: {MEDIA_TYPE}\r\n{framing}\r\n{extra}\r\n"
@@ -30,7 +30,7 @@ def head(length: int | None, extra: str = "") -> bytes:
 
 
 def read_answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """One whole answer: status, headers, body."""
+    """Returns status, headers and body of one complete answer."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = connection.recv(65536)
@@ -53,7 +53,7 @@ def check(answer: tuple[int, dict[str, str], bytes], status: int, slug: str) -> 
     assert json.loads(answer[2])["type"] == f"urn:bbmr:problem:{slug}"
 
 
-def test_ten_gigabytes_declared_are_refused_before_a_byte_is_sent(
+def test_a_declared_length_of_ten_gigabytes_is_refused_before_the_body(
     make_bench: Callable[..., Any], listen: Any
 ) -> None:
     with listen(make_bench().app) as port, socket.create_connection(("127.0.0.1", port), 10) as connection:
@@ -64,10 +64,10 @@ def test_ten_gigabytes_declared_are_refused_before_a_byte_is_sent(
         assert connection.recv(1) == b""
 
 
-def test_a_client_that_sends_on_still_reads_why_it_was_refused(
+def test_a_client_that_is_still_sending_can_read_why_it_was_refused(
     make_bench: Callable[..., Any], listen: Any
 ) -> None:
-    """The body is larger than all socket buffers; were the connection closed at once, sending it would fail."""
+    """The body is larger than all socket buffers; if the connection closed at once, sending it would fail."""
     size = 32 << 20
     with listen(make_bench(max_body_bytes=1000).app) as port:
         with socket.create_connection(("127.0.0.1", port), 10) as connection:
@@ -86,7 +86,7 @@ def test_an_endless_body_is_cut_off(make_bench: Callable[..., Any], listen: Any)
         connection.sendall(head(None))
         chunk = b"4000\r\n" + bytes(0x4000) + b"\r\n"
         sent = 0
-        with contextlib.suppress(OSError):  # a reset or a broken pipe, as the system likes
+        with contextlib.suppress(OSError):  # a reset or a broken pipe, depending on the system
             while sent < 2 << 30:
                 connection.sendall(chunk)
                 sent += len(chunk)
@@ -94,7 +94,9 @@ def test_an_endless_body_is_cut_off(make_bench: Callable[..., Any], listen: Any)
         assert bench.app.state.bbmr.bodies.used == 0
 
 
-def test_a_body_that_arrives_too_slowly(make_bench: Callable[..., Any], listen: Any, body: bytes) -> None:
+def test_a_body_that_arrives_too_slowly_gets_408(
+    make_bench: Callable[..., Any], listen: Any, body: bytes
+) -> None:
     bench = make_bench(upload_timeout_s=0.4)
     with listen(bench.app) as port, socket.create_connection(("127.0.0.1", port), 10) as connection:
         began = time.monotonic()
@@ -116,7 +118,7 @@ def test_a_body_that_arrives_too_slowly(make_bench: Callable[..., Any], listen: 
 
 
 class Upload:
-    """A body of `size` bytes in pieces of 64 KiB, and when the last of it was taken."""
+    """A body of `size` bytes in pieces of 64 KiB, and the time at which the last piece was read."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -138,7 +140,7 @@ class Upload:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("declared", [True, False])
-async def test_a_body_lies_in_memory_once_while_it_comes(declared: bool) -> None:
+async def test_memory_holds_one_copy_of_a_body_while_it_arrives(declared: bool) -> None:
     size = 16 << 20
     tracemalloc.start()
     try:
@@ -152,8 +154,8 @@ async def test_a_body_lies_in_memory_once_while_it_comes(declared: bool) -> None
 
 
 @pytest.mark.anyio
-async def test_a_large_body_does_not_hold_the_loop_up_at_its_end() -> None:
-    """What is left to do when the last byte is here takes a fraction of copying the body."""
+async def test_the_end_of_a_large_body_does_not_block_the_event_loop() -> None:
+    """The work after the last byte takes a fraction of the time of a copy."""
     size, ending, copying = 64 << 20, [], []
     for _ in range(3):
         upload = Upload(size)
@@ -175,12 +177,12 @@ def test_a_client_that_leaves_stops_the_work(
             connection.sendall(head(len(body)) + body)
             assert bench.network.entered.wait(5)
             assert bench.engine.inside == 1
-        wait_for(lambda: bench.engine.inside == 0)  # though the worker still hangs
+        wait_for(lambda: bench.engine.inside == 0)  # although the worker still hangs
         page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
         assert 'bbmr_requests_total{method="POST",route="/reconstruct",status="499"} 1.0' in page
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_body(
+def test_a_client_that_leaves_during_its_upload_frees_its_memory(
     make_bench: Callable[..., Any], listen: Any, body: bytes, wait_for: Callable[..., None]
 ) -> None:
     bench = make_bench()
@@ -230,7 +232,7 @@ def test_the_connection_is_kept_for_the_next_request(
         for _ in range(2):
             connection.sendall(head(len(body)) + body)
             assert read_answer(connection)[0] == 200
-        connection.sendall(head(4) + b"junk")  # read to its end, so there is no need to close
+        connection.sendall(head(4) + b"junk")  # the body is read to its end, so the connection can stay
         assert read_answer(connection)[0] == 400
         connection.sendall(head(len(body)) + body)
         assert read_answer(connection)[0] == 200

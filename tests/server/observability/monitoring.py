@@ -1,4 +1,4 @@
-"""What the tests of metrics, dashboard and alerts share: a metrics page on which everything has happened once."""
+"""For the tests of metrics, dashboard and alerts: a metrics page on which every event has been counted once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bbmr_shared.container import MEDIA_TYPE
 async def full_page(
     make_bench: Callable[..., Any], connect: Any, body: bytes, folder: Path
 ) -> tuple[str, bool]:
-    """The page of a server with everything on, and whether it has a store."""
+    """Returns the page of a server with all features, and whether it has a store."""
     has_store = importlib.util.find_spec("obstore") is not None
     settings: dict[str, Any] = {"rate_limit": "1000/minute"}
     if has_store:

@@ -1,4 +1,4 @@
-"""The example dashboard, alerts and configuration: whole, and asking for nothing that the server does not say."""
+"""The example dashboard, alerts and configuration are valid, and use only metrics that the server has."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def queries(board: dict[str, Any]) -> Iterator[str]:
             yield variable["query"]["query"]
 
 
-async def test_every_metric_and_label_that_is_asked_for_is_there(
+async def test_every_metric_and_label_that_they_use_exists(
     dashboard: dict[str, Any],
     alerts: list[dict[str, Any]],
     make_bench: Callable[..., Any],
@@ -88,7 +88,7 @@ def test_panels_lie_side_by_side(dashboard: dict[str, Any]) -> None:
         assert panel["type"] == "row" or panel["datasource"]["uid"] == "${datasource}"
 
 
-def test_the_files_of_the_monitoring_fit_each_other(dashboard: dict[str, Any]) -> None:
+def test_the_files_of_docker_monitoring_fit_each_other(dashboard: dict[str, Any]) -> None:
     source = yaml.safe_load((FOLDER / "grafana/provisioning/datasources/prometheus.yml").read_text())
     default = next(v for v in dashboard["templating"]["list"] if v["type"] == "datasource")["current"]
     assert source["datasources"][0]["uid"] == default["value"]
@@ -117,7 +117,7 @@ def test_every_alert_is_explained_and_tested(alerts: list[dict[str, Any]]) -> No
         ["test", "rules", "alerts.test.yml"],
     ],
 )
-def test_prometheus_itself_accepts_them(arguments: list[str]) -> None:
+def test_prometheus_accepts_the_alerts_and_their_tests(arguments: list[str]) -> None:
     done = subprocess.run(
         ["promtool", *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,4 +1,4 @@
-"""The access log: what a line tells, what it never tells, and that nobody can write a line of their own into it."""
+"""The access log: what a line has, what it never has, and that clients cannot forge lines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def lines(captured: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [record for record in records if record["message"] == "request"]
 
 
-async def test_a_line_has_what_an_operator_asks_for(
+async def test_a_line_has_every_field_of_its_request(
     make_bench: Callable[..., Any], connect: Any, body: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure("json")
@@ -126,7 +126,7 @@ def test_a_traceback_as_text_is_indented(capsys: pytest.CaptureFixture[str]) -> 
     assert all(line.startswith("    ") and line.isprintable() for line in rest[:-1])
 
 
-async def test_an_unforeseen_error_is_one_line_of_json(
+async def test_an_unexpected_error_is_one_line_of_json(
     make_bench: Callable[..., Any], connect: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure("json")
@@ -145,7 +145,7 @@ async def test_an_unforeseen_error_is_one_line_of_json(
     assert (access["status"], access["problem"], access["request_id"]) == (500, "internal", "r7")
 
 
-async def test_probes_are_logged_only_where_they_fail(
+async def test_probes_are_logged_only_when_they_fail(
     make_bench: Callable[..., Any], connect: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure("json")
@@ -156,7 +156,7 @@ async def test_probes_are_logged_only_where_they_fail(
     assert (line["path"], line["status"], line["problem"]) == ("/readyz", 503, "not-ready")
 
 
-async def test_without_a_client_or_a_route_a_line_is_written_too(
+async def test_a_request_without_a_client_address_or_route_is_logged(
     make_bench: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure("json")
@@ -165,16 +165,16 @@ async def test_without_a_client_or_a_route_a_line_is_written_too(
     async def gone(scope: Any, receive: Any, send: Any) -> None:
         raise ConnectionError
 
-    watch = AccessLog(gone, service.metrics, (service.keys,), lambda scope: "other")  # type: ignore[arg-type]
+    access_log = AccessLog(gone, service.metrics, (service.keys,), lambda scope: "other")  # type: ignore[arg-type]
     scope = {"type": "http", "method": "X" * 99, "path": "/" + "é" * 999, "headers": [], "client": None}
     with pytest.raises(ConnectionError):
-        await watch(scope, None, None)  # type: ignore[arg-type]
+        await access_log(scope, None, None)  # type: ignore[arg-type]
     (line,) = lines(capsys)
     assert (line["status"], line["method"], line["client"]) == (499, "other", "-")
     assert len(line["path"]) < 1300
 
 
-def test_uvicorn_and_opentelemetry_speak_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
+def test_uvicorn_and_opentelemetry_log_in_the_same_format(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json")
     logging.getLogger("uvicorn.error").warning("one")
     logging.getLogger("uvicorn.error").info("not this")

@@ -1,4 +1,4 @@
-"""The metrics: what they count, that nobody can make the page grow, and that docs/monitoring.md lists them all."""
+"""The metrics: what they count, that clients cannot make the page grow, and that docs/monitoring.md lists all."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_a_problem_is_counted_by_its_name(
     assert after["bbmr_problems_total", "not-found"] == 1
 
 
-async def test_what_clients_make_up_does_not_grow_the_page(
+async def test_invented_paths_and_methods_do_not_make_the_page_grow(
     make_bench: Callable[..., Any], connect: Any, body: bytes
 ) -> None:
     async with connect(make_bench()) as client:
@@ -75,7 +75,7 @@ async def test_what_clients_make_up_does_not_grow_the_page(
         assert set(await scrape(client)) == before
 
 
-async def test_routes_with_a_parameter_are_one_label(make_bench: Callable[..., Any], connect: Any) -> None:
+async def test_a_route_with_a_parameter_is_one_label(make_bench: Callable[..., Any], connect: Any) -> None:
     bench = make_bench()
 
     @bench.app.get("/things/{digest}")
@@ -89,7 +89,7 @@ async def test_routes_with_a_parameter_are_one_label(make_bench: Callable[..., A
     assert after["bbmr_requests_total", "GET", "/things/{digest}", "200"] == 3
 
 
-async def test_refusals_do_not_count_among_the_times_of_answers(
+async def test_durations_of_refusals_are_counted_apart(
     make_bench: Callable[..., Any], connect: Any, body: bytes
 ) -> None:
     bench = make_bench()
@@ -108,7 +108,7 @@ async def test_refusals_do_not_count_among_the_times_of_answers(
     assert counted == {"ok": 1, "refused": 3, "failed": 1}
 
 
-async def test_memory_of_bodies_and_the_queue_are_told(
+async def test_memory_of_bodies_and_the_queue_are_reported(
     make_bench: Callable[..., Any], connect: Any, wait_for: Callable[..., None]
 ) -> None:
     bench = make_bench(queue_length=3)
@@ -122,7 +122,7 @@ async def test_memory_of_bodies_and_the_queue_are_told(
     assert after["bbmr_queue_places",] == 3
 
 
-def test_the_weights_are_those_of_the_moment() -> None:
+def test_the_weights_are_those_served_at_the_time_of_reading() -> None:
     engine = SimpleNamespace(models=("light",), catalogue={"light": {"sha256": "aa"}})
     metrics = Metrics()
     for name in ("inside", "waiting", "length", "ready", "backlog_s"):
@@ -138,7 +138,7 @@ def test_the_weights_are_those_of_the_moment() -> None:
     assert served() == {("light", "bb"), ("full", "")}
 
 
-def test_what_an_engine_tells_is_counted() -> None:
+def test_what_an_engine_reports_is_counted() -> None:
     registry = CollectorRegistry()
     observer = EngineMetrics(registry)
     told = registry.get_sample_value
@@ -164,14 +164,14 @@ def test_what_an_engine_tells_is_counted() -> None:
     assert told("bbmr_batch_halvings_total", {"device": "cuda:0"}) == 1
 
 
-def test_a_restart_is_what_follows_a_death() -> None:
+def test_loading_after_a_death_counts_as_a_restart() -> None:
     registry = CollectorRegistry()
     observer = EngineMetrics(registry)
 
     def restarts() -> float | None:
         return registry.get_sample_value("bbmr_worker_restarts_total", {"device": "cpu"})
 
-    for state in ("loading", "ready", "stopped", "loading", "ready"):  # a model is loaded anew
+    for state in ("loading", "ready", "stopped", "loading", "ready"):  # a model is loaded again
         observer.worker("cpu", state)  # type: ignore[arg-type]
     assert restarts() == 0
     observer.worker("cpu", "dead")
@@ -183,7 +183,7 @@ def test_a_restart_is_what_follows_a_death() -> None:
     assert restarts() == 2
 
 
-def test_an_observer_may_be_told_from_many_threads() -> None:
+def test_an_observer_may_be_called_from_many_threads() -> None:
     registry = CollectorRegistry()
     observer = EngineMetrics(registry)
 

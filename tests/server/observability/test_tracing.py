@@ -1,4 +1,4 @@
-"""Traces: one span a request with one below it for each stage, nothing of the user's in them, off by default."""
+"""Traces: a span for each request and each stage, without data of the user; off by default."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
-    """Every app made from now on sends its spans here."""
+    """Collects the spans of every app that is created after this."""
     exporter = InMemorySpanExporter()
 
     def make_provider(settings: Settings) -> TracerProvider:
@@ -80,7 +80,7 @@ async def test_a_picture_is_a_span_with_its_stages_below(
     assert below[-1].end_time <= root.end_time
 
 
-async def test_a_trace_that_the_client_began_goes_on(
+async def test_a_clients_trace_is_continued(
     make_bench: Callable[..., Any],
     connect: Any,
     spans: InMemorySpanExporter,
@@ -98,7 +98,7 @@ async def test_a_trace_that_the_client_began_goes_on(
 
 
 @pytest.mark.parametrize("header", ["", "00-zz-zz-01", f"00-{'0' * 32}-{PARENT}-01", "x" * 9000])
-async def test_a_bad_traceparent_begins_a_new_one(
+async def test_a_bad_traceparent_starts_a_new_trace(
     make_bench: Callable[..., Any], connect: Any, spans: InMemorySpanExporter, header: str
 ) -> None:
     async with connect(make_bench(start=False)) as client:
@@ -106,7 +106,7 @@ async def test_a_bad_traceparent_begins_a_new_one(
     assert root_of(spans).parent is None
 
 
-async def test_what_the_client_did_not_want_sampled_is_not(
+async def test_a_client_can_turn_sampling_off(
     make_bench: Callable[..., Any], connect: Any, spans: InMemorySpanExporter
 ) -> None:
     async with connect(make_bench(start=False)) as client:
@@ -116,7 +116,7 @@ async def test_what_the_client_did_not_want_sampled_is_not(
     assert spans.get_finished_spans() == ()
 
 
-async def test_refusals_and_faults_are_told_apart(
+async def test_only_faults_of_the_server_are_errors(
     make_bench: Callable[..., Any], connect: Any, body: bytes, spans: InMemorySpanExporter
 ) -> None:
     bench = make_bench()
@@ -176,13 +176,13 @@ def test_when_traces_are_on(endpoint: str, environ: dict[str, str], on: bool) ->
         tracing.finish(provider)
 
 
-def test_a_protocol_that_is_not_known_is_named() -> None:
+def test_an_unsupported_protocol_is_named() -> None:
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
     with pytest.raises(UsageError, match=r"OTEL_EXPORTER_OTLP_PROTOCOL.*'grpc'.*http/protobuf"):
         tracing.make_provider(Settings(), environ)
 
 
-def test_asked_for_and_not_installed_it_says_what_to_install() -> None:
+def test_without_the_packages_the_error_says_what_to_install() -> None:
     code = """
 import sys
 class Missing:
@@ -208,7 +208,7 @@ except UsageError as error:
 
 @pytest.fixture
 def collector() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
-    """The address of a collector, and what it was sent: (path, body)."""
+    """Yields the address of a collector, and the requests that it received: (path, body)."""
     got: list[tuple[str, bytes]] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -230,7 +230,7 @@ def collector() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
     server.server_close()
 
 
-def test_a_collector_gets_what_is_left_when_the_server_stops(
+def test_a_collector_gets_the_remaining_spans_when_the_server_stops(
     make_bench: Callable[..., Any], listen: Any, collector: tuple[str, list[tuple[str, bytes]]]
 ) -> None:
     address, got = collector
@@ -244,7 +244,7 @@ def test_a_collector_gets_what_is_left_when_the_server_stops(
     assert b"bbmr-server" in sent
 
 
-def test_a_collector_that_is_away_holds_nothing_up(
+def test_a_collector_that_does_not_answer_delays_nothing(
     make_bench: Callable[..., Any], listen: Any, wait_for: Callable[..., None]
 ) -> None:
     before = set(threading.enumerate())

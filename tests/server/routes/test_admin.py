@@ -1,4 +1,4 @@
-"""Swapping weights over HTTP and by a signal: for who may, checked first, and without a request lost."""
+"""Swapping weights over HTTP and by a signal: needs a key, tries the weights first, and loses no request."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_a_corrupt_file_at_the_swap_leaves_the_old_weights_serving(
         for bad in (good[: len(good) // 2], b"", b"\0" * 100, nan):
             file.write_bytes(bad)
             answer = await client.post("/admin/models/light", headers=BEARER)
-            # Not 503: proxies and clients would send it again, elsewhere too.
+            # Not 503: proxies and clients would repeat the request, also at other servers.
             assert (answer.status_code, answer.json()["type"]) == (422, "urn:bbmr:problem:weights"), len(bad)
             assert (await client.get("/readyz")).status_code == 200
         assert (await engine.reconstruct(PictureRequest(container))).data == before.data

@@ -1,4 +1,4 @@
-"""`/healthz` answers whatever becomes of engine, queue and disk; `/readyz` is the one that asks."""
+"""`/healthz` answers whatever the state of engine, queue and disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADERS = {"Content-Type": MEDIA_TYPE}
 
 
 class Untouchable:
-    """An engine that must not be asked anything."""
+    """An engine that fails the test if anything of it is used."""
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"engine.{name} was asked")
@@ -39,7 +39,7 @@ async def test_it_asks_neither_the_engine_nor_a_disk(make_bench: Callable[..., A
         ):
             touched.append((event, arguments[0]))
 
-    sys.addaudithook(hook)  # stays for the life of the process, deaf from then on
+    sys.addaudithook(hook)  # it cannot be removed; after the test it ignores all events
     async with connect(bench) as client:
         assert (await client.get("/healthz")).status_code == 200
         bench.app.state.bbmr.engine = Untouchable()
@@ -52,7 +52,7 @@ async def test_it_asks_neither_the_engine_nor_a_disk(make_bench: Callable[..., A
     assert touched == []
 
 
-async def test_it_answers_while_every_place_is_taken(
+async def test_it_answers_while_the_queue_is_full(
     make_bench: Callable[..., Any], connect: Any, body: bytes, wait_for: Callable[..., None]
 ) -> None:
     bench = make_bench(queue_length=2, rate_limit="10/hour")

@@ -1,4 +1,4 @@
-"""POST /reconstruct: every answer the interface promises, each refusal as a problem document."""
+"""POST /reconstruct: every answer that the interface promises; every refusal is a problem document."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY = "a-long-enough-key"
 
 
 def check_problem(response: httpx.Response, status: int, slug: str) -> dict[str, Any]:
-    """The document, after asserting what every problem has in common."""
+    """Returns the document, after checking what all problems have in common."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     assert response.headers["cache-control"] == "no-store"
@@ -140,10 +140,10 @@ async def test_an_original_is_answered_without_a_network(
     cut = Image.open(io.BytesIO(part.content))
     assert ImageChops.difference(cut, expected.crop((9, 8, 59, 68))).getbbox() is None
     assert asked.headers["bbmr-model"] == "light"
-    assert bench.network.calls == calls  # it would leave every pixel as it is
+    assert bench.network.calls == calls  # the network would leave every pixel as it is
 
 
-async def test_an_original_is_handed_out_as_it_is_in_its_own_format(
+async def test_an_original_is_returned_unchanged_in_its_own_format(
     make_bench: Callable[..., Any], connect: Any, photo: Image.Image
 ) -> None:
     source = io.BytesIO()
@@ -206,7 +206,7 @@ async def test_a_bad_query_names_its_field(
     assert "Input should" not in response.text
 
 
-async def test_an_unknown_parameter_is_told_which_there_are(
+async def test_an_unknown_parameter_is_refused_with_the_known_ones(
     make_bench: Callable[..., Any], connect: Any, body: bytes
 ) -> None:
     async with connect(make_bench()) as client:
@@ -216,7 +216,7 @@ async def test_an_unknown_parameter_is_told_which_there_are(
         document = check_problem(response, 422, "invalid-request")
         assert [error["field"] for error in document["errors"]] == ["rate", "foo"]
         assert "format, max_side, model, region" in document["detail"]
-        # The key is asked for first, as with everything else in the query.
+        # The key is checked first, as for every other fault of the query.
     async with connect(make_bench(api_keys="0123456789abcdeF")) as client:
         check_problem(
             await client.post("/reconstruct?foo=1", content=body, headers=HEADERS), 401, "unauthorized"
@@ -268,7 +268,7 @@ async def test_a_compressed_body_is_refused(
     check_problem(response, 415, "unsupported-media-type")
 
 
-async def test_plain_bytes_and_parameters_of_the_type_are_fine(
+async def test_octet_stream_and_parameters_of_the_type_are_accepted(
     make_bench: Callable[..., Any], connect: Any, body: bytes
 ) -> None:
     async with connect(make_bench()) as client:
@@ -293,13 +293,13 @@ async def test_no_acceptable_type(make_bench: Callable[..., Any], connect: Any, 
         lambda body: body[:-1],
         lambda body: body + b"x",
         lambda body: body[:-40] + bytes([body[-40] ^ 1]) + body[-39:],
-        lambda body: SIGNATURE + b"\xdf\xff\xff\xff\xff" + bytes(20),  # a map of four thousand million fields
+        lambda body: SIGNATURE + b"\xdf\xff\xff\xff\xff" + bytes(20),  # a map of four billion fields
         lambda body: SIGNATURE + b"\xc6\xff\xff\xff\xff" + bytes(20),  # four gigabytes of bytes
         lambda body: SIGNATURE + b"\x91" * 100_000 + bytes(20),  # arrays in arrays
     ],
     ids=["empty", "png", "signature", "header", "last", "trailing", "flipped", "map", "bin", "deep"],
 )
-async def test_what_is_no_readable_container(
+async def test_an_unreadable_container_is_refused(
     make_bench: Callable[..., Any], connect: Any, body: bytes, damage: Callable[[bytes], bytes]
 ) -> None:
     bench = make_bench()
@@ -382,7 +382,7 @@ async def test_a_full_queue(make_bench: Callable[..., Any], connect: Any, body: 
         second = await client.post("/reconstruct", content=body, headers=HEADERS)
         check_problem(second, 429, "queue-full")
         assert int(second.headers["retry-after"]) >= 1
-        assert (await client.get("/readyz")).status_code == 200  # busy is not broken
+        assert (await client.get("/readyz")).status_code == 200  # a full queue is not a fault
         bench.network.gate.set()
         assert (await first).status_code == 200
 
@@ -402,7 +402,7 @@ async def test_not_ready(make_bench: Callable[..., Any], connect: Any, body: byt
     assert int(response.headers["retry-after"]) >= 1
 
 
-async def test_an_unforeseen_error_says_nothing_of_itself(
+async def test_the_answer_to_an_unexpected_error_reveals_nothing(
     make_bench: Callable[..., Any],
     connect: Any,
     body: bytes,
@@ -470,7 +470,7 @@ async def test_two_devices_give_the_same_picture(
         ("image/*", 200, "image/png"),
     ],
 )
-async def test_a_type_that_cannot_hold_the_size_is_passed_over(
+async def test_a_type_that_cannot_hold_the_size_is_left_out(
     make_bench: Callable[..., Any], connect: Any, accept: str, status: int, kind: str
 ) -> None:
     wide = encode(Image.new("RGB", (65_535, 16)), rate=16.0, uniform=True).to_bytes()

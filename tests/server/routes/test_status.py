@@ -1,4 +1,4 @@
-"""The other routes, and what every answer carries: health, models, metrics, pages, request ids, CORS, the log."""
+"""Health, models, metrics and pages; and what every answer has: request id, CORS headers, a line in the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 HEADERS = {"Content-Type": MEDIA_TYPE}
 
 
-async def test_live_is_not_ready(make_bench: Callable[..., Any], connect: Any) -> None:
+async def test_a_live_server_may_not_be_ready(make_bench: Callable[..., Any], connect: Any) -> None:
     bench = make_bench(start=False)
     async with connect(bench) as client:
         assert (await client.get("/healthz")).json()["status"] == "ok"
@@ -80,7 +80,7 @@ async def test_metrics_count_what_happened(make_bench: Callable[..., Any], conne
     assert samples["bbmr_received_bytes_total",] == 2 * len(body) + 4
 
 
-async def test_two_apps_count_apart(make_bench: Callable[..., Any], connect: Any) -> None:
+async def test_two_apps_have_their_own_metrics(make_bench: Callable[..., Any], connect: Any) -> None:
     first, second = make_bench(start=False), make_bench(start=False)
     async with connect(first) as client:
         await client.get("/healthz")
@@ -137,7 +137,7 @@ async def test_plain_pages_load_nothing_from_elsewhere(
             assert (await client.get(f"/{target}")).status_code in (200, 503)
 
 
-async def test_openapi_tells_the_interface(make_bench: Callable[..., Any], connect: Any) -> None:
+async def test_openapi_describes_the_interface(make_bench: Callable[..., Any], connect: Any) -> None:
     async with connect(make_bench(start=False)) as client:
         document = (await client.get("/openapi.json")).json()
         page = (await client.get("/docs")).text
@@ -186,7 +186,7 @@ async def test_cors_is_off_unless_an_origin_is_named(
         bench.network.error = RuntimeError("unforeseen")
         failed = await client.post("/reconstruct", content=body, headers=HEADERS | {"Origin": origin})
         assert failed.status_code == 500
-        assert failed.headers["access-control-allow-origin"] == origin  # a page can read why it failed
+        assert failed.headers["access-control-allow-origin"] == origin  # so that a page can read the reason
         other = await client.get("/healthz", headers={"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
 
@@ -198,7 +198,7 @@ async def test_the_access_log_has_the_request_and_nothing_of_its_body(
     async with connect(make_bench()) as client:
         await client.post("/reconstruct?model=light", content=body, headers=HEADERS | {"X-Request-ID": "r1"})
         await client.get("/evil%0a%22path")
-        await client.get("/healthz")  # a probe that succeeds is not worth a line
+        await client.get("/healthz")  # a probe that succeeds is not logged
         await client.post("/reconstruct", content=b"SECRET-BODY", headers=HEADERS)
     text = capsys.readouterr().err
     lines = [json.loads(line) for line in text.splitlines()]
