@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from bbmr_server.encode_queue import EncodeQueue
 from bbmr_server.engine.interface import EngineLike
-from bbmr_server.http.body import BodyMemory, BodyShare
+from bbmr_server.http.body import BodyMemory, BodyShare, read_body
 from bbmr_server.http.problems import TITLES
 from bbmr_server.observability.metrics import Metrics
 from bbmr_shared.container import Container
@@ -47,6 +47,20 @@ class AppState:
         self.encode_queue = EncodeQueue(settings.page.encode_queue_length)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="bbmr-read")
         self._reading = asyncio.Semaphore(READERS)
+
+    async def read_body(self, request: Request, share: BodyShare) -> bytes:
+        """Returns the body of a request, within the limits of the settings.
+
+        Raises:
+            LimitExceededError, UploadTimeoutError, QueueFullError
+        """
+        return await read_body(
+            request.stream(),
+            request.headers.get("content-length"),
+            limit=self.settings.http.max_body_bytes,
+            timeout=self.settings.http.upload_timeout_s,
+            share=share,
+        )
 
     async def read_container(self, data: bytes | memoryview, share: BodyShare | None = None) -> Container:
         """Check a container against the limits, off the event loop. Nothing is decoded.

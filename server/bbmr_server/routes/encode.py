@@ -20,7 +20,7 @@ from bbmr_server.app_state import AppState, get_state
 from bbmr_server.encode_queue import IsCancelled, Slot, check_cancelled
 from bbmr_server.errors import UnsupportedMediaTypeError
 from bbmr_server.http import openapi
-from bbmr_server.http.body import BodyShare, CountedResponse, read_body
+from bbmr_server.http.body import BodyShare, CountedResponse
 from bbmr_server.settings import Settings
 from bbmr_shared.container import MEDIA_TYPE
 from bbmr_shared.errors import PictureError
@@ -87,16 +87,9 @@ async def uploaded(request: Request, state: AppState) -> AsyncIterator[Upload]:
     Raises:
         QueueFullError, LimitExceededError, UploadTimeoutError
     """
-    settings = state.settings
     state.encode_queue.check_room()
     with state.bodies.share() as share:
-        body = await read_body(
-            request.stream(),
-            request.headers.get("content-length"),
-            limit=settings.http.max_body_bytes,
-            timeout=settings.http.upload_timeout_s,
-            share=share,
-        )
+        body = await state.read_body(request, share)
         with state.encode_queue.slot() as slot:
             upload = Upload(body, slot, share)
             del body

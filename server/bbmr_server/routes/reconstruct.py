@@ -15,7 +15,7 @@ from bbmr_server.app_state import AppState, get_state
 from bbmr_server.engine import STAGES, Answer, PictureRequest
 from bbmr_server.errors import DeadlineError, UnsupportedMediaTypeError
 from bbmr_server.http import openapi
-from bbmr_server.http.body import CountedResponse, read_body
+from bbmr_server.http.body import CountedResponse
 from bbmr_server.http.negotiation import choose_format
 from bbmr_server.http.query import Format, PictureQuery, picture_query
 from bbmr_server.observability.request_notes import note_picture
@@ -52,18 +52,12 @@ async def reconstruct(
     format: Format = None,
 ) -> Response:
     """Turn a container into a picture of the type that `format` or Accept asks for (PNG by default)."""
-    settings, engine = state.settings.http, state.engine
+    engine = state.engine
     engine.check_ready()
     if query.model is not None:
         engine.check_model(query.model)
     with state.bodies.share() as share:
-        body = await read_body(
-            request.stream(),
-            request.headers.get("content-length"),
-            limit=settings.max_body_bytes,
-            timeout=settings.upload_timeout_s,
-            share=share,
-        )
+        body = await state.read_body(request, share)
         end = deadline_from_now(state)
         container = await within_deadline(request, state.read_container(body, share), end)
         del body  # the container has copies of its planes: only one of the two stays in memory

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from bbmr_server.app_state import AppState, get_state
 from bbmr_server.errors import InvalidRequestError
 from bbmr_server.http import openapi
-from bbmr_server.http.body import CountedResponse, read_body
+from bbmr_server.http.body import CountedResponse
 from bbmr_server.http.conditional import not_modified, wanted_range
 from bbmr_server.routes.reconstruct import cancel_on_disconnect, check_body_type
 from bbmr_shared.container import MEDIA_TYPE
@@ -82,13 +82,7 @@ async def put(request: Request, state: Shared, store: Writing, digest: Digest) -
 async def _put(request: Request, state: AppState, store: StoreServices, expected: str | None) -> Response:
     check_body_type(request)
     with state.bodies.share() as share:
-        body = await read_body(
-            request.stream(),
-            request.headers.get("content-length"),
-            limit=state.settings.http.max_body_bytes,
-            timeout=state.settings.http.upload_timeout_s,
-            share=share,
-        )
+        body = await state.read_body(request, share)
         digest = await asyncio.to_thread(digest_of, body)
         if expected is not None and digest != expected:
             raise _wrong_digest(digest)

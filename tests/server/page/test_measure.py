@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from bbmr_client.photo import load_photo
+from bbmr_server import app_state
 from bbmr_server.page import measure
 from bbmr_server.page.avif import resized
-from bbmr_server.routes import encode as encoding
 from bbmr_shared.container import MEDIA_TYPE, Container
 from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.metrics import psnr_rgb, psnr_y
@@ -133,14 +133,14 @@ async def test_compare_holds_the_body_in_memory_once(
             let_go.set()
 
     async def read(*arguments: Any, **options: Any) -> bytes:
-        return Body(await encoding_read_body(*arguments, **options))
+        return Body(await read_body(*arguments, **options))
 
     def look(data: bytes, settings: Any) -> Any:
         seen.append((let_go.is_set(), data == jpeg))
         return load_photo(data)
 
-    encoding_read_body = encoding.read_body
-    monkeypatch.setattr(encoding, "read_body", read)
+    read_body = app_state.read_body
+    monkeypatch.setattr(app_state, "read_body", read)
     monkeypatch.setattr(measure, "read_photo", look)
     async with connect(make_bench()) as client:
         path = f"/page/compare?container={len(body)}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bbmr_server import app_state as shared
+from bbmr_server import app_state
 from bbmr_server.store import container_store
 from bbmr_server.store.backend import Backend
 from bbmr_shared.container import Container
@@ -29,13 +29,13 @@ async def test_headers_are_read_off_the_loop(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    read, threads = shared.read_header, []
+    read, threads = app_state.read_header, []
 
     def noted(*given: Any) -> Header:
         threads.append(threading.current_thread().name)
         return read(*given)
 
-    monkeypatch.setattr(shared, "read_header", noted)
+    monkeypatch.setattr(app_state, "read_header", noted)
     async with connect(make_bench(store=str(tmp_path / "store"))) as client:
         await fill(client, body)
         assert (await client.head(f"/containers/{digest}/image")).status_code == 200
@@ -119,15 +119,13 @@ async def test_a_file_is_released_once_it_is_parsed(
     monkeypatch: pytest.MonkeyPatch,
     route: str,
 ) -> None:
-    from bbmr_server.routes import reconstruct
-
     let_go = threading.Event()
 
     class File(bytes):
         def __del__(self) -> None:
             let_go.set()
 
-    read_body, get = reconstruct.read_body, Backend._get
+    read_body, get = app_state.read_body, Backend._get
 
     async def received(*given: Any, **options: Any) -> bytes:
         return File(await read_body(*given, **options))
@@ -140,7 +138,7 @@ async def test_a_file_is_released_once_it_is_parsed(
     bench = make_bench(store=str(tmp_path / "store"))
     async with connect(bench) as client:
         await fill(client, body)
-        monkeypatch.setattr(reconstruct, "read_body", received)
+        monkeypatch.setattr(app_state, "read_body", received)
         monkeypatch.setattr(Backend, "_get", fetched)
         bench.network.hold()
         if route == "/reconstruct":
