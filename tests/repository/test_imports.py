@@ -66,6 +66,18 @@ def test_a_wrong_import_is_found(root: Path, tmp_path: Path, module: str, wrong:
     assert wrong in result.stdout
 
 
+def test_a_wrong_import_inside_the_server_is_found(root: Path, tmp_path: Path) -> None:
+    for name in PACKAGES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    (tmp_path / "bbmr_server" / "http.py").write_text("import bbmr_server.store\n")
+    (tmp_path / "bbmr_server" / "store.py").touch()
+    shutil.copy(root / "pyproject.toml", tmp_path)
+    result = lint_imports(tmp_path, tmp_path, first=tmp_path)
+    assert result.returncode == 1
+    assert "bbmr_server.http is not allowed to import bbmr_server.store" in result.stdout
+
+
 @pytest.mark.parametrize("package", ["bbmr_shared", "bbmr_client"])
 def test_every_module_imports_without_the_server_side(package: str) -> None:
     result = run([sys.executable, "-c", IMPORT_ALL, package])
