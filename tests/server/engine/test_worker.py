@@ -19,7 +19,7 @@ from tests.server.fakes import TILES
 SIDE = 32
 
 
-class Network:
+class EchoNetwork:
     """Adds nothing; raises `error` if there is one."""
 
     config: JointSRConfig = TILES
@@ -34,12 +34,12 @@ class Network:
 
 
 @pytest.fixture
-def network() -> Network:
-    return Network()
+def network() -> EchoNetwork:
+    return EchoNetwork()
 
 
 @pytest.fixture
-def worker(network: Network) -> Worker:
+def worker(network: EchoNetwork) -> Worker:
     worker = Worker("cpu", SharedTiles(1, bytes_of(1, (SIDE, SIDE))), lambda *_: network)
     assert worker.execute("load", "light@1", "light", b"") == ("loaded",)
     return worker
@@ -68,7 +68,7 @@ def test_a_batch_is_done_in_place(worker: Worker) -> None:
     ],
 )
 def test_an_error_that_the_worker_survives_is_reported(
-    worker: Worker, network: Network, error: Exception, outcome: str
+    worker: Worker, network: EchoNetwork, error: Exception, outcome: str
 ) -> None:
     network.error = error
     assert run(worker)[0] == outcome
@@ -77,13 +77,15 @@ def test_an_error_that_the_worker_survives_is_reported(
 
 
 @pytest.mark.parametrize("message", ["CUDA error: an illegal access", "HIP error: an illegal access"])
-def test_an_error_of_the_gpu_ends_the_worker(worker: Worker, network: Network, message: str) -> None:
+def test_an_error_of_the_gpu_ends_the_worker(worker: Worker, network: EchoNetwork, message: str) -> None:
     network.error = RuntimeError(message)
     with pytest.raises(RuntimeError, match="illegal access"):
         run(worker)
 
 
-def test_weights_that_do_not_run_are_refused_and_the_others_stay(worker: Worker, network: Network) -> None:
+def test_weights_that_do_not_run_are_refused_and_the_others_stay(
+    worker: Worker, network: EchoNetwork
+) -> None:
     network.error = ValueError("wrong shape")
     outcome, error = worker.execute("load", "other@1", "other", b"")
     assert outcome == "refused"
