@@ -143,7 +143,7 @@ def test_sigterm_finishes_the_step_and_saves(folder: Path, tmp_path: Path) -> No
     wait_for(tmp_path / "log.csv")
     (tmp_path / "state.pt").unlink()
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=90)
     assert process.returncode == 128 + signal.SIGTERM
     assert "stopped at step" in output
     assert "--export" in output
@@ -267,7 +267,7 @@ def test_a_log_of_an_earlier_version_is_put_aside(pool: PicturePool, tmp_path: P
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
 
 
-def wait_for(path: Path, seconds: float = 60.0) -> None:
+def wait_for(path: Path, seconds: float = 200.0) -> None:
     end = time.monotonic() + seconds
     while not path.exists():
         assert time.monotonic() < end, f"{path} has not come"
