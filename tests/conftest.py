@@ -43,7 +43,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects by the markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     seen: dict[FunctionType, bool] = {}
-    for item in items:
+    for item in (item for item in items if TESTS in item.path.parents):
         for name in _marks(item, seen):
             item.add_marker(name)
         if item.get_closest_marker("process") is None:
