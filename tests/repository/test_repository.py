@@ -151,6 +151,12 @@ def test_no_folder_has_more_python_files_than_can_be_surveyed(root: Path) -> Non
     assert {str(folder): count for folder, count in counted.items() if count > 20} == {}
 
 
+def test_no_text_installs_the_project_from_an_index(root: Path) -> None:
+    """The name `bbmr` in a package index is not ours; from a checkout, or with the address of a file, it is."""
+    by_name = re.compile(r"pip install (-\S+ (\S+ )?)*[\'\"]?bbmr\b(?!\S* @)")
+    assert found_in_text(root, by_name) == []
+
+
 def make(root: Path, *arguments: str) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     command = ["make", "--no-print-directory", *arguments]
