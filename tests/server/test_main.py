@@ -38,8 +38,8 @@ class Slow(FakeNetwork):
         return super().run(tiles)
 
 if sys.argv[2] == "encodes":
-    import bbmr_server.engine.pipeline as flow
-    flow.encode_picture = lambda *_: nap()
+    from bbmr_server.engine import stages
+    stages.encode_picture = lambda *_: nap()
 
 loading = types.ModuleType("bbmr_server.loading")
 loading.make_engine = lambda settings: fake_engine(Slow(), settings)
