@@ -11,8 +11,9 @@ Names are loaded when they are first used, so `import bbmr_client` loads nothing
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from bbmr_shared.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bbmr_client.encoding.encoder import encode
@@ -94,6 +95,7 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    **dict.fromkeys(__all__, "bbmr_shared.errors"),
     "AsyncClient": "bbmr_client.http.async_client",
     "Client": "bbmr_client.http.client",
     "Container": "bbmr_shared.container",
@@ -107,21 +109,10 @@ _MODULE_OF = {
     "SavedResponse": "bbmr_client.http.response",
     "Timeouts": "bbmr_client.http.timeouts",
     "Tls": "bbmr_client.http.tls",
+    "__version__": "bbmr_shared.release",
     "encode": "bbmr_client.encoding.encoder",
     "load_photo": "bbmr_client.photo.photo",
 }
-"""Names in `__all__` that are not here are errors of `bbmr_shared.errors`."""
+"""The names that are not listed are errors."""
 
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module 'bbmr_client' has no attribute {name!r}")
-    if name == "__version__":
-        from bbmr_shared.release import release
-
-        return release()
-    return getattr(import_module(_MODULE_OF.get(name, "bbmr_shared.errors")), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

@@ -8,8 +8,9 @@ The names below are imported when they are first used, so that cards, tiles and 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bbmr_shared.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .cards import Card, available
@@ -20,23 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Card", "JointSR", "JointSRConfig", "Reconstructor", "available", "load"]
 
-_HOMES = {
-    "Card": "cards",
-    "JointSR": "jointsr",
-    "JointSRConfig": "config",
-    "Reconstructor": "reconstruct",
-    "available": "cards",
-    "load": "weights",
+_MODULE_OF = {
+    "Card": ".cards",
+    "JointSR": ".jointsr",
+    "JointSRConfig": ".config",
+    "Reconstructor": ".reconstruct",
+    "available": ".cards",
+    "load": ".weights",
+    "reconstruct": ".reconstruct",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name == "reconstruct":
-        return import_module(".reconstruct", __name__)
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

@@ -5,8 +5,9 @@ Names are loaded when they are first used, so that `--help` does not wait for nu
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from .lazy import lazy_names
 
 if TYPE_CHECKING:
     from bbmr_shared.container import AlphaPlane, Container, Plane
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "DEFAULT_LIMITS", "RATES", "AlphaPlane", "BlockGrid", "Container", "Limits", "Plane"]
 
-_HOMES = {
+_MODULE_OF = {
     "AlphaPlane": ".container",
     "Container": ".container",
     "Plane": ".container",
@@ -27,14 +28,4 @@ _HOMES = {
     "Limits": ".limits",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'bbmr_shared' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name], __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

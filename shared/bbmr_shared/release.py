@@ -13,3 +13,6 @@ def release() -> str:
         return version("bbmr")
     except PackageNotFoundError:
         return "(not installed)"
+
+
+__version__ = release()

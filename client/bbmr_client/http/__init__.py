@@ -5,8 +5,9 @@ Names are loaded when they are first used, so that importing one light submodule
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from bbmr_shared.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .async_client import AsyncClient
@@ -16,14 +17,4 @@ __all__ = ["AsyncClient", "Client"]
 
 _MODULE_OF = {"Client": ".client", "AsyncClient": ".async_client"}
 
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_MODULE_OF[name], __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

@@ -5,24 +5,15 @@ Names are loaded when they are first used, so that importing one light submodule
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from bbmr_shared.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .photo import Photo, load_photo
 
 __all__ = ["Photo", "load_photo"]
 
-_HOMES = {"Photo": ".photo", "load_photo": ".photo"}
+_MODULE_OF = {"Photo": ".photo", "load_photo": ".photo"}
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name], __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

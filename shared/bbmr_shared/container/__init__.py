@@ -5,8 +5,9 @@ Names are loaded when they are first used, so that importing one light submodule
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from bbmr_shared.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .container import FULL_STRENGTH, MEDIA_TYPE, Container
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FULL_STRENGTH", "MEDIA_TYPE", "AlphaPlane", "Container", "Plane"]
 
-_HOMES = {
+_MODULE_OF = {
     "Container": ".container",
     "FULL_STRENGTH": ".container",
     "MEDIA_TYPE": ".container",
@@ -22,14 +23,4 @@ _HOMES = {
     "Plane": ".planes",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name], __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)
