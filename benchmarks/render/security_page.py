@@ -1,4 +1,4 @@
-"""The tables of docs/security.md: every limit of `bbmr_shared.limits`, and the results of fuzzing and damage."""
+"""The tables of docs/security.md: every limit of `bbmr_shared.limits`, and the largest pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from bbmr_shared import limits
 from benchmarks.common import table
 
-MEASURED = ("worst", "fuzz", "damage")
 UNITS = (("GiB", limits.GIB), ("MiB", limits.MIB), ("KiB", limits.KIB))
 IN_BYTES = ("bytes", "references", "step")
 """Parts of the names of limits in bytes."""
@@ -17,11 +16,8 @@ IN_BYTES = ("bytes", "references", "step")
 
 def sections(results: Path) -> dict[str, str]:
     """Return marker → Markdown. Results that do not exist are left out."""
-    texts = {"limits": limits_table()}
-    for name in MEASURED:
-        path = results / f"{name}.md"
-        texts[name] = path.read_text() if path.is_file() else ""
-    return texts
+    worst = results / "worst.md"
+    return {"limits": limits_table(), "worst": worst.read_text() if worst.is_file() else ""}
 
 
 def limits_table() -> str:

@@ -20,65 +20,65 @@ GIB = 1 << 30
 MIN_BLOCK, MAX_BLOCK = 16, 1024
 """Side of a block in pixels."""
 MAX_NAME = 64
-"""Characters of the name of a codec, a coding, a downscaler or weights."""
+"""Characters of a name in a header."""
 MAX_DPI = 1_000_000
-"""Most pixels per inch that a header may name."""
+"""Pixels per inch in a header."""
 
 # Picture formats, as planes, originals and answers
 
 WEBP_MAX_SIDE = 16_383
-"""The format has 14 bits."""
+"""A side of a WebP."""
 AVIF_MAX_SIDE = 32_768
-"""libavif writes larger pictures, and then refuses to read them."""
+"""A side of an AVIF: libavif reads no larger ones."""
 JPEG_MAX_SIDE = 65_500
-"""libjpeg's limit (JPEG_MAX_DIMENSION); the format itself would go to 65,535."""
+"""A side of a JPEG, by libjpeg."""
 PNG_MAX_SIDE = 2**31 - 1
-"""The format's limit; `Limits.max_side` is far below."""
+"""A side of a PNG."""
 JPEG_MAX_METADATA = 65_500
-"""Most bytes of EXIF or XMP in a JPEG, a little under the 65,533 of a segment."""
+"""Bytes of EXIF or XMP in a JPEG."""
 JPEG_MAX_DPI = 65_535
-"""Most pixels per inch that a JPEG can name: 16 bits."""
+"""Pixels per inch in a JPEG."""
 JPEG_MAX_SCANS = 100
-"""Scans of a progressive JPEG, each of which goes over the whole picture; encoders write about 10."""
+"""Scans of a JPEG; encoders write about 10."""
 AVIF_MAX_ITEMS = 1024
-"""Items of an AVIF file, and pieces of one: libavif takes time by their square. A grid of tiles has a few hundred."""
+"""Items of an AVIF, and pieces of one: libavif takes time by their square."""
 AVIF_MAX_BOXES = 4096
-"""Boxes in one place of an AVIF file, and OBUs of all its AV1 data."""
+"""Boxes in one place of an AVIF, and OBUs of all its AV1 data."""
 AVIF_MAX_REFERENCES = 64 * KIB
-"""Bytes of the references between the items of an AVIF file."""
+"""References between the items of an AVIF."""
 AVIF_MAX_FRAMES = 8
-"""AV1 frames of one item, which are all decoded to show one: layers, normally one."""
+"""AV1 frames of one item; normally one."""
 AVIF_SPARE_SAMPLES = 1 << 20
-"""Coded samples of all items beyond four times the picture: tiles at the borders, alpha, a small picture beside it."""
+"""Coded samples of all items of an AVIF beyond four times the picture."""
 MAX_CHUNKS = 1 << 16
-"""Chunks of a PNG or WebP, or segments of a JPEG."""
+"""Chunks of a PNG or WebP, segments of a JPEG."""
 INFLATE_STEP = MIB
-"""Bytes that are inflated at once while the samples of a PNG are counted."""
+"""Inflated at once when the samples of a PNG are counted."""
 
 # The client
 
 MAX_PROBLEM_BYTES = 64 * KIB
-"""A problem document, or any other answer without the requested picture."""
+"""An answer without the requested picture."""
 SPOOLED_BYTES = 8 * MIB
-"""Bytes of a stream that stay in memory; the rest goes to a temporary file, so that it can be sent again."""
+"""Of a stream in memory; the rest goes to a temporary file."""
 MAX_CONFIG_BYTES = 64 * KIB
 """The settings file."""
 MAX_TIMEOUT_S = 7 * 24 * 3600.0
-"""A week: more than any picture takes, and less than the longest timeout of a socket."""
+"""Of any timeout: a week."""
 MAX_RETRIES = 100
 """Further tries of one request."""
 MAX_SERVERS = 64
 """Servers of one client."""
 MAX_CONNECTIONS = 100
-"""Connections of one client to one server; further requests wait for a free one."""
+"""Connections of one client to one server; more requests wait."""
 MAX_JOBS = 256
-"""Files that one run over many works on at a time."""
+"""Files at a time in one run."""
 MAX_FACTS_BYTES = 256 * KIB
-"""What the journal of an output folder says about one output."""
+"""Entry of the journal for one output."""
 ANSWER_BYTES_PER_PIXEL = 6
-"""Most bytes of an answer for each pixel requested: an uncompressed RGBA picture has 4."""
+"""Bytes of an answer for each pixel requested."""
 ANSWER_SPARE_BYTES = 8 * MIB
-"""Further bytes of an answer, for metadata and file structure; a JSON answer may have only these."""
+"""Further bytes of an answer; all of a JSON answer."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,17 @@ class Limits:
     """
 
     max_photo_bytes: int = GIB
-    """A photo file that the client reads."""
+    """A photo file."""
     max_container_bytes: int = 256 * MIB
-    """A whole container file."""
+    """A container file."""
     max_pixels: int = 1 << 27
-    """Width × height of a picture (134 million; a decoded RGB canvas is then 403 MB)."""
+    """Width × height of a picture."""
     max_side: int = 65_535
-    """One side of a picture in pixels: 16 bits. Some formats of planes and answers have a lower limit."""
+    """One side of a picture in pixels."""
     max_plane_bytes: int = 256 * MIB
-    """One coded plane, or the coded alpha channel."""
+    """A coded plane or alpha channel."""
     max_header_bytes: int = 4 * MIB
-    """The header map with both per-block maps and the metadata."""
+    """The header, with its maps and metadata."""
     max_icc_bytes: int = MIB
     """The ICC profile."""
     max_exif_bytes: int = MIB
@@ -108,13 +108,13 @@ class Limits:
     max_xmp_bytes: int = MIB
     """The XMP packet."""
     max_extra_fields: int = 64
-    """Unknown optional fields in the header, and in each plane's entry."""
+    """Unknown optional fields in the header, and in each entry."""
     max_header_items: int = 4096
-    """Maps and arrays in the header together, elements of one array, and fields of one map."""
+    """Maps and arrays in the header; items in one of them."""
     max_header_values: int = 1 << 16
-    """Elements of all arrays and fields of all maps in the header together."""
+    """Items of all maps and arrays in the header."""
     max_msgpack_depth: int = 8
-    """Maps and arrays inside one another in the header, the header itself being 1."""
+    """Depth of maps and arrays; the header is 1."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

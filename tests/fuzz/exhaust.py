@@ -272,7 +272,7 @@ def _write(folder: Path, rows: list[tuple[str, str, int, Tally]], findings: list
     note = (
         f"`{command}` · {where['date']} · {where['cpu']}, {where['cores']} cores · Python {where['python']}"
     )
-    (folder / "damage.md").write_text(f"{text}\n\n{_table(rows)}\n\n{note}\n")
+    (folder / "damage.md").write_text(f"# Damaged files\n\n{text}\n\n{_table(rows)}\n\n{note}\n")
 
 
 if __name__ == "__main__":

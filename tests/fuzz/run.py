@@ -126,7 +126,7 @@ def _write(folder: Path, command: str, rows: list[dict[str, Any]]) -> None:
         "Coverage-guided fuzzing (atheris) of both targets. *Edges* and *features* are libFuzzer's, of the Python code "
         "of `bbmr_shared`; times are of one step on one core. Without a finding only declared errors came out."
     )
-    (folder / "fuzz.md").write_text(f"{text}\n\n{_table(rows)}\n\n{note}\n")
+    (folder / "fuzz.md").write_text(f"# Fuzzing\n\n{text}\n\n{_table(rows)}\n\n{note}\n")
 
 
 if __name__ == "__main__":

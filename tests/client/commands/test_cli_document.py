@@ -38,8 +38,10 @@ def rows(text: str) -> Iterator[tuple[str, str]]:
     """(option, default) of every row of the tables of options."""
     for line in text.splitlines():
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if len(cells) == 3 and cells[0].startswith("`-"):
-            yield cells[0].replace("\\|", "|").replace("`", ""), cells[1]
+        if len(cells) == 2 and cells[0].startswith("`-"):
+            default = re.search(r"; (?:(needed)|default: (`.*`))$", cells[1])
+            name = cells[0].replace("\\|", "|").replace("`", "")
+            yield name, (default[1] or default[2]) if default else ""
 
 
 def context_of(command: Any) -> Any:
@@ -60,9 +62,15 @@ def real(command: Any) -> Iterator[tuple[str, str]]:
         yield shown, "needed" if param.required else f"`{default[1]}`" if default else ""
 
 
+SHARED = dict(rows(section("").partition("| option of commands |")[2]))
+"""Options that the page describes once for all commands that have them."""
+
+
 @pytest.mark.parametrize("name", OWN_PAGES)
 def test_the_options_of_a_command_with_their_defaults(name: str) -> None:
     written, found = dict(rows(section(name))), dict(real(COMMANDS[name]))
+    assert not SHARED.keys() & written.keys()
+    written |= {option: default for option, default in SHARED.items() if option in found}
     if name in ("encode", "reconstruct"):
         shared = dict(rows(titled("Many files")))
         assert not shared.keys() & written.keys()
@@ -72,7 +80,8 @@ def test_the_options_of_a_command_with_their_defaults(name: str) -> None:
 
 
 def test_the_options_of_all_commands() -> None:
-    assert dict(rows(section(""))) == dict(real(GROUP))
+    assert dict(rows(section("").partition("| option of commands |")[0])) == dict(real(GROUP))
+    assert SHARED.keys() <= {option for name in OWN_PAGES for option, _ in real(COMMANDS[name])}
 
 
 def test_an_alias_is_the_same_command() -> None:
@@ -94,7 +103,7 @@ def test_every_command_is_listed_and_none_besides() -> None:
     assert re.findall(r"^## `bbmr-client (\w+)`$", PAGE, re.MULTILINE) == OWN_PAGES
 
 
-@pytest.mark.parametrize("name", ["bbmr-client", *OWN_PAGES])
+@pytest.mark.parametrize("name", ["bbmr-client", "encode", "reconstruct", "compare"])
 def test_the_examples_are_those_of_the_help(name: str) -> None:
     text = PAGE.partition("\n## ")[0] if name == "bbmr-client" else section(name)
     assert re.findall(r"Examples:\n\n```sh\n(.*?)\n```", text, re.DOTALL) == [as_text(EXAMPLES[name])]
@@ -103,7 +112,7 @@ def test_the_examples_are_those_of_the_help(name: str) -> None:
 def test_what_is_said_of_json() -> None:
     (sample,) = re.findall(r"```json\n(.*?)```", section("encode"), re.DOTALL)
     assert list(json.loads(sample)) == list(EncodeReport.model_fields)
-    told = set(re.findall(r"`(\w+)`", section("info"))) - {"encode"}
+    told = set(re.findall(r"`(\w+)`", section("info").partition("`--json`:")[2])) - {"encode"}
     shared = set(EncodeReport.model_fields) - {"warnings", "seconds"}
     assert told - {"warnings", "seconds"} == set(InfoReport.model_fields) - shared
 

@@ -29,6 +29,10 @@ TOO_MANY = ": the picture is {}×{}; at most 134217728 pixels are allowed"
 TOO_LONG = ": the picture is {}×{}; a side may have at most 65535 pixels"
 GAIN_MAP = "its HDR gain map is left out: the picture is kept as standard screens show it"
 NO_PICTURE = " is not a picture that can be read (JPEG, PNG, WebP, AVIF, TIFF, …)"
+FIRST = "its first picture is kept"
+EARLY = "refused before decoding"
+WHAT = "refused; the message says what it is"
+HALF = "refused, never half a picture"
 FLAT = (70, 130, 180)
 
 
@@ -135,7 +139,7 @@ SIZES = [
     *(
         Row(
             f"{width}x{height}.png",
-            f"{width} × {height} pixels",
+            "any size from 1 × 1 to 65535 pixels a side",
             SAME,
             lambda w=width, h=height: sized(w, h),
             Kept(),
@@ -143,55 +147,59 @@ SIZES = [
         for width, height in ((1, 1), (1, 300), (300, 1), (16, 16), (17, 15), (127, 129))
     ),
     Row(
-        "16400x9.png", "16400 × 9 pixels: wider than WebP can be", SAME, lambda: sized(16400, 9), Kept(rate=1)
+        "16400x9.png",
+        "any size from 1 × 1 to 65535 pixels a side",
+        SAME,
+        lambda: sized(16400, 9),
+        Kept(rate=1),
     ),
-    Row("9x65535.png", "9 × 65535 pixels: the longest side", SAME, lambda: sized(9, 65535), Kept()),
+    Row("9x65535.png", "any size from 1 × 1 to 65535 pixels a side", SAME, lambda: sized(9, 65535), Kept()),
     Row(
         "12000x9000.png",
-        "12000 × 9000 pixels, 108 megapixels",
-        "encoded like any other",
+        "12000 × 9000 pixels",
+        SAME,
         lambda: flat(12000, 9000),
         Kept(rgb=lambda: np.full((9000, 12000, 3), FLAT, np.uint8), rate=16),
     ),
     Row(
         "65536x1.png",
-        "65536 × 1 pixels, by its header",
-        "Refused before anything is decoded",
+        "a header that says more than 65535 pixels a side",
+        EARLY,
         lambda: forged_png(65536, 1),
         Refused(TOO_LONG.format(65536, 1), limit=True),
     ),
     Row(
         "20000x20000.png",
-        "20000 × 20000 pixels, by its header: 70 bytes that unpack to 1.2 GB",
-        "Refused before anything is decoded",
+        "more than 134 megapixels, also as canvas or tiles",
+        EARLY,
         lambda: forged_png(20000, 20000),
         Refused(TOO_MANY.format(20000, 20000), limit=True),
     ),
     Row(
         "16384x16384.webp",
-        "WebP with a canvas of 16384 × 16384",
-        "Refused before anything is allocated",
+        "more than 134 megapixels, also as canvas or tiles",
+        EARLY,
         lambda: forged_webp(16384, 16384),
         Refused(TOO_MANY.format(16384, 16384), limit=True),
     ),
     Row(
         "tiny-frame.gif",
-        "GIF of 1 × 1 on a canvas of 65535 × 65535",
-        "Refused before anything is allocated",
+        "more than 134 megapixels, also as canvas or tiles",
+        EARLY,
         tiny_gif_frame,
         Refused(TOO_MANY.format(65535, 65535), limit=True),
     ),
     Row(
         "2-to-the-60.jxl",
-        "JPEG XL of 2³⁰ × 2³⁰ pixels, by its header",
-        "Refused before anything is decoded",
+        "a header that says more than 65535 pixels a side",
+        EARLY,
         forged_jxl,
         Refused(TOO_LONG.format(1 << 30, 1 << 30), limit=True),
     ),
     Row(
         "large-tiles.tiff",
-        "TIFF of 48 × 32 with tiles of 65520 × 65520",
-        "Refused before anything is allocated",
+        "more than 134 megapixels, also as canvas or tiles",
+        EARLY,
         lambda: tiff(
             WIDTH, HEIGHT, pattern().tobytes(), t0102=(8, 8, 8), t0142=65520, t0143=65520, t0144=8, t0145=99
         ),
@@ -203,8 +211,8 @@ SEVERAL = [
     *(
         Row(
             f"animated.{format.lower()}",
-            f"{'APNG' if format == 'PNG' else format} of 3 pictures",
-            "the first picture is kept",
+            "animated GIF, WebP, PNG, AVIF",
+            FIRST,
             lambda format=format, options=options: frames(format, **options),
             Kept(rgb=red, tolerance=tolerance, notes=("animated: only the first of 3 pictures is kept",)),
         )
@@ -217,16 +225,16 @@ SEVERAL = [
     ),
     Row(
         "pages.tiff",
-        "TIFF of 3 pages",
-        "the first page is kept",
+        "TIFF of several pages",
+        FIRST,
         pages,
         Kept(rgb=pattern, notes=("it has 3 pictures: only the first is kept",)),
     ),
-    Row("stereo.mpo", "MPO of 2 views", "the first view is kept", stereo, Kept()),
+    Row("stereo.mpo", "MPO of two views", FIRST, stereo, Kept()),
     Row(
         "ultra-hdr.jpg",
-        "JPEG with an HDR gain map (Ultra HDR)",
-        "the base picture is kept",
+        "JPEG with a gain map (Ultra HDR)",
+        SAME,
         ultra_hdr,
         Kept(
             xmp=b'<x:xmpmeta xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"/>',
@@ -235,15 +243,15 @@ SEVERAL = [
     ),
     Row(
         "burst.heic",
-        "HEIF of 2 pictures",
-        "the main picture is kept",
+        "HEIF of several pictures",
+        "its main picture is kept",
         lambda: heif(colour(), save_all=True, append_images=[grey().convert("RGB")]),
         Kept(rgb=pattern, tolerance=2, notes=("it has 2 pictures: only the main one is kept",)),
         needs="pillow_heif",
     ),
     Row(
         "endless.tiff",
-        "TIFF whose directory names itself as the next",
+        "TIFF whose directory names itself as next",
         SAME,
         loop,
         Kept(rgb=pattern),
@@ -253,79 +261,85 @@ SEVERAL = [
 NAMES = [
     Row(
         "really-jpeg.png",
-        "a JPEG that is called .png",
-        "read as JPEG",
+        "a file whose name has a wrong ending, or none",
+        "read as what it is",
         lambda: coded(colour(), "JPEG"),
         Kept(),
     ),
-    Row("really-png.jpg", "a PNG that is called .jpg", "read as PNG", lambda: coded(colour(), "PNG"), Kept()),
+    Row(
+        "really-png.jpg",
+        "a file whose name has a wrong ending, or none",
+        "read as what it is",
+        lambda: coded(colour(), "PNG"),
+        Kept(),
+    ),
     Row(
         "really-heif.jpg",
-        "a HEIF that is called .jpg",
-        "read as HEIF",
+        "a file whose name has a wrong ending, or none",
+        "read as what it is",
         lambda: heif(colour()),
         Kept(tolerance=2),
         needs="pillow_heif",
     ),
     Row(
         "no-ending",
-        "an AVIF without an ending",
-        "read as AVIF",
+        "a file whose name has a wrong ending, or none",
+        "read as what it is",
         lambda: turned("AVIF", 1),
         Kept(exif=(b"a maker",)),
     ),
     Row(
         "text.jpg",
         "text",
-        "Refused",
+        WHAT,
         lambda: b"just some words, and no picture at all\n" * 9,
         Refused(NO_PICTURE),
     ),
-    Row("empty.jpg", "an empty file", "Refused", lambda: b"", Refused(" is empty: 0 bytes")),
-    Row("folder.jpg", "a folder", "Refused", lambda: None, Refused(" is a folder: name one file")),
+    Row("empty.jpg", "an empty file", WHAT, lambda: b"", Refused(" is empty: 0 bytes")),
+    Row("folder.jpg", "a folder", WHAT, lambda: None, Refused(" is a folder: name one file")),
     Row(
         "page.jpg",
-        "a web page, as failed downloads are",
-        "Refused",
+        "a web page",
+        WHAT,
         lambda: b"<!DOCTYPE html>\n<html><body>404</body></html>",
         Refused(" is a web page, not a picture"),
     ),
     Row(
         "drawing.svg",
         "SVG",
-        "Refused",
+        WHAT,
         lambda: b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
         Refused(" is SVG, a drawing: save it as PNG first"),
     ),
     Row(
         "paper.pdf",
         "PDF",
-        "Refused",
+        WHAT,
         lambda: b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n",
         Refused(" is a PDF document: save the page as PNG first"),
     ),
     Row(
         "layers.psd",
         "Photoshop",
-        "Refused",
+        WHAT,
         lambda: b"8BPS\0\1" + bytes(40),
         Refused(" is a Photoshop file (PSD): save it as PNG or TIFF first"),
     ),
     Row(
         "clip.mp4",
         "a video",
-        "Refused",
+        WHAT,
         lambda: b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(64),
         Refused(" is a video, not a picture that can be read"),
     ),
     Row(
         "camera-raw.dng",
-        "a camera raw file, which starts with a thumbnail",
-        "Refused",
+        "a camera raw file",
+        WHAT,
         lambda: tiff(WIDTH, HEIGHT, pattern().tobytes(), t0102=(8, 8, 8), t00FE=1, tC612=0x00000401),
         Refused(" starts with a thumbnail, as camera raw files do: develop it to JPEG or TIFF first"),
     ),
-    Row("photo.bbmr", "a container", "Refused", container, Refused(" is a bbmr container already")),
+    Row("photo.bbmr", "a container", WHAT, container, Refused(" is a bbmr container already")),
 ]
 
 LOST = " is damaged or cut short:"
@@ -349,8 +363,8 @@ DAMAGED = [
     *(
         Row(
             file,
-            f"{format}{', progressive' if options else ''}, its last 40 % missing",
-            "Refused, never half a picture",
+            "a picture whose end is missing",
+            HALF,
             lambda format=format, options=options: damaged(coded(noise(160, 120), format, **options), 0.6),
             Refused(says, partial=says.endswith(":")),
         )
@@ -358,60 +372,60 @@ DAMAGED = [
     ),
     Row(
         "cut.heic",
-        "HEIF, its last 40 % missing",
-        "Refused, never half a picture",
+        "a picture whose end is missing",
+        HALF,
         lambda: damaged(heif(noise(160, 120)), 0.6),
         Refused(LOST, partial=True),
         needs="pillow_heif",
     ),
     Row(
         "cut.jxl",
-        "JPEG XL, its last 40 % missing",
-        "Refused, never half a picture",
+        "a picture whose end is missing",
+        HALF,
         lambda: damaged(jxl(noise(160, 120)), 0.6),
         Refused(" is a damaged JPEG XL file:", partial=True),
         needs="pillow_jxl",
     ),
     Row(
         "early-end.png",
-        "PNG whose rows end after 5 of 64",
-        "Refused, never half a picture",
+        "a picture whose end is missing",
+        HALF,
         early_end,
         Refused(": the picture is cut short: 965 of 12352 bytes of its rows are there"),
     ),
     Row(
         "one-bit-flipped.png",
         "PNG with one changed bit",
-        "Refused",
+        HALF,
         flipped,
         Refused(": the picture is damaged: its rows cannot be unpacked"),
     ),
     Row(
         "only-a-start.jpg",
-        "the first two bytes of a JPEG",
-        "Refused",
+        "a picture whose end is missing",
+        HALF,
         lambda: b"\xff\xd8",
         Refused(NO_PICTURE),
     ),
     Row(
         "only-a-start.png",
-        "the signature of a PNG",
-        "Refused",
+        "a picture whose end is missing",
+        HALF,
         lambda: b"\x89PNG\r\n\x1a\n",
         Refused(" is a damaged PNG file: its header is broken"),
     ),
     *(
         Row(
             file,
-            f"PNG with {what} that unpacks to 64 MiB",
-            "the picture is kept; no more than 1 MiB is unpacked",
+            "PNG whose profile, XMP or text unpacks to 64 MiB",
+            "kept; at most 1 MiB is unpacked",
             lambda kind=kind, head=head: bomb(kind, head),
             Kept(rgb=lambda: pattern(8, 8), notes=("its metadata are damaged and are left out",)),
         )
-        for file, what, kind, head in (
-            ("profile-bomb.png", "a profile", b"iCCP", b"x\0\0"),
-            ("xmp-bomb.png", "XMP", b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0"),
-            ("text-bomb.png", "text", b"zTXt", b"x\0\0"),
+        for file, kind, head in (
+            ("profile-bomb.png", b"iCCP", b"x\0\0"),
+            ("xmp-bomb.png", b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0"),
+            ("text-bomb.png", b"zTXt", b"x\0\0"),
         )
     ),
 ]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -72,8 +73,7 @@ class Row:
 
     @property
     def sentence(self) -> str:
-        """What happens, with the words of the error (FILE for the name) or of the notes."""
-        if isinstance(self.expected, Refused):
-            return f"{self.happens}: “FILE{self.expected.says}{' …' if self.expected.partial else ''}”"
-        words = [f"“{note}”" for note in self.expected.notes]
+        """What happens, with the words of the notes; N stands for a number of bytes or pictures of one file."""
+        notes = self.expected.notes if isinstance(self.expected, Kept) else ()
+        words = [f"“{re.sub(r'[0-9]+(?= (bytes|pictures))', 'N', note)}”" for note in notes]
         return f"{self.happens}; {'; '.join(words)}" if words else self.happens
