@@ -14,7 +14,8 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from bbmr_client.commands.help import Command, Group
+from bbmr_client.commands.help import Group
+from bbmr_client.commands.reserved_options import CheckedCommand
 from bbmr_shared.errors import UsageError
 
 PROGRAM = "bbmr-client"
@@ -74,7 +75,7 @@ def load_command(name: str) -> Any:
     entry = COMMANDS[name]
     function = getattr(import_module(f"bbmr_client.commands.{entry.module}"), entry.function)
     single = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    single.command(name, cls=Command, short_help=entry.summary, context_settings=_SETTINGS)(function)
+    single.command(name, cls=CheckedCommand, short_help=entry.summary, context_settings=_SETTINGS)(function)
     return get_command(single)
 
 

@@ -11,25 +11,12 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from bbmr_client.commands.examples import EXAMPLES, as_text
-from bbmr_shared.errors import UsageError
 
 ALIASES = {"decode": "reconstruct"}
 
 
 class Command(TyperCommand):
-    """One command."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Refuse -q, which other encoders use for the quality and earlier releases used for --quiet."""
-        words = args[: args.index("--")] if "--" in args else args
-        if any("--quiet" in param.opts for param in self.params) and not ctx.resilient_parsing:
-            for word in words:
-                if word == "--quality" or word.startswith(("-q", "--quality=")):
-                    raise UsageError(
-                        "-q means --quality, which comes with lossy planes and is not in this release; "
-                        "for fewer messages write --quiet"
-                    )
-        return super().parse_args(ctx, args)
+    """The help of one command."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Returns the words of the usage line, with PHOTO... in place of {PHOTO}..."""
