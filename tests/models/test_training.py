@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from bbmr_client.encoding.encoder import encode
 from bbmr_models.jointsr import JointSR
 from bbmr_models.reconstruct import Reconstructor
-from bbmr_models.training import loop
+from bbmr_models.training import loop, loss
 from bbmr_models.training.cli import app
 from bbmr_models.training.loop import DivergedError, StoppedError, train
 from bbmr_models.training.pool import PicturePool
@@ -175,7 +175,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
 ) -> None:
     train(pool, CONFIG, TRAINING, tmp_path)
     before = (tmp_path / "state.pt").read_bytes()
-    monkeypatch.setattr(loop, "border_weight", lambda canvas: torch.full((1,), float("nan")))
+    monkeypatch.setattr(loss, "border_weight", lambda canvas: torch.full((1,), float("nan")))
     with pytest.raises(DivergedError, match="not finite"):
         train(pool, CONFIG, TRAINING, tmp_path)
     done = run_command(folder, "--run", tmp_path, "--steps", "3")

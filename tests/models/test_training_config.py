@@ -10,6 +10,7 @@ import torch
 from bbmr_models.jointsr import JointSR, JointSRConfig
 from bbmr_models.training.cli import _configurations
 from bbmr_models.training.config import CONFIGS, TrainingConfig, read_config, saved_training_config
+from bbmr_models.training.schedule import learning_rate_at
 from bbmr_models.weights import save_weights
 from bbmr_shared.errors import UsageError
 
@@ -95,7 +96,7 @@ def test_a_configuration_saved_under_earlier_names_is_read() -> None:
 def test_the_learning_rate_warms_up_stays_and_falls() -> None:
     config = TrainingConfig(learning_rate=1.0, warmup=10, decay_share=0.2)
     learning_rates = [
-        config.learning_rate_at(step, share)
+        learning_rate_at(config, step, share)
         for step, share in [(0, 0), (9, 0.5), (90, 0.8), (95, 0.9), (99, 1)]
     ]
     torch.testing.assert_close(learning_rates, [0.1, 1.0, 1.0, 0.5, 0.0])

@@ -87,15 +87,6 @@ class TrainingConfig:
         if not (self.minutes > 0 if self.steps is None else self.steps >= 0):
             raise UsageError("minutes must be above 0, or steps at least 0")
 
-    def learning_rate_at(self, step: int, share: float) -> float:
-        """Return the learning rate at `step`, when `share` (0 … 1) of the call is over.
-
-        It rises over the first `warmup` steps, is then constant, and falls to zero over the last `decay_share`.
-        """
-        warm = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
-        left = min(1.0, (1 - share) / self.decay_share) if self.decay_share else 1.0
-        return self.learning_rate * warm * left
-
 
 def read_config(name: str, model: Table, training: Table) -> tuple[JointSRConfig, TrainingConfig]:
     """Read a configuration.

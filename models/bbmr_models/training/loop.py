@@ -1,4 +1,4 @@
-"""The training loop: warm-up, a stable learning rate, and a decay that can be taken at any time.
+"""The training loop. `schedule` has the learning rate of each step, `loss` what the network is trained for.
 
 In: a pool of pictures and the two configurations. Out: a run folder with `state.pt`, from which the stable part goes
 on; `log.csv`; and `model.safetensors`, the decayed weights.
@@ -13,24 +13,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bbmr_models.jointsr import GRID, Canvas, JointSRConfig
+from bbmr_models.jointsr import Canvas, JointSRConfig
 from bbmr_models.weights import save_weights
 
 from .coded_pool import open_coded_pool
 from .config import TrainingConfig
 from .crop_settings import CropSettings
 from .distributed import DistributedContext
+from .loss import weighted_error
 from .pool import PicturePool, hold_out
 from .report import Report
 from .sampler import Sampler
+from .schedule import learning_rate_at
 from .state import State, load_or_create, order_seed, save_state
 from .stop_signals import collect_stop_signals
 from .validation import gains, validation_batches
 
-BORDER_WEIGHT = 4.0
 SYNC_EVERY = 10
 """Steps between two reads of the loss and the clock on a GPU; each read waits for the device."""
 VALIDATION_SHARE = 0.05
@@ -98,16 +98,6 @@ def train(
         return _Run(state, config, run, context, report, signals, held_out).finish()
 
 
-def border_weight(canvas: Canvas) -> Tensor:
-    """Return the weight of each pixel in the loss, `[N, 1, H, W]`.
-
-    Pixels within 4 of a border between rates weigh more: they are few, and errors there show as a seam.
-    """
-    rate = canvas.rate.float()
-    differs = F.max_pool2d(rate, 3, 1, 1) != -F.max_pool2d(-rate, 3, 1, 1)
-    return 1 + (BORDER_WEIGHT - 1) * F.interpolate(differs.float(), scale_factor=GRID)
-
-
 class _Run:
     """One call of `train`: the loop and its clock."""
 
@@ -137,7 +127,7 @@ class _Run:
             if stable and share >= 1 - self.config.decay_share:
                 stable = False
                 self._save()
-            self._step(self.config.learning_rate_at(self.state.step, share))
+            self._step(learning_rate_at(self.config, self.state.step, share))
             if (self.state.step - self._first_step) % self._sync_every == 0:
                 self._synchronise(stable)
         if stable:
@@ -168,7 +158,7 @@ class _Run:
     def _loss(self, canvas: Canvas, target: Tensor) -> Tensor:
         device, bf16 = self.context.device.type, self.config.bf16
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda" if bf16 is None else bf16):
-            return ((self._network(canvas) - target).abs() * border_weight(canvas)).mean()
+            return weighted_error(self._network(canvas), target, canvas)
 
     def _synchronise(self, stable: bool) -> None:
         """Read loss, clock and signals; save, log or stop where all processes agree that it is time."""
@@ -190,7 +180,7 @@ class _Run:
             state.step, state.crops, share, self._left_s(now, share), "training" if stable else "decay"
         )
         if due and now - self._validated > self._validation_s / VALIDATION_SHARE:
-            self._log(self.config.learning_rate_at(state.step, share))
+            self._log(learning_rate_at(self.config, state.step, share))
 
     def _left_s(self, now: float, share: float) -> float:
         """Return the seconds left of this call: by the clock, or extrapolated from the steps."""

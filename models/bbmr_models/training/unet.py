@@ -28,6 +28,7 @@ from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.grid import ALIGN
 
 from .coded_dataset import CodedDataset, CodedPicture
+from .schedule import learning_rate_at
 from .stop_signals import collect_stop_signals
 
 LEAST_MSE = 0.3
@@ -98,7 +99,7 @@ def train_unet(dataset: CodedDataset, config: UNetTraining, run: Path, initial: 
             share = _share(config, state.step - first, time.monotonic() - began)
             if share >= 1:
                 break
-            rate = _learning_rate(config, state.step - first, share)
+            rate = learning_rate_at(config, state.step - first, share)
             _step(state, dataset, config, rate)
             state.seconds = earlier + time.monotonic() - began
             if time.monotonic() - saved > config.validate_s:
@@ -243,12 +244,6 @@ def _share(config: UNetTraining, steps: int, seconds: float) -> float:
     if config.steps is not None:
         return steps / config.steps if config.steps else 1.0
     return seconds / (config.minutes * 60)
-
-
-def _learning_rate(config: UNetTraining, steps: int, share: float) -> float:
-    warm = min(1.0, (steps + 1) / config.warmup)
-    left = min(1.0, (1 - share) / config.decay_share) if config.decay_share else 1.0
-    return config.learning_rate * warm * left
 
 
 def _log(state: UNetState, dataset: CodedDataset, run: Path, rate: float) -> Mapping[str, list[float]]:
