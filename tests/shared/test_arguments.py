@@ -15,7 +15,7 @@ from bbmr_shared.compositing.region import check_region, parse_region
 from bbmr_shared.compositing.thumbnail import at_level, thumbnail
 from bbmr_shared.container.frame import read_header
 from bbmr_shared.errors import InvalidArgumentError, MalformedContainerError, UsageError
-from bbmr_shared.images.codecs import EncodeOptions, coding_error_byte, encode_plane
+from bbmr_shared.images.codecs import CodecOptions, coding_error_byte, encode_plane
 from bbmr_shared.images.output import encode_picture
 from bbmr_shared.metrics import compare
 from tests.shared import parts
@@ -76,7 +76,7 @@ def test_other_functions_with_numbers() -> None:
 @pytest.mark.parametrize("wrong", [3.5, "4", -1, 101, True])
 def test_options_of_a_plane_codec(option: str, wrong: object) -> None:
     with pytest.raises(UsageError, match=option):
-        EncodeOptions(**{option: ANY or wrong})
+        CodecOptions(**{option: ANY or wrong})
     with pytest.raises(UsageError, match=option):
         encode_plane(SAMPLES, "avif", **{"quality": 50, option: ANY or wrong})
 

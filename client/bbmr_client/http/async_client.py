@@ -15,7 +15,7 @@ import anyio
 from anyio import to_thread
 from PIL import Image
 
-from bbmr_client.http.download import OutputFile, Sink, format_for, memory_sink, open_sink
+from bbmr_client.http.download import OutputFile, Sink, format_for_file, memory_sink, open_sink
 from bbmr_client.http.exchange import ExchangeState, Progress, ResponseHead, exchange
 from bbmr_client.http.failover import Failover
 from bbmr_client.http.models import ModelInfo, parse_models
@@ -134,7 +134,7 @@ class AsyncClient:
         Raises:
             UsageError: the ending means no format.
         """
-        chosen = format_for(target) if format is None else format
+        chosen = format_for_file(target) if format is None else format
         async with open_sink(target) as sink:
             head, picture = await self._receive_picture(container, sink, chosen, region, model, progress)
             return SavedResponse(sink.total, head.mime, *picture.size, head.headers, head.server.url)

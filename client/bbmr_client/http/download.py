@@ -67,7 +67,7 @@ def memory_sink() -> tuple[Sink, io.BytesIO]:
     return Sink(data, buffer_bytes=0), data
 
 
-def format_for(target: OutputFile) -> str:
+def format_for_file(target: OutputFile) -> str:
     """The format that the ending of a file's name means; PNG for an open file.
 
     Raises:

@@ -14,7 +14,7 @@ from PIL import Image
 from bbmr_shared.errors import UsageError
 from bbmr_shared.limits import MAX_DPI, Limits
 
-from . import exif as exif_block
+from . import upright_exif
 from .pixels import TURNED
 
 METADATA = ("all", "icc", "none")
@@ -50,7 +50,7 @@ def read_orientation(image: Image.Image) -> int:
     if image.format == "JXL" and not getattr(image, "jpeg", False):
         return 1
     try:
-        value = image.getexif().get(exif_block.ORIENTATION, 1)
+        value = image.getexif().get(upright_exif.ORIENTATION, 1)
     except Exception:  # a damaged block can raise anything
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
@@ -78,7 +78,7 @@ def small(what: str, block: bytes | None, most: int, notes: list[str]) -> bytes 
 def _exif(image: Image.Image, orientation: int, size: tuple[int, int], notes: list[str]) -> bytes | None:
     try:
         raw = _raw_exif(image)
-        block = exif_block.upright(raw, orientation != 1, size)
+        block = upright_exif.upright(raw, orientation != 1, size)
     except Exception:  # damaged blocks can raise anything
         raw, block = b"?", None
     if raw and block is None:
@@ -91,7 +91,7 @@ def _raw_exif(image: Image.Image) -> bytes | None:
     if isinstance(raw, bytes) and raw:
         return raw
     tags = image.getexif()
-    for structural in exif_block.TIFF_LAYOUT_TAGS & set(tags):
+    for structural in upright_exif.TIFF_LAYOUT_TAGS & set(tags):
         del tags[structural]
     return tags.tobytes() if len(tags) else None
 
@@ -117,14 +117,14 @@ def _density(image: Image.Image) -> tuple[float, float] | None:
         unit, density = info.get("jfif_unit", 0), info.get("jfif_density")
         if unit in (1, 2) and density is not None:
             return _sane(density, CENTIMETRES_PER_INCH if unit == 2 else 1.0)
-    elif image.format == "TIFF" and exif_block.X_RESOLUTION not in getattr(image, "tag_v2", {}):
+    elif image.format == "TIFF" and upright_exif.X_RESOLUTION not in getattr(image, "tag_v2", {}):
         return None
     elif "dpi" in info:
         return _sane(info["dpi"])
     try:
         tags = image.getexif()
-        density = tags[exif_block.X_RESOLUTION], tags[exif_block.Y_RESOLUTION]
-        unit = tags.get(exif_block.RESOLUTION_UNIT, 2)
+        density = tags[upright_exif.X_RESOLUTION], tags[upright_exif.Y_RESOLUTION]
+        unit = tags.get(upright_exif.RESOLUTION_UNIT, 2)
     except Exception:  # not there, or damaged
         return None
     return _sane(density, CENTIMETRES_PER_INCH if unit == 3 else 1.0) if unit in (2, 3) else None

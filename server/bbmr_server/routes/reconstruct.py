@@ -61,7 +61,7 @@ async def reconstruct(
         end = deadline_from_now(state)
         container = await within_deadline(request, state.read_container(body, share), end)
         del body  # the container has copies of its planes: only one of the two stays in memory
-        form = format_for(MIMES[format] if format else accept_of(request), container, query)
+        form = format_for_accept(MIMES[format] if format else accept_of(request), container, query)
         answer = await make_picture(request, state, container, form, query, end)
     return picture_response(state, answer, form, NO_STORE)
 
@@ -92,7 +92,7 @@ def check_not_compressed(request: Request) -> None:
         )
 
 
-def format_for(accept: str, container: Container, query: PictureQuery) -> str:
+def format_for_accept(accept: str, container: Container, query: PictureQuery) -> str:
     """Returns the format of the answer, among those that can hold a picture of its size.
 
     Raises:

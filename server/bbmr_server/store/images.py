@@ -28,7 +28,7 @@ from bbmr_server.routes.reconstruct import (
     accept_of,
     cancel_on_disconnect,
     deadline_from_now,
-    format_for,
+    format_for_accept,
     make_picture,
     picture_response,
     within_deadline,
@@ -103,7 +103,7 @@ async def image(
     longest = state.settings.limits.max_header_bytes
     header = await within_deadline(request, store.containers.header(digest, longest, state.read_header), end)
     info = _stand_in(header)
-    form = format_for(MIMES[format] if format else accept_of(request), info, query)
+    form = format_for_accept(MIMES[format] if format else accept_of(request), info, query)
     if query.region is not None:
         check_region(query.region, info)
     wanted = _ImageRequest(request, state, store, info, _resolve(state, digest, info, form, query), end)

@@ -39,7 +39,7 @@ FALLBACK = "png"
 
 
 @dataclass(frozen=True)
-class EncodeOptions:
+class CodecOptions:
     """Options of an encoder.
 
     `effort` 0 (fast) .. 9 (small) is for the lossless codecs; `quality` 0..100, chroma `subsampling` and `speed`
@@ -75,7 +75,7 @@ class PlaneCodec:
     pillow_format: str
     lossless: bool
     max_side: int
-    write: Callable[[Image.Image, EncodeOptions], bytes] | None
+    write: Callable[[Image.Image, CodecOptions], bytes] | None
     probe: Callable[[bytes], ImageInfo]
     open: Callable[[io.BytesIO], ImageFile.ImageFile]
     bare: Callable[[bytes], bytes] = bytes
@@ -120,7 +120,7 @@ def encode_plane(
         raise UsageError(f"{codec} planes are lossless and take no quality")
     if not row.lossless and quality is None:
         raise UsageError(f"{codec} planes need a quality")
-    options = EncodeOptions(quality, subsampling, speed, effort)
+    options = CodecOptions(quality, subsampling, speed, effort)
     if max(samples.shape[:2]) > row.max_side:
         row = CODECS[FALLBACK]
     assert row.write is not None, "the fallback is written, too"
@@ -208,7 +208,7 @@ def _load(data: bytes, codec: str, size: Size) -> Image.Image:
     return image
 
 
-def _write_webp(image: Image.Image, options: EncodeOptions) -> bytes:
+def _write_webp(image: Image.Image, options: CodecOptions) -> bytes:
     out = io.BytesIO()
     # With lossless=True Pillow's quality is an effort too; method 4 at 75 gave 2.2 MP/s.
     method, quality = min(options.effort, 6), min(100, 35 + 10 * options.effort)
@@ -216,13 +216,13 @@ def _write_webp(image: Image.Image, options: EncodeOptions) -> bytes:
     return out.getvalue()
 
 
-def _write_png(image: Image.Image, options: EncodeOptions) -> bytes:
+def _write_png(image: Image.Image, options: CodecOptions) -> bytes:
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=min(9, options.effort + 2))
     return out.getvalue()
 
 
-def _write_avif(image: Image.Image, options: EncodeOptions) -> bytes:
+def _write_avif(image: Image.Image, options: CodecOptions) -> bytes:
     out = io.BytesIO()
     subsampling = "4:0:0" if image.mode == "L" else options.subsampling
     image.save(out, "AVIF", quality=options.quality, subsampling=subsampling, speed=options.speed)

@@ -11,8 +11,7 @@ from PIL import Image
 
 from bbmr_client.encoding.encoder import encode
 from bbmr_client.encoding.original import notes
-from bbmr_client.photo import exif as exif_block
-from bbmr_client.photo import load_photo
+from bbmr_client.photo import load_photo, upright_exif
 from bbmr_client.photo.strip_metadata import strip_metadata
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import Container
@@ -117,13 +116,13 @@ def test_turned_exif_names_the_upright_size_and_no_thumbnail(order: str) -> None
     nested = struct.pack(order + "H", 2) + entry(0xA002, 4, 4000) + entry(0xA003, 3, 3000) + bytes(4)
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
     block = head + first + struct.pack(order + "I", 68) + nested
-    upright = exif_block.upright(block, True, (3000, 4000))
+    upright = upright_exif.upright(block, True, (3000, 4000))
     assert upright is not None
     tags = Image.Exif()
     tags.load(upright)
     assert (tags[0x0112], tags.get_ifd(0x8769)[0xA002], tags.get_ifd(0x8769)[0xA003]) == (1, 3000, 4000)
     assert upright[34:38] == bytes(4), "no link to the thumbnail"
-    same = exif_block.upright(block, False, (4000, 3000))
+    same = upright_exif.upright(block, False, (4000, 3000))
     assert same is not None
     assert (same[34:38], same[38:]) == (struct.pack(order + "I", 68), nested)
 
