@@ -22,6 +22,7 @@ from pathlib import Path
 
 from bbmr_client.files import FileAccessError, read_file
 from bbmr_shared.errors import UsageError
+from bbmr_shared.images.names import LOSSLESS_CODECS
 from bbmr_shared.limits import MAX_CONFIG_BYTES
 
 CONFIG_VARIABLE = "BBMR_CONFIG"
@@ -114,7 +115,7 @@ _SETTINGS = {
 _ENCODE = {
     "rate": _Setting(float, limits=(1, 16)),
     "rates": _Setting(list),
-    "codec": _Setting(str, choices=("webp", "png")),
+    "codec": _Setting(str, choices=LOSSLESS_CODECS),
     "effort": _Setting(int, limits=(0, 9)),
     "metadata": _Setting(str, choices=("all", "icc", "none")),
     "alpha_quality": _Setting(int, limits=(0, 100)),

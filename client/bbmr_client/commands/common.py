@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from bbmr_client.files import STDIO, check_output, print_message, print_out, read_file
@@ -20,15 +19,6 @@ if TYPE_CHECKING:
     from bbmr_client.photo import Photo
     from bbmr_client.reports.encode_report import InfoReport
     from bbmr_shared.container import Container
-
-
-class Format(StrEnum):
-    """What a picture is written as."""
-
-    PNG = "png"
-    WEBP = "webp"
-    AVIF = "avif"
-    JPEG = "jpeg"
 
 
 def say(message: str) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bbmr_client.commands.batch_options import Json
-from bbmr_client.commands.common import Format, as_json, check_target, picture_format, report, say, shown
+from bbmr_client.commands.common import as_json, check_target, picture_format, report, say, shown
 from bbmr_client.files import STDIO, read_file, write_file
 from bbmr_client.text import printable
 from bbmr_shared.container.signature import SIGNATURE
 from bbmr_shared.errors import BbmrError, PictureError, UsageError
+from bbmr_shared.images.names import FormatName
 from bbmr_shared.limits import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def compare(
         ),
     ] = View.SHEET,
     format: Annotated[
-        Format | None, typer.Option(help="Default: what DIFF's ending says, else png.", show_default=False)
+        FormatName | None,
+        typer.Option(help="Default: what DIFF's ending says, else png.", show_default=False),
     ] = None,
     json: Json = False,
 ) -> None:

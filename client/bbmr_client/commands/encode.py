@@ -15,21 +15,19 @@ from bbmr_client.commands.common import check_target, plane_lines, read_photo, r
 from bbmr_client.config import EncodeDefaults, load_config
 from bbmr_client.files import STDIO, write_file
 from bbmr_shared.errors import UsageError
+from bbmr_shared.images.names import DEFAULT_CODEC, KNOWN_BUT_ABSENT, LOSSLESS_CODECS, CodecName
 
 if TYPE_CHECKING:
     from bbmr_client.reports.encode_report import EncodeReport
 
-DEFAULTS = {"rates": "1,2,4,8,16", "codec": "webp", "effort": 4, "metadata": "all", "keep_smaller": False}
+DEFAULTS = {
+    "rates": "1,2,4,8,16",
+    "codec": DEFAULT_CODEC,
+    "effort": 4,
+    "metadata": "all",
+    "keep_smaller": False,
+}
 """What an option is if neither the command line nor the settings file has it."""
-
-
-class Codec(StrEnum):
-    """How planes are coded. Only the lossless ones are accepted now."""
-
-    WEBP = "webp"
-    PNG = "png"
-    AVIF = "avif"
-    JXL = "jxl"
 
 
 class Metadata(StrEnum):
@@ -75,9 +73,11 @@ def encode(
     ] = None,
     uniform: Annotated[bool, typer.Option("--uniform", help="Every block at the overall rate.")] = False,
     codec: Annotated[
-        Codec | None,
+        CodecName | None,
         typer.Option(
-            metavar="<webp|png>", help="How planes are coded; both are lossless.", show_default="webp"
+            metavar=f"<{'|'.join(LOSSLESS_CODECS)}>",
+            help="How planes are coded; both are lossless.",
+            show_default=DEFAULT_CODEC,
         ),
     ] = None,
     effort: Annotated[
@@ -200,13 +200,10 @@ def _many(names: list[str], output: str, options: dict[str, Any], run: RunOption
 
 
 def _check_codec(codec: str, has_rate: bool) -> None:
-    from bbmr_shared.images.codecs import CODECS, KNOWN_BUT_ABSENT
-
-    lossless = [name for name, row in CODECS.items() if row.lossless]
-    use = f"use --codec {' or '.join(lossless)}"
+    use = f"use --codec {' or '.join(LOSSLESS_CODECS)}"
     if codec in KNOWN_BUT_ABSENT:
         raise UsageError(f"the codec {codec} is not built into this release: {use}")
-    if codec not in lossless:
+    if codec not in LOSSLESS_CODECS:
         budget = "--rate" if has_rate else "an overall rate"
         raise UsageError(f"{budget} keeps planes lossless and {codec} does not: {use}")
 

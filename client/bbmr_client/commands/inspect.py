@@ -10,7 +10,6 @@ import typer
 
 from bbmr_client.commands.batch_options import Json
 from bbmr_client.commands.common import (
-    Format,
     as_json,
     check_target,
     naming,
@@ -25,6 +24,7 @@ from bbmr_client.commands.common import (
 from bbmr_client.files import FileAccessError, write_file
 from bbmr_client.text import counted, printable
 from bbmr_shared.errors import BbmrError, UsageError
+from bbmr_shared.images.names import FormatName
 from bbmr_shared.limits import DEFAULT_LIMITS
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ Input = Annotated[str, typer.Argument(metavar="IN", help="The container; - is st
 Output = Annotated[
     str, typer.Option("--output", "-o", metavar="OUT", help="The picture to write; - is stdout.")
 ]
-PictureFormat = Annotated[Format | None, typer.Option(help="Default: what OUT's ending says, else png.")]
+PictureFormat = Annotated[FormatName | None, typer.Option(help="Default: what OUT's ending says, else png.")]
 
 
 MAX_SIDE = DEFAULT_LIMITS.max_side

@@ -11,7 +11,6 @@ import typer
 from bbmr_client.batch.inputs import CONTAINERS, expand, is_batch
 from bbmr_client.commands.batch_options import Jobs, Json, Overwrite, Quiet, ReportFile, RunOptions, Verbose
 from bbmr_client.commands.common import (
-    Format,
     as_json,
     check_target,
     picture_format,
@@ -39,6 +38,7 @@ from bbmr_client.files import STDIO, write_file
 from bbmr_client.text import printable
 from bbmr_shared.compositing.region import Region, parse_region
 from bbmr_shared.errors import UsageError
+from bbmr_shared.images.names import FormatName
 
 if TYPE_CHECKING:
     from bbmr_client.batch.reconstructing import ReconstructOptions
@@ -74,7 +74,9 @@ def reconstruct(
             show_default=False,
         ),
     ] = None,
-    format: Annotated[Format | None, typer.Option(help="Default: what OUT's ending says, else png.")] = None,
+    format: Annotated[
+        FormatName | None, typer.Option(help="Default: what OUT's ending says, else png.")
+    ] = None,
     region: Annotated[
         str | None, typer.Option(metavar="X,Y,W,H", help="Only this rectangle, in pixels of the picture.")
     ] = None,

@@ -20,15 +20,14 @@ from bbmr_shared.container.planes import keep_blocks, pad
 from bbmr_shared.errors import UsageError
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
 from bbmr_shared.images.codecs import encode_plane
+from bbmr_shared.images.names import DEFAULT_CODEC
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
 from .downscale import DOWNSCALER, bicubic_planes
-from .options import DEFAULT_MODEL, LOSSLESS_CODECS, EncodeOptions
+from .options import DEFAULT_MODEL, EncodeOptions
 from .original import original_if_smaller
 from .predict import coefficients_of
 from .rate_map import choose_rates
-
-__all__ = ["LOSSLESS_CODECS", "encode"]
 
 
 def encode(
@@ -38,7 +37,7 @@ def encode(
     rates: Sequence[int] = RATES,
     uniform: bool = False,
     lossless: bool = False,
-    codec: str = "webp",
+    codec: str = DEFAULT_CODEC,
     distortion: str = "network",
     model: str | None = DEFAULT_MODEL,
     effort: int = 4,
@@ -57,7 +56,7 @@ def encode(
         rates: the palette; a subset of 1, 2, 4, 8, 16.
         uniform: every block at `rate`, which must be in the palette.
         lossless: every block at rate 1, so that every pixel is kept. Excludes `rate` and `alpha_quality`.
-        codec: of the planes: "webp" (lossless) or "png".
+        codec: of the planes: one of `bbmr_shared.images.names.LOSSLESS_CODECS`.
         distortion: what the rates are chosen by: "network", the error expected after `model`, or "bicubic".
         model: name of the weights that the container asks for.
         effort: 0 (fast) … 9 (small), of the plane codec.

@@ -10,9 +10,8 @@ from bbmr_client.photo.metadata import check_metadata
 from bbmr_shared.container.header import check_name
 from bbmr_shared.errors import MalformedContainerError, UsageError
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
-from bbmr_shared.images.codecs import CODECS
+from bbmr_shared.images.names import DEFAULT_CODEC, LOSSLESS_CODECS
 
-LOSSLESS_CODECS = tuple(name for name, codec in CODECS.items() if codec.lossless)
 DISTORTIONS = ("network", "bicubic")
 DEFAULT_RATE = 4.0
 DEFAULT_MODEL = "light"
@@ -30,7 +29,7 @@ class EncodeOptions:
     rates: Sequence[int] = RATES
     uniform: bool = False
     lossless: bool = False
-    codec: str = "webp"
+    codec: str = DEFAULT_CODEC
     distortion: str = "network"
     model: str | None = DEFAULT_MODEL
     effort: int = 4

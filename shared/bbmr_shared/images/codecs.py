@@ -30,11 +30,11 @@ from bbmr_shared.limits import AVIF_MAX_SIDE, JPEG_MAX_SIDE, PNG_MAX_SIDE, WEBP_
 from .avif import probe_avif
 from .info import ImageInfo, Size
 from .jpeg import bare_jpeg, probe_jpeg
+from .names import KNOWN_BUT_ABSENT, LOSSLESS_CODECS, LOSSY_CODECS
 from .png import bare_png, check_png_stream, probe_png
 from .webp import probe_webp
 
 Samples = NDArray[np.uint8]
-KNOWN_BUT_ABSENT = frozenset({"jxl"})
 FALLBACK = "png"
 
 
@@ -114,8 +114,7 @@ def encode_plane(
     """
     row = CODECS.get(codec)
     if row is None or row.write is None:
-        written = (name for name, known in CODECS.items() if known.write is not None)
-        raise UsageError(f"the codec is one of {', '.join(written)}, not {codec}")
+        raise UsageError(f"the codec is one of {', '.join(LOSSLESS_CODECS + LOSSY_CODECS)}, not {codec}")
     if row.lossless and quality is not None:
         raise UsageError(f"{codec} planes are lossless and take no quality")
     if not row.lossless and quality is None:
@@ -246,4 +245,4 @@ CODECS: dict[str, PlaneCodec] = {
         ),
     )
 }
-"""Every plane codec by name. "jxl" is a reserved name that is not built in."""
+"""Every plane codec by name. `names` lists the names that can be asked for, and what a new codec needs."""
