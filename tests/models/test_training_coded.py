@@ -13,10 +13,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from bbmr_models.training import coded_pool as coded_module
 from bbmr_models.training.bicubic_planes import make_planes
-from bbmr_models.training.coded_pool import CROPS_PER_WINDOW, CodedPool, CodingError, open_coded_pool
-from bbmr_models.training.coding_worker import CodedWindow, CodingTask, code_window
+from bbmr_models.training.coded import pool as coded_module
+from bbmr_models.training.coded.pool import CROPS_PER_WINDOW, CodedPool, CodingError, open_coded_pool
+from bbmr_models.training.coded.worker import CodedWindow, CodingTask, code_window
 from bbmr_models.training.crop_settings import CropSettings
 from bbmr_models.training.loop import train
 from bbmr_models.training.pool import PicturePool

@@ -16,7 +16,7 @@ from bbmr_models.jointsr import JointSRConfig
 from bbmr_models.weights import load
 from bbmr_shared.errors import BbmrError, UsageError
 
-from .coded_pool import CodingError
+from .coded.pool import CodingError
 from .config import DEFAULT_CONFIG, TrainingConfig, read_config, saved_training_config, with_overrides
 from .distributed import distributed_context
 from .loop import DivergedError, StoppedError, train

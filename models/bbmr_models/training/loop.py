@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bbmr_models.jointsr import Canvas, JointSRConfig
 from bbmr_models.weights import save_weights
 
-from .coded_pool import open_coded_pool
+from .coded.pool import open_coded_pool
 from .config import TrainingConfig
 from .crop_settings import CropSettings
 from .distributed import DistributedContext

@@ -14,7 +14,7 @@ from torch import Tensor
 from bbmr_models.jointsr import Canvas
 from bbmr_shared.grid import ALIGN
 
-from .coded_pool import CodedPool
+from .coded.pool import CodedPool
 from .crop_settings import LAMBDA, CropSettings
 from .crops import Crops, gather, gather_cells, make_canvas, place, scaled
 from .pool import PicturePool

@@ -1,4 +1,4 @@
-"""The worker process of `coded_pool`: it codes one picture with a real codec, as a container holds it."""
+"""The worker process of `pool`: it codes one picture with a real codec, as a container holds it."""
 
 from __future__ import annotations
 

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from bbmr_models.jointsr import Canvas
+from bbmr_models.training.crop_settings import LAMBDA, CropSettings
+from bbmr_models.training.crops import gather, gather_cells, make_canvas, place, scaled
+from bbmr_models.training.pool import PicturePool
 from bbmr_shared.cpus import available_cpus
 from bbmr_shared.grid import ALIGN
 
-from .coding_worker import CodedWindow, CodingTask, run_worker
-from .crop_settings import LAMBDA, CropSettings
-from .crops import gather, gather_cells, make_canvas, place, scaled
-from .pool import PicturePool
+from .worker import CodedWindow, CodingTask, run_worker
 
 SLOTS = 128
 WINDOW = 512
