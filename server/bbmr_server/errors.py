@@ -102,7 +102,10 @@ class InvalidRequestError(RequestError):
 
 
 class QueueFullError(RequestError):
-    """The queue, or the memory for bodies, is full; `retry_after` is in seconds."""
+    """The queue, or the memory for bodies, is full; `retry_after` is in seconds.
+
+    Raised by the engine (`Engine`, `RemoteEngine`), by `EncodeQueue` for photos, and by `BodyShare` for bodies.
+    """
 
     slug = "queue-full"
     status = 429
@@ -113,7 +116,7 @@ class QueueFullError(RequestError):
 
 
 class BacklogError(QueueFullError):
-    """The queue has room, but the requests before this one would take up its time."""
+    """The queue has room, but the requests before this one would take too long. Raised by the engine."""
 
 
 def wait_for(seconds: float) -> int:

@@ -1,6 +1,6 @@
 """Allocation: chooses a rate for each block so that the distortion is small and the cost stays within a budget.
 
-The caller decides what causes the distortion and what the cost counts (samples or bytes).
+The caller, `rate_map.choose_rates`, decides which distortion counts, and what the cost is (here: samples).
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """When a request is sent again: the retry policy, and the meaning of `Retry-After`.
 
-A request for a picture changes nothing on the server, so it may always be sent again.
+A request for a picture changes nothing on the server, so it may always be sent again. Whether a failure is retryable is
+decided where it occurs: in `exchange._receive` by the status of the response (`RETRYABLE_STATUS`), in
+`transport._translated` by the error of the connection. Both raise `RetryableError`; `failover` sends the request again.
 """
 
 from __future__ import annotations

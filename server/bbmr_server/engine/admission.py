@@ -1,7 +1,11 @@
-"""Admission: which jobs are accepted, which wait and which hold memory. It counts; it knows nothing of pictures.
+"""Admission: decides whether a job is accepted, and when an accepted job starts.
 
-Guarantees: at most `length` jobs are inside at once, and no more than can be done in time by estimate. Jobs that were
-started hold at most `memory_pixels` together, or there is only one of them. Jobs start in the order in which they came.
+It compares numbers of jobs, pixels and estimated seconds. At most `length` jobs are inside at once, and by estimate all
+of them end in time. The jobs that have started hold at most `memory_pixels` together, unless only one has started. Jobs
+start in the order in which they came.
+
+`Admission.enter` returns why a job is refused. `Engine.reconstruct` then raises `QueueFullError` (no place) or
+`BacklogError` (no time), and `bbmr_server.http.problems` answers either with the status 429.
 """
 
 from __future__ import annotations
@@ -12,18 +16,19 @@ from collections.abc import Callable
 from typing import Generic, Literal, Protocol, TypeVar
 
 SAFE = 0.8
-"""Share of the time limit that accepted jobs may take by estimate."""
+"""Share of the time limit that the accepted jobs may fill, by estimate. This share is the usable time."""
 LARGE = 0.5
-"""A job that takes more than this share of that is a large one. There is one large job at a time."""
+"""A job is large if its estimate is above this share of the usable time. At most one large job is inside."""
 BESIDE = 0.25
-"""Share of that for the other jobs beside a large one: it keeps nobody out, and all still end in time."""
+"""Share of the usable time that other jobs may always fill while a large job is inside. So a large job does not keep
+out small ones. All jobs still end in time, because 0.8 · (1 + 0.25) is the whole limit."""
 
 
 class SizedJob(Protocol):
-    """What admission must know about a job.
+    """The part of a job that admission uses.
 
     Attributes:
-        pixels: that the job holds in memory once it is started.
+        pixels: how many the job holds in memory once it is started.
         left_s: estimated seconds until it is done.
     """
 
@@ -39,7 +44,7 @@ Refused = Literal["", "places", "time"]
 
 
 class Admission(Generic[J]):
-    """The bounded waiting room of an engine. For any thread."""
+    """The jobs inside an engine. Any thread may use it."""
 
     def __init__(self, length: int, memory_pixels: int) -> None:
         self.length = length
@@ -66,10 +71,10 @@ class Admission(Generic[J]):
         return sum(job.left_s for job in self.inside())
 
     def wait_s(self, job: J, within_s: float) -> float:
-        """Estimated seconds until `enter` accepts the job as far as time goes; 0 if it would now.
+        """Returns the estimated seconds until there is time for the job; 0 if there is time now.
 
-        A job that takes longer than the limit even alone is accepted beside anything but another large one: only doing
-        it shows how long it takes.
+        A job whose own estimate is above the limit is accepted too, unless another large job is inside: only running it
+        shows how long it really takes.
         """
         with self._lock:
             most, own, large = SAFE * within_s, job.left_s, self._large
@@ -100,7 +105,7 @@ class Admission(Generic[J]):
             return ""
 
     def start(self) -> list[J]:
-        """The jobs that start now because there is memory for them; each is returned once."""
+        """Returns the jobs for which there is memory now. They count as started, so each is returned once."""
         jobs = []
         with self._lock:
             while self._waiting:
@@ -113,7 +118,7 @@ class Admission(Generic[J]):
         return jobs
 
     def withdraw(self, job: J) -> bool:
-        """Remove a job that has not started; False if it has, or is not inside."""
+        """Remove a job that has not started. Returns False if it has started or is not inside."""
         with self._lock:
             if job not in self._waiting:
                 return False
@@ -135,15 +140,15 @@ class Admission(Generic[J]):
             return [*self._waiting, *self._started]
 
     def wait_until_empty(self, timeout: float, but: Callable[[J], bool] = lambda job: False) -> bool:
-        """Block until no job is inside except those for which `but` is true; whether that was within `timeout` seconds.
+        """Block until no job is inside except those for which `but` is true. Returns False after `timeout` seconds.
 
-        `but` is asked again when a job has left, and after `look_again`.
+        `but` is called again whenever a job has left, and after `look_again`.
         """
         with self._changed:
             return self._changed.wait_for(lambda: all(map(but, self.inside())), timeout)
 
     def look_again(self) -> None:
-        """Make `wait_until_empty` ask its question again."""
+        """Make `wait_until_empty` call `but` again."""
         with self._changed:
             self._changed.notify_all()
 

@@ -1,7 +1,16 @@
 """A device: the thread that keeps one worker alive and busy.
 
-The worker has the weights that the model store wants loaded. A worker that dies is restarted; the tiles that it had are
-reported as lost. A device whose worker does not stay alive is given up.
+The worker has the weights that the model store wants loaded. After the death of a worker:
+
+1. `worker.process.WorkerProcess` notices it (the process has ended, its socket is closed, or a batch takes too long)
+   and raises `WorkerDiedError`.
+2. `Device._run_worker` catches the error and calls `BatchRunner.report_lost`.
+3. `report_lost` passes the tiles of each batch to `Pipeline.tiles_lost`, and says which batch the worker was running.
+4. `tiles_lost` counts a death for each job in that batch. From then on such a job shares no batch with others. At the
+   second death (`pipeline.MOST_DEATHS`) the job fails with a `ModelError`.
+5. The tiles of all jobs that have not failed go back to the `TileQueue`, from which any device may take them.
+6. `Device._run` starts a new worker after a pause. After `MOST_STARTS` starts in a row without one batch done, the
+   device is given up. The engine fails when its last device is given up.
 """
 
 from __future__ import annotations
@@ -32,7 +41,7 @@ MOST_STARTS = 5
 STEADY_S = 60.0
 """A worker that lived so many seconds before it died does not count towards `MOST_STARTS`."""
 PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
-"""Seconds before the first restart, and at most; doubled from restart to restart."""
+"""Seconds before the first restart, and the most before any. The pause doubles with each restart."""
 
 
 class Device:
@@ -69,7 +78,7 @@ class Device:
 
     @property
     def ready(self) -> bool:
-        """Whether the worker is warm and gets on with its work."""
+        """Whether the worker is warm and no batch takes too long."""
         batches = self._batches
         return batches is not None and not batches.stalled(self._stall_s)
 
@@ -114,7 +123,7 @@ class Device:
             self._refuse_loads()  # those that came in meanwhile; from now on `load` refuses them
 
     def _run_worker(self) -> bool:
-        """One worker from its start to its end; whether the device has ended too, stopped or given up."""
+        """Run one worker from its start to its end. Returns whether the device has ended too (stopped or given up)."""
         worker: WorkerHandle | None = None
         try:
             self._observer.worker(self.name, "loading")
@@ -128,7 +137,7 @@ class Device:
             if reason is not None:
                 self._listener.device_failed(reason)
             return reason is not None
-        except BaseException as error:  # a dead device must be seen, whatever killed it
+        except BaseException as error:  # if it is not reported, the engine goes on counting on this device
             log.exception("the thread of %s has ended", self.name)
             self._worker_died(error)
             self._listener.device_failed(error)
@@ -206,7 +215,7 @@ class Device:
             batches.report_lost()
 
     def _reason_to_give_up(self, error: BaseException) -> BaseException | None:
-        """Why the device should not be tried again after `error`; None if it should."""
+        """Returns why the device is given up after `error`, or None if it gets another worker."""
         if isinstance(error, BbmrError) and not self._was_ready:
             return error  # once a worker was ready here, another may be again
         if self._starts_without_work >= MOST_STARTS:

@@ -3,8 +3,8 @@
     signature (8 bytes) · header (one msgpack map) · planes, coarse to fine, then alpha (msgpack bins) ·
     BLAKE2b-128
 
-Reading checks everything (signature, length, limits, digests, header, the headers of the planes) and decodes nothing;
-`decode_planes` decodes.
+Reading checks everything and decodes nothing; `decode_planes` decodes. `frame` checks the signature, the length, the
+digests and the headers of the planes; `header` checks the header map.
 """
 
 from __future__ import annotations

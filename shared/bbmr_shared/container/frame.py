@@ -1,6 +1,7 @@
 """The frame of a container file: signature, header, pictures as bins, trailing digest.
 
-Cheap checks come first: signature, length, limits, trailing digest, header, pictures. Nothing is decoded.
+Digests are checked here: `_check_ends` compares that of the whole file, and `read_frame` those of the pictures. Cheap
+checks come first: signature, length, limits, trailing digest, header, pictures. Nothing is decoded.
 """
 
 from __future__ import annotations
