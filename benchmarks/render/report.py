@@ -1,4 +1,4 @@
-"""Write every generated page and table of the documents again, from the results in docs/benchmarks/.
+"""Writes every generated page and table of the documents, from the results in docs/benchmarks/.
 
     python -m benchmarks.render.report
 

@@ -41,9 +41,9 @@ JPEG_MAX_DPI = 65_535
 JPEG_MAX_SCANS = 100
 """Scans of a JPEG; encoders write about 10."""
 AVIF_MAX_ITEMS = 1024
-"""Items of an AVIF, and pieces of one: libavif takes time by their square."""
+"""Items of an AVIF, and pieces of one; libavif's time grows with their square."""
 AVIF_MAX_BOXES = 4096
-"""Boxes in one place of an AVIF, and OBUs of all its AV1 data."""
+"""Boxes on one level of an AVIF, and OBUs of all its AV1 data."""
 AVIF_MAX_REFERENCES = 64 * KIB
 """References between the items of an AVIF."""
 AVIF_MAX_FRAMES = 8
@@ -53,28 +53,28 @@ AVIF_SPARE_SAMPLES = 1 << 20
 MAX_CHUNKS = 1 << 16
 """Chunks of a PNG or WebP, segments of a JPEG."""
 INFLATE_STEP = MIB
-"""Inflated at once when the samples of a PNG are counted."""
+"""Inflated at once to count the samples of a PNG."""
 
 # The client
 
 MAX_PROBLEM_BYTES = 64 * KIB
 """An answer without the requested picture."""
 SPOOLED_BYTES = 8 * MIB
-"""Of a stream in memory; the rest goes to a temporary file."""
+"""Of a stream, kept in memory; the rest goes to a temporary file."""
 MAX_CONFIG_BYTES = 64 * KIB
 """The settings file."""
 MAX_TIMEOUT_S = 7 * 24 * 3600.0
-"""Of any timeout: a week."""
+"""The longest timeout: a week."""
 MAX_RETRIES = 100
-"""Further tries of one request."""
+"""Retries of one request."""
 MAX_SERVERS = 64
 """Servers of one client."""
 MAX_CONNECTIONS = 100
 """Connections of one client to one server; more requests wait."""
 MAX_JOBS = 256
-"""Files at a time in one run."""
+"""Files that one run works on at a time."""
 MAX_FACTS_BYTES = 256 * KIB
-"""Entry of the journal for one output."""
+"""The journal's entry for one output."""
 ANSWER_BYTES_PER_PIXEL = 6
 """Bytes of an answer for each pixel requested."""
 ANSWER_SPARE_BYTES = 8 * MIB
@@ -83,7 +83,7 @@ ANSWER_SPARE_BYTES = 8 * MIB
 
 @dataclass(frozen=True)
 class Limits:
-    """What one picture or container may cost. Sizes are bytes unless the name says otherwise.
+    """The limits of one picture or container. Sizes are in bytes unless the name says otherwise.
 
     Raises:
         InvalidArgumentError: a limit is no whole number, or is negative.

@@ -1,4 +1,4 @@
-"""What the house tests share: the repository's root and its two main files, read once."""
+"""Fixtures of the tests of the repository: its root folder and its two main files, read once."""
 
 from __future__ import annotations
 

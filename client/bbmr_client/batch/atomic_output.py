@@ -1,4 +1,4 @@
-"""Renaming a finished file to its target: in one step, and inside the output folder only."""
+"""Renames a finished file to its target, in one step and only inside the output folder."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _rename(temporary: str, target: str, overwrite: bool) -> None:
         except OSError as problem:
             if problem.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
                 raise
-            # A file system without hard links: looking first is all that can be done.
+            # A file system without hard links: only a look beforehand is possible.
             if os.path.lexists(target):
                 raise FileExistsError from None
             os.replace(temporary, target)

@@ -1,4 +1,4 @@
-"""How many files are worked on at a time."""
+"""Decides how many files a run works on at a time."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ EVERY_S = 5.0
 """Seconds between two plain lines."""
 
 _WINDOW = 24
-"""Plain lines that the remaining time is estimated over. Not the whole run: files that are done already are quick."""
+"""Plain lines that the remaining time is estimated from. All lines would mislead: files that are done take no time."""
 
 _MOST = 4000
 _GONE = (OSError, ValueError)

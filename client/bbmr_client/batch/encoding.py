@@ -1,4 +1,4 @@
-"""Encoding one photo of a run into an open file, with the warnings about it."""
+"""Encodes one photo of a run into an open file, and collects the warnings about it."""
 
 from __future__ import annotations
 

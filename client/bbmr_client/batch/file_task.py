@@ -1,4 +1,4 @@
-"""One file's work, the same for every command: read it, see whether it is done, make the result, write it.
+"""Does the work for one file, in the same way for every command: reads it, makes the result, and writes it.
 
 It runs in a worker process or thread and writes to the task's temporary file; the run renames that to its target.
 """
@@ -22,14 +22,14 @@ from bbmr_shared.errors import BadAnswerError, BbmrError, ServerRefusedError, Se
 from bbmr_shared.release import release
 
 _AFFECTS_ALL = (401, 403, 404, 405, 429, 502, 503)
-"""Answers that a server would give for the next file as well."""
+"""Statuses that a server would answer for the next file as well."""
 
 _DIGEST_BYTES = 32
 _PIECE = 1 << 20
 
 
 class ExistsError(BbmrError):
-    """The output is there already and is not what this run would write."""
+    """The output exists already and is not what this run would write."""
 
     slug = "exists"
 
@@ -108,7 +108,7 @@ def _check_paths(task: FileTask) -> None:
 
 
 def _still_right(task: FileTask, recipe: bytes) -> JournalEntry | None:
-    """Returns the entry of a target that this very recipe made and that is intact; None: it has to be made.
+    """Returns the journal's entry of a target that this recipe made and that is intact; None if it has to be made.
 
     Raises:
         ExistsError: another file is in its place, and `overwrite` is not set.

@@ -1,4 +1,4 @@
-"""From the names on the command line to files.
+"""Finds the files that the names on the command line mean.
 
 In: names, patterns and folders. Out: `InputFile` and `UnreadableFolder`, one by one and in no order (`plan` sorts
 them).
@@ -56,7 +56,7 @@ class UnreadableFolder:
 
 @dataclass
 class Skipped:
-    """How many entries of folders are not taken: files with another ending, links to folders."""
+    """Numbers of entries of folders that were skipped: files with another ending, and links to folders."""
 
     files: int = 0
     links: int = 0
@@ -136,7 +136,7 @@ def _walk(
                     inner = os.path.join(place, entry.name)
                     if entry.is_dir(follow_symlinks=False):
                         identity = _identity(entry.path)
-                        # A junction or a mount can lead back up; results are no inputs.
+                        # A junction or a mount can lead back to a parent folder; and outputs must not become inputs.
                         if identity is None or (identity not in above and identity != results):
                             waiting.append((entry.path, inner, (*above, identity)))
                     elif entry.is_symlink() and os.path.isdir(entry.path):

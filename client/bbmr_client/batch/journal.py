@@ -1,8 +1,8 @@
 """The journal of an output folder: an SQLite file in it that says what is done, so that a run can be resumed.
 
-The file is locked while it is open, so two runs never work in one folder; the lock of a killed run goes with it. A
-row is written *before* the output gets its name: a kill in between leaves a row without its file, which counts as not
-done. The reverse cannot happen.
+The file is locked while it is open, so two runs never work in one folder; the lock of a killed run ends with its
+process. A row is written *before* the output gets its name: a kill in between leaves a row without its file, which
+counts as not done. The reverse cannot happen.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Journal:
             )
 
     def temporary(self, index: int) -> str:
-        """Returns a path in the folder for the result of task `index`. Other folders' journals give other names."""
+        """Returns a path in the folder for the result of task `index`. Journals of other folders give other names."""
         return os.path.join(self._folder, f"{self._prefix}{index}-{secrets.token_hex(4)}.part")
 
     def remove_leftovers(self) -> None:

@@ -3,9 +3,9 @@
 In: files in any order. Out: rows in a fixed order, no two of them with one output. Memory holds a few pages, however
 many files there are; a list would grow with the folder.
 
-Two inputs with one output name keep their full names (a.jpg.bbmr, A.png.bbmr), also if only case or Unicode form
-differ. If those are equal as well, a digest of the input's name is added. Names depend on the inputs' names alone, so
-a resumed run gives the same ones.
+Two inputs with one output name keep their full names (a.jpg.bbmr, A.png.bbmr), also if the names differ only in case or
+Unicode form. If those are equal as well, a digest of the input's name is added. Names depend on the inputs' names
+alone, so a resumed run gives the same ones.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Worker processes for encoding. Each is started anew (spawn), reused for many tasks, and replaced if it dies.
 
-A process that dies (killed for its memory, or by a crash of a codec) fails the one file that it had. Processes end with
-their parent, however that ends, and remove their temporary file.
+A process that dies (killed for its memory, or by a crash of a codec) fails the one file that it had. A process ends
+when its parent has ended for any reason, and removes its temporary file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reconstructing one container of a run into an open file: by a server, on this machine, or by copying its source."""
+"""Reconstructs one container of a run into an open file: by a server, on this machine, or by copying its source."""
 
 from __future__ import annotations
 

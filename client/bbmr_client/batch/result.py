@@ -1,4 +1,4 @@
-"""What goes to a worker and what comes back. Plain data that can be sent to another process.
+"""The messages between a run and its workers: plain data that can be sent to another process.
 
 FileTask → TaskDone (the result is in the temporary file, or the target was right already) or TaskFailed
 """
@@ -81,7 +81,7 @@ class TaskDone:
 
 @dataclass(frozen=True)
 class TaskFailed:
-    """affects_all: the reason is not this file's, so the next files will fail as well."""
+    """affects_all: the reason does not lie in this file, so the next files will fail as well."""
 
     index: int
     reason: str

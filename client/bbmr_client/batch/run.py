@@ -140,7 +140,7 @@ def _make_folder(folder: str) -> None:
 
 
 class _Run:
-    """The loop: tasks to the pool, results from it, each result to its place."""
+    """The loop of a run: submits tasks to the pool and handles each result."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The figures of a run: a tally while it goes on, and a table or JSON at its end."""
+"""Counts the files and bytes of a run, and shows them at its end as text or JSON."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Summary:
-    """The end of a run. failures: the first ones; stopped: why it ended early ("": it did not)."""
+    """The results of a run. failures: the first ones. stopped: why the run ended early; "" if it did not."""
 
     tally: Tally
     seconds: float
@@ -112,7 +112,7 @@ class Summary:
         lines.append(f"{'seconds':<10} {self.seconds:.1f}")
         if self.skipped.files:
             lines.append(
-                f"{'skipped':<10} {counted(self.skipped.files, 'file')} by the ending no {tally.noun}"
+                f"{'skipped':<10} {counted(self.skipped.files, 'file')} without the file extension of a {tally.noun}"
             )
         if self.skipped.links:
             lines.append(
@@ -128,7 +128,7 @@ class Summary:
 
 
 def named(source: str, reason: str) -> str:
-    """Returns a reason that begins with the file's name, as many reasons do already."""
+    """Returns `reason` with the name of the file in front, unless it begins with that already."""
     return reason if reason.startswith(source) else f"{source}: {reason}"
 
 

@@ -22,8 +22,9 @@ _LARGEST_REDUCTION = -2.5
 """log₂ of the largest reduction of the error that is assumed, since the fit does not hold beyond its training data."""
 
 _HALF_STRENGTH_FROM, _NO_STRENGTH_FROM = -0.12, -0.05
-"""log₂ of the predicted reduction from which half, and none, of the network's correction is used. Of
-the training blocks at rate 16 with such predictions and a squared error below 5, it made a third to a half worse."""
+"""Half of the network's correction is used where log₂ of the predicted error ratio is at least the first number, and
+none where it is at least the second. With such a ratio and a squared error below 5, the network made a third to a half
+of the training blocks at rate 16 worse."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The HTTP client for callers that wait: sends a container, receives a picture.
+"""The HTTP client for synchronous code: sends a container, receives a picture.
 
     with Client("http://127.0.0.1:8000") as client:
         picture = client.reconstruct(container)
@@ -32,7 +32,7 @@ from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
 
 class Client:
-    """`AsyncClient` for callers that wait, with the same arguments, results and errors. Threads may share one.
+    """`AsyncClient` for synchronous code, with the same arguments, results and errors. Threads may share one.
 
     `progress` is called in the client's own thread.
     """

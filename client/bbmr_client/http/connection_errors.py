@@ -1,4 +1,4 @@
-"""Why a connection failed: finds the operating system's or OpenSSL's reason behind the exceptions of libraries."""
+"""Finds the reason why a connection failed, of the operating system or OpenSSL, in the exceptions of libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the body of a response goes: into memory, or into a file once it is complete and checked."""
+"""Stores the body of a response in memory, or in a file that is replaced once the body is complete and checked."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def memory_sink() -> tuple[Sink, io.BytesIO]:
 
 
 def format_for_file(target: OutputFile) -> str:
-    """The format that the ending of a file's name means; PNG for an open file.
+    """Returns the format that the ending of a file's name means; PNG for an open file.
 
     Raises:
         UsageError: the ending is not that of a format.

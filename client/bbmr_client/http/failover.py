@@ -1,4 +1,4 @@
-"""Several servers, tried in turn and again, until one of them succeeds.
+"""Tries several servers in turn, round after round, until one of them succeeds.
 
 If a server cannot be reached or is busy, the next one is tried at once. If none succeeds, the client waits. Waits grow,
 are random, and are never shorter than a server asked for (see `bbmr_client.http.retries`).

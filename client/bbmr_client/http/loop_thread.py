@@ -1,4 +1,4 @@
-"""Runs coroutines for callers that wait, in an event loop in a thread of its own.
+"""Runs coroutines for synchronous code, in an event loop in a thread of its own.
 
 Several threads can use one loop at once, also threads that run another event loop.
 """

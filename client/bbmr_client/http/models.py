@@ -1,4 +1,4 @@
-"""What a server says about its models: the JSON of `GET /models`, as typed values."""
+"""Reads the JSON of `GET /models`, in which a server describes its models, into typed values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers as the client knows them, and what each request to them contains. Sends nothing itself."""
+"""The addresses of servers, and the contents of the requests to them. Sends nothing itself."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a server answers, and whether it may be used. Status, type and size are checked before the body.
+"""Checks the responses of a server: the status, type and size first, then the body.
 
-Knows nothing of how the bytes travel.
+`exchange` receives the bytes and passes them on to the check; nothing here uses the network.
 """
 
 from __future__ import annotations
@@ -80,10 +80,10 @@ class ResponseChecker:
         self._problem: list[bytes] = []
 
     def check_headers(self) -> None:
-        """To be called first.
+        """Check status, type and length. Must be called first.
 
         Raises:
-            BadAnswerError: they are not those of the requested picture or document, nor of a problem document.
+            BadAnswerError: the headers announce neither what was requested nor a problem document.
         """
         self._check_type()
         if self.headers.get("content-encoding", "identity").strip().lower() != "identity":
@@ -98,7 +98,7 @@ class ResponseChecker:
         """Count a piece of the body.
 
         Raises:
-            BadAnswerError: it has become too long.
+            BadAnswerError: the body has become too long.
         """
         self.received += len(piece)
         if self.received > self._max_bytes:
@@ -109,7 +109,7 @@ class ResponseChecker:
             self._problem.append(piece)
 
     def finish(self) -> None:
-        """To be called after the whole body.
+        """Check that the whole body is there. Must be called after its last piece.
 
         Raises:
             ServerRefusedError: the server sent a problem document.

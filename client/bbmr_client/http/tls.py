@@ -1,4 +1,4 @@
-"""How a connection is secured: certificates in PEM files become an `ssl.SSLContext`."""
+"""Makes the `ssl.SSLContext` of a connection from certificates in PEM files."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Tls:
 
 
 def _no_password() -> str:
-    """Fails, where OpenSSL would ask for the password on the terminal."""
+    """Raises an error; OpenSSL would ask for the password on the terminal."""
     raise ValueError("its key has a password: remove it (openssl pkey -in KEY -out PLAIN)")
 
 

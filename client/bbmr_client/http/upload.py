@@ -1,4 +1,4 @@
-"""The body of a request: a container from memory or from disk, in pieces, again for every retry.
+"""The body of a request: a container from memory or from disk. Every retry sends it again from the start, in pieces.
 
 A file is never held in memory as a whole. An input that cannot be rewound, such as a pipe, is first copied to a
 temporary file.

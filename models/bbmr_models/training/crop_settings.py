@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from bbmr_shared.grid import BLOCK, RATES
 
 LAMBDA = (20.0, 5000.0)
-"""Range of the Lagrange multiplier (squared error per pixel, per sample per pixel), drawn log-uniformly."""
+"""Range of the Lagrange multiplier, which is drawn log-uniformly. Its unit is (squared error per pixel) / (samples per
+pixel)."""
 
 
 @dataclass(frozen=True)
@@ -32,5 +33,5 @@ class CropSettings:
 
     @property
     def rates(self) -> tuple[int, ...]:
-        """The rates that occur."""
+        """The rates that the blocks of a crop may have: the palette, or only `uniform_rate`."""
         return self.palette if self.uniform_rate is None else (self.uniform_rate,)

@@ -104,7 +104,7 @@ class RemoteEngine:
             call.cancel()
 
     async def _poll_replicas(self) -> None:
-        """Counts the replicas again and again, and asks the first one for its devices and models."""
+        """Polls the number of replicas. Once there is one, asks a replica for its devices and models."""
         while True:
             try:
                 self._replicas = await asyncio.to_thread(self._count_replicas)

@@ -1,4 +1,4 @@
-"""Runs batches through one worker and reports what became of each tile.
+"""Runs batches through one worker and reports the result of each tile.
 
 In: batches from the tile queue. Out: calls of the `DeviceListener` and the `Observer`. Two batches are in the worker at
 once, so that it finds the next one ready.
@@ -40,7 +40,7 @@ class BatchLimits:
 
 
 class BatchRunner:
-    """The batches of one worker, from its start to its end. Used from the device's thread, but for `stalled`."""
+    """The batches of one worker, from its start to its end. Only the device's thread uses it, except for `stalled`."""
 
     def __init__(
         self,
@@ -67,11 +67,11 @@ class BatchRunner:
         return len(self._in_worker) >= self._worker.depth
 
     def stalled(self, seconds: float) -> bool:
-        """Whether the worker has been busy with one batch for so long. For any thread."""
+        """Whether the worker has been busy with one batch for so long. Any thread may call it."""
         return time.monotonic() - self._working_since >= seconds
 
     def begin(self, wait_s: float) -> bool:
-        """Take the next batch and hand it to the worker; whether there was one within `wait_s` seconds."""
+        """Send the next batch to the worker. Returns False if there was none within `wait_s` seconds."""
         limits = self._limits
         fill_s = limits.fill_s if wait_s > 0 else 0.0
         batch, given_up = self._tiles.take(limits.tiles, wait_s, fill_s, limits.pixels)
@@ -89,7 +89,7 @@ class BatchRunner:
         return True
 
     def finish(self) -> bool:
-        """Wait for the oldest batch and report it; whether the network ran without an error.
+        """Wait for the oldest batch and report it. Returns whether the network ran without an error.
 
         Raises:
             WorkerDiedError: the batch is still counted among those in the worker.
@@ -111,7 +111,7 @@ class BatchRunner:
         return False
 
     def report_lost(self) -> None:
-        """The worker has died: report the tiles that it had."""
+        """Report the tiles of a worker that has died."""
         self._working_since = math.inf
         while self._in_worker:
             batch = self._in_worker.pop()

@@ -1,4 +1,4 @@
-"""What the rest of the server may ask of an engine, wherever it runs, and what an engine reports to an observer."""
+"""The interface of an engine, local or remote, for the rest of the server; and the observer of its events."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ Stage = Literal["waiting", "decoding", "network", "encoding", "done"]
 """See the table in `bbmr_server.engine.engine`."""
 
 PATIENCE = 4.0
-"""How many times its own work a picture may take before later ones have to stand back."""
+"""A job is due after this many times its own estimated time, or earlier if its deadline requires it."""
 
 
 class Job:
@@ -31,7 +31,7 @@ class Job:
     and its lock.
 
     Attributes:
-        model: the weights for this job, also after a swap; None where the network does not run.
+        model: the weights for this job; a swap does not change them. None if the network does not run.
         source, output: tiles are cut from `source` and written into `output`; None before decoding and when done.
         todo: tiles that no device has yet.
         closed: the tile queue takes no more tiles of this job.
@@ -93,7 +93,7 @@ class Job:
             raise too_late()
 
     def settle(self, outcome: Answer | BaseException) -> None:
-        """Give the outcome to whoever waits for it. Does nothing if the future is done or cancelled."""
+        """Set the outcome of `future`. Does nothing if the future is done or cancelled."""
         with contextlib.suppress(InvalidStateError):
             if isinstance(outcome, Answer):
                 self.future.set_result(outcome)

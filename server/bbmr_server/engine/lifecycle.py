@@ -1,4 +1,4 @@
-"""Whether an engine takes requests, and why not: started, stopping or failed."""
+"""The state of an engine (started, stopping, failed), and the error for requests that it refuses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bbmr_shared.errors import BbmrError
 
 
 class Lifecycle:
-    """The state that the engine and its pipeline share. For any thread.
+    """The state that the engine and its pipeline share. Any thread may use it.
 
     Attributes:
         stopping: no request is accepted any more.
@@ -26,14 +26,14 @@ class Lifecycle:
         self._on_failure: Callable[[], None] | None = None
 
     def start(self, on_failure: Callable[[], None] | None) -> None:
-        """Note the start and whom `report_failure` calls. Raises `RuntimeError` if called twice."""
+        """Record the start, and the function that `report_failure` calls. Raises `RuntimeError` if called twice."""
         if self.started:
             raise RuntimeError("an engine is started once")
         self.started = True
         self._on_failure = on_failure
 
     def device_failed(self, error: BaseException) -> bool:
-        """Count a device that was given up; whether it was the last one, which sets `failure`."""
+        """Count a device that was given up. Returns whether it was the last one; then `failure` is set."""
         with self._lock:  # two devices that end at the same time: exactly one of them is the last
             self._working -= 1
             last = self._working == 0
@@ -42,7 +42,7 @@ class Lifecycle:
         return last
 
     def report_failure(self) -> None:
-        """Call what `start` was given."""
+        """Call the function that was passed to `start`."""
         if self._on_failure is not None:
             self._on_failure()
 

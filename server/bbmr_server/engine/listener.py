@@ -1,4 +1,4 @@
-"""What a device reports about the work that it was given."""
+"""The events that a device reports while it works."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gives free memory back to the system: glibc keeps for good what many threads have freed."""
+"""Returns freed memory to the system, because glibc does not do so by itself in a process with many threads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 LARGE_PIXELS = 4_000_000
-"""Pictures from this size on are worth a pass over the whole heap (some ms) once they are done."""
+"""After a picture of at least this size, a pass over the whole heap (some ms) is worth its time."""
 
 
 def _find_trim() -> Callable[[int], int] | None:
@@ -24,6 +24,6 @@ _TRIM = _find_trim()
 
 
 def trim_after(pixels: int) -> None:
-    """Give back the memory of a picture that is done, if it was a large one and the system can."""
+    """Return the memory of a picture of so many pixels to the system, if the picture was large and the system can."""
     if _TRIM is not None and pixels >= LARGE_PIXELS:
         _TRIM(0)

@@ -42,7 +42,7 @@ def model_reader(folder: Path | None = None) -> ReadModel:
 
 
 def served_model(data: bytes, card: Card) -> ServedModel:
-    """What an engine keeps of a weights file."""
+    """Returns what an engine keeps of a weights file."""
     return ServedModel(card.name, f"{card.name}@{card.sha256[:12]}", card.config, describe(card), data)
 
 
@@ -59,10 +59,10 @@ def describe(card: Card) -> dict[str, object]:
 
 
 class ModelStore:
-    """Which weights are served, by name, and which must stay loaded. For any thread.
+    """Which weights are served, by name, and which must stay loaded. Any thread may use it.
 
-    A version stays in `loaded()` while it is served, or while somebody holds it: a job that uses it, or a swap that
-    tries it. Workers drop whatever is not in `loaded()` any more.
+    A version stays in `loaded()` while it is served, and while a job or a swap holds it. Workers drop whatever
+    is not in `loaded()` any more.
     """
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ from .tile_queue import Entry, TileQueue
 log = logging.getLogger("bbmr_server.engine")
 
 MOST_DEATHS = 2
-"""A picture is given up when so many workers have died while they worked on it."""
+"""A job fails when so many workers have died while they worked on it. `device` describes the whole path."""
 
 
 class Pipeline(DeviceListener):
@@ -54,7 +54,7 @@ class Pipeline(DeviceListener):
         self._lock = threading.Lock()
 
     def submit(self, job: Job, within_s: float) -> Refused:
-        """Admit a job and begin with it as soon as there is memory; why not, if it is refused.
+        """Admit a job, and begin with it as soon as there is memory. Returns why the job is refused, or "".
 
         Raises:
             NotReadyError: the engine stops, or has failed.
@@ -70,7 +70,7 @@ class Pipeline(DeviceListener):
         return refused
 
     def abandon(self, job: Job) -> None:
-        """Nobody waits for the job any more. Does nothing to a job that is done."""
+        """Give up a job because nobody waits for it any more. Does nothing to a job that is done."""
         job.abandoned.set()
         self._admission.look_again()
         if self._admission.withdraw(job):
@@ -80,7 +80,7 @@ class Pipeline(DeviceListener):
             self._stop_if_possible(job)
 
     def refuse_all(self) -> None:
-        """Refuse every job. One that a worker or a thread is busy with is thrown away when that is over."""
+        """Refuse every job. If a worker or a thread is busy with a job, its result is discarded."""
         self._lifecycle.stopping = True
         for job in self._admission.inside():
             job.abandoned.set()
@@ -91,7 +91,7 @@ class Pipeline(DeviceListener):
                 self._stop_if_possible(job)
 
     def close(self) -> None:
-        """Begin no further step in the pool. Steps that are running end by themselves."""
+        """Begin no further step in the pool. Running steps go on to their end."""
         self._pool.close()
         for job in self._admission.inside():
             if job.step is not None and job.step.cancelled():
@@ -122,7 +122,7 @@ class Pipeline(DeviceListener):
             self._models.release(model)
 
     def _move(self, job: Job, stage: Stage) -> bool:
-        """Put a job into `stage`, unless it is done; whether it was not done."""
+        """Put a job into `stage`. Returns False, and changes nothing, if it is done."""
         with self._lock:
             if job.stage == "done":
                 return False
@@ -130,14 +130,14 @@ class Pipeline(DeviceListener):
             return True
 
     def _stop_if_possible(self, job: Job) -> None:
-        """End a started job that nobody waits for. A step that is running sees for itself that it is not wanted."""
+        """End a started job that nobody waits for. A running step is ended by `Job.check_wanted` instead."""
         if job.stage == "network" or (job.step is not None and job.step.cancel()):
             self._finish(job, too_late())
 
     # Steps in the pool
 
     def _begin(self, step: Callable[[Job], None], job: Job, after: int = 0) -> None:
-        """Queue a step. Encoding goes before decoding (`after`): otherwise all pictures would end together."""
+        """Queue a step. Encoding goes before decoding, which has a larger `after`: else all jobs would end together."""
         try:
             job.step = self._pool.submit((after, job.due), self._run_step, step, job)
         except RuntimeError:  # the pool is closed
@@ -148,7 +148,7 @@ class Pipeline(DeviceListener):
         try:
             job.check_wanted()
             step(job)
-        except BaseException as error:  # a codec's panic too: nobody else would give the place back
+        except BaseException as error:  # a codec's panic too: otherwise the job keeps its place for ever
             if not isinstance(error, BbmrError) and not job.given_up():
                 log.exception("a request failed unexpectedly")
             shown = error if isinstance(error, Exception) else RuntimeError(f"a step ended with {error!r}")

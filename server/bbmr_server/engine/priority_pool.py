@@ -12,7 +12,7 @@ from typing import Any
 
 Rank = tuple[float, ...]
 IDLE_S = 10.0
-"""Seconds after which a thread that has nothing to do ends: a process waits for its threads before it ends."""
+"""An idle thread ends after so many seconds, because a process cannot end before its threads."""
 
 
 @dataclass(order=True)
@@ -32,7 +32,7 @@ def _nothing() -> None:
 
 
 class PriorityPool:
-    """Up to `threads` threads, started when they are needed. For any thread."""
+    """Up to `threads` threads, started when they are needed. Any thread may use it."""
 
     def __init__(self, threads: int, name: str) -> None:
         self._most, self._name = threads, name

@@ -1,4 +1,4 @@
-"""What the engine is asked for and what it answers: plain data, no HTTP."""
+"""The requests to the engine and its answers: plain data, without HTTP."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 The job that is due first goes first (see `Job.due`). So a small picture does not wait for the last tile of a large one,
 and equal pictures are finished one after the other, not all at the end. A batch starts with the next tile of that job
 and is filled with tiles of the same shape: its own first, then those of other jobs. A batch has 1, 2, 4, 8 … tiles,
-because networks keep something for every shape and number that they have met.
+because networks keep compiled operations for every shape and number of tiles.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Batch:
 
 
 class TileQueue:
-    """The tiles that no device has yet. For any thread."""
+    """The tiles that no device has yet. Any thread may use it."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -76,7 +76,7 @@ class TileQueue:
     def take(
         self, most: int, wait_s: float, fill_s: float = 0.0, pixels: float = math.inf
     ) -> tuple[Batch | None, list[Job]]:
-        """The next batch, and the jobs that were removed because nobody waits for them any more.
+        """Returns the next batch, and the jobs that were removed because nobody waits for them any more.
 
         The batch is None if there is none within `wait_s` seconds, or after `wake`.
 

@@ -33,8 +33,8 @@ class Server(uvicorn.Server):
     def serve_on(self, listener: socket.socket) -> None:
         """Serve until a signal, or `stop`, ends the server. Blocks."""
         self._address = _url(listener)
-        # For a signal before uvicorn handles them. After its shutdown uvicorn raises the signal again, which this
-        # handler makes harmless.
+        # This handler is for a signal before uvicorn has set its own handlers. After its shutdown uvicorn raises the
+        # signal again; with this handler that does not kill the process.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stop())
         self.run(sockets=[listener])
@@ -44,13 +44,13 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's."""
+        """Start as uvicorn does, and announce the address."""
         await super().startup(sockets)
         if self.started:
             self._announce(f"listening on {self._address}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's; what is not finished after `drain_s` is refused."""
+        """Shut down as uvicorn does. Requests that are not finished after `drain_s` are refused."""
         state = self._app.state.bbmr
         self._announce(f"stopping; {state.engine.inside} pictures are finished within {self._drain_s:g} s")
         self._app.state.stop_by = time.monotonic() + self._drain_s

@@ -33,7 +33,14 @@ CLIENT_GONE = 499
 
 
 class Metrics:
-    """The metrics of one app. `observer` has those of its engine; `problems` are the names that may be counted."""
+    """The metrics of one app.
+
+    Args:
+        problems: the names of all problems that `count_problem` will count.
+
+    Attributes:
+        observer: counts the events of the app's engine.
+    """
 
     def __init__(self, problems: Iterable[str] = ()) -> None:
         self.registry = CollectorRegistry()
@@ -82,7 +89,11 @@ class Metrics:
     def observe_engine(self, engine: EngineLike) -> None:
         """Report the queue, the readiness and the weights of `engine` from now on."""
         self.gauge("bbmr_queue_length", "Requests accepted and not finished", lambda: engine.inside)
-        self.gauge("bbmr_backlog_seconds", "How long what is accepted will take", lambda: engine.backlog_s)
+        self.gauge(
+            "bbmr_backlog_seconds",
+            "Estimated seconds until all accepted requests are finished",
+            lambda: engine.backlog_s,
+        )
         self.gauge("bbmr_queue_waiting", "Requests accepted and not started", lambda: engine.waiting)
         self.gauge("bbmr_queue_places", "Requests that may be inside at once", lambda: engine.length)
         self.gauge("bbmr_ready", "1 while the engine takes work", lambda: engine.ready)

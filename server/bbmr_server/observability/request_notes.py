@@ -1,6 +1,6 @@
-"""Notes on a request, which its handlers write and the access log, metrics and traces read when it is over.
+"""Notes on a request. Its handlers write them; the access log, metrics and traces read them when the request is over.
 
-Notes hold nothing of a body, a query or a key.
+They never contain a part of the body, of the query or of an API key.
 """
 
 from __future__ import annotations

@@ -1,1 +1,4 @@
-"""Compositing: decoded planes and a rate map become one canvas, whole, in part or small. No network."""
+"""Compositing: decoded planes and a rate map become one canvas: the whole picture, a region or a thumbnail.
+
+No network runs here.
+"""

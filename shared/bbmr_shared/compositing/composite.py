@@ -157,7 +157,7 @@ def to_picture(canvas: NDArray[np.uint8], container: Container, region: Region |
 def _known(
     level: int, finer: Level | None, planes: DecodedPlanes, rate_map: NDArray[np.uint8], grid: BlockGrid
 ) -> Level:
-    """A level as far as planes define it: its own samples in its blocks, 2×2 means of the finer level elsewhere.
+    """Returns a level from its own plane in the blocks of its rate, and from 2×2 means of the finer level elsewhere.
 
     Samples of coarser blocks are arbitrary; they are replaced later.
     """
@@ -175,7 +175,7 @@ def _known(
 
 
 def _halve(samples: NDArray[np.integer], unit: int = 1) -> Level:
-    """The 2×2 means times `unit`, halves up: `[h, w, 3]` → `int16 [h/2, w/2, 3]`. Four times 255·32 fit 16 bits."""
+    """The 2×2 means times `unit`, halves rounded up: `[h, w, 3]` → `int16 [h/2, w/2, 3]`; 4 · 255 · 32 fits 16 bits."""
     tall = samples[0::2].astype(np.int16)
     tall += samples[1::2]
     sums: Level = tall[:, 0::2] + tall[:, 1::2]

@@ -21,9 +21,9 @@ from .region import Region, check_region
 from .window import reach_of, window_around
 
 GAP = 2
-"""How many times larger than the thumbnail the level is that it is filtered from (Pillow's `reducing_gap`)."""
+"""A thumbnail is filtered from a level that is at least this many times larger (Pillow's `reducing_gap`)."""
 LANCZOS_SUPPORT = 3
-"""Samples on either side of its centre that the filter sees, times the factor by which it shrinks."""
+"""Samples that the filter reads on either side of its centre, times the factor by which it shrinks the picture."""
 
 
 def thumbnail(
@@ -86,7 +86,7 @@ def level_for(container: Container, size: tuple[int, int], wanted: tuple[int, in
 
 
 def fitted(width: int, height: int, max_side: int) -> tuple[int, int]:
-    """Returns `width`×`height` scaled down to at most `max_side` a side, rounded to the nearest aspect ratio."""
+    """Returns `width`×`height` scaled down to at most `max_side` a side, with the nearest possible aspect ratio."""
     if max(width, height) <= max_side:
         return width, height
     if width < height:
@@ -102,13 +102,13 @@ def _size_at(container: Container, level: int) -> tuple[int, int]:
 
 
 def _seen(start: float, length: float, target: int, end: int) -> tuple[int, int]:
-    """The first and behind the last of `end` samples that the filter sees when it makes `target` of `length`."""
+    """Returns (first, last + 1) of the samples, out of `end`, that the filter reads to make `target` of `length`."""
     support = LANCZOS_SUPPORT * max(1.0, length / target)
     return max(0, math.floor(start - support)), min(end, math.ceil(start + length + support))
 
 
 def _part(container: Container, level: int, area: Region, planes: DecodedPlanes | None) -> Image.Image:
-    """`area`, in samples of the level, of the composite at 1/`level`."""
+    """Returns a part of the composite at 1/`level`; `area` is in samples of that level."""
     x, y, width, height = area
     window = window_around(
         container.grid, (level * x, level * y, level * width, level * height), reach_of(level)

@@ -14,7 +14,7 @@ from bbmr_shared.grid import RATES, BlockGrid
 from .region import Region
 
 REACH = 96
-"""Pixels around a pixel of the base that it may depend on, rounded up.
+"""A pixel of the base depends on pixels at most this far away (rounded up).
 
 A sample depends on two samples of the next coarser level on either side: ±5, ±11, ±23 and ±47 pixels at the levels 2,
 4, 8 and 16, which is 86 in all; `reach_of(1)`."""
@@ -74,6 +74,6 @@ def window_around(grid: BlockGrid, area: Region, reach: int = REACH) -> Window:
 
 
 def _blocks(start: int, length: int, block: int, end: int, reach: int) -> tuple[int, int]:
-    """The pixels from the first to behind the last block that holds one of `start` … `start + length`, ± `reach`."""
+    """Returns (first, last + 1) of the pixels of all blocks that hold one of `start` … `start + length`, ± `reach`."""
     first = max(0, start - reach) // block * block
     return first, min(end, -(-(start + length + reach) // block) * block)

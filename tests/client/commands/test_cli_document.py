@@ -52,7 +52,7 @@ def context_of(command: Any) -> Any:
 
 
 def real(command: Any) -> Iterator[tuple[str, str]]:
-    """The same of the parser: as its help writes an option, and its default as the page does."""
+    """Yields (option, default) of each option of the parser: the option as in the help, the default as in the page."""
     context = context_of(command)
     for param in command.get_params(context):
         if param.param_type_name != "option":

@@ -1,5 +1,6 @@
-"""Starts and uses a worker process. The server survives whatever kills it, and never imports torch.
+"""Starts a worker process and sends it work.
 
+The server survives the death of a worker, whatever its cause, and never imports torch.
 Commands go over a socket pair; tiles lie in shared memory. `worker.main` is the other side.
 """
 
