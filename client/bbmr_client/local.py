@@ -10,8 +10,9 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol, cast
 
 from bbmr_client.region import checked_region
+from bbmr_shared.arguments import check_type, is_whole
 from bbmr_shared.compositing.region import Region
-from bbmr_shared.errors import UsageError
+from bbmr_shared.errors import InvalidArgumentError, UsageError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,6 +55,12 @@ def reconstruct_local(
         UsageError: the network is not installed, or the region is not in the picture.
         ModelError: the weights do not exist or cannot read the container.
     """
+    from bbmr_shared.container import Container
+
+    check_type("the container", container, Container)
+    check_type("model", model, str, type(None))
+    if threads is not None and (not is_whole(threads) or threads < 1):
+        raise InvalidArgumentError(f"threads are a whole number above 0, not {threads!r}")
     part = None if region is None else checked_region(region, (container.width, container.height))
     return _load()(container, model=model, region=part, threads=threads)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import index
 
 from bbmr_shared.compositing.region import Region, check_region
-from bbmr_shared.errors import UsageError
+from bbmr_shared.errors import InvalidArgumentError
 
 
 def checked_region(region: Region, size: tuple[int, int] | None = None) -> Region:
@@ -14,15 +14,16 @@ def checked_region(region: Region, size: tuple[int, int] | None = None) -> Regio
     size: width and height of the picture; None if they are not known, and then any right and lower end is allowed.
 
     Raises:
-        UsageError: it is not four whole numbers, is empty, or leaves the picture.
+        InvalidArgumentError: it is not four whole numbers, is empty, or leaves the picture.
     """
     try:
         x, y, width, height = (index(value) for value in region)
     except (TypeError, ValueError):
-        raise UsageError(f"a region is x, y, width and height in whole pixels, not {region!r}") from None
-    right, bottom = size or (max(x, 0) + width, max(y, 0) + height)
-    try:
-        check_region((x, y, width, height), right, bottom)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+        raise InvalidArgumentError(
+            f"a region is x, y, width and height in whole pixels, not {region!r}"
+        ) from None
+    if x < 0 or y < 0:
+        raise InvalidArgumentError(f"a region begins at 0 or more, unlike {x},{y},{width},{height}")
+    right, bottom = size or (x + width, y + height)
+    check_region((x, y, width, height), right, bottom)
     return x, y, width, height

@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from bbmr_shared.arguments import check_type
 from bbmr_shared.errors import UnknownModelError, WeightsError
 
 from .config import JointSRConfig
@@ -63,6 +64,7 @@ def read(name: str, folder: Path | None = None) -> tuple[bytes, Card]:
         UnknownModelError: if no weights have this name.
         WeightsError: if the file is missing, truncated, changed, or not a bbmr weights file.
     """
+    check_type("the name of the weights", name, str)
     expected = None
     own = None if folder is None else folder / f"{name}.safetensors"
     if own is not None and own.is_file():

@@ -12,10 +12,23 @@ from .lazy import lazy_names
 if TYPE_CHECKING:
     from bbmr_shared.container import AlphaPlane, Container, Plane
 
+    from .compositing.composite import preview
+    from .compositing.thumbnail import thumbnail
     from .grid import BLOCK, RATES, BlockGrid
     from .limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["BLOCK", "DEFAULT_LIMITS", "RATES", "AlphaPlane", "BlockGrid", "Container", "Limits", "Plane"]
+__all__ = [
+    "BLOCK",
+    "DEFAULT_LIMITS",
+    "RATES",
+    "AlphaPlane",
+    "BlockGrid",
+    "Container",
+    "Limits",
+    "Plane",
+    "preview",
+    "thumbnail",
+]
 
 _MODULE_OF = {
     "AlphaPlane": ".container",
@@ -26,6 +39,8 @@ _MODULE_OF = {
     "BlockGrid": ".grid",
     "DEFAULT_LIMITS": ".limits",
     "Limits": ".limits",
+    "preview": ".compositing.composite",
+    "thumbnail": ".compositing.thumbnail",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

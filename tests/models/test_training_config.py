@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,3 +102,21 @@ def test_the_learning_rate_warms_up_stays_and_falls() -> None:
         for step, share in [(0, 0), (9, 0.5), (90, 0.8), (95, 0.9), (99, 1)]
     ]
     torch.testing.assert_close(learning_rates, [0.1, 1.0, 1.0, 0.5, 0.0])
+
+
+def test_an_earlier_key_names_the_new_one(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("[training]\nrate = 1e-3\n")
+    with pytest.raises(UsageError, match=r"'rate' in .training. is now 'learning_rate'"):
+        read_config(str(file), {}, {})
+
+
+def test_without_torch_the_command_says_what_to_install() -> None:
+    script = "import sys; sys.modules['torch'] = None; from bbmr_models.training.command import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr == (
+        "error: training needs torch, which is not installed: pip install '.[train]' in a checkout\n"
+    )

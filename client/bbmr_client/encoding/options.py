@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 
 from bbmr_client.photo.metadata import check_metadata
+from bbmr_shared.arguments import is_number, is_whole
 from bbmr_shared.container.header import check_name
 from bbmr_shared.errors import MalformedContainerError, UsageError
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
@@ -68,6 +68,8 @@ class EncodeOptions:
         for name, value in (("rate", self.rate), ("alpha_quality", self.alpha_quality)):
             if value is not None:
                 raise UsageError(f"lossless and {name} exclude each other: leave out {name}")
+        if not isinstance(self.rates, Collection) or 1 not in self.rates:
+            raise UsageError("lossless needs the rate 1: leave out rates")
 
     def _check_rates(self) -> None:
         allowed = ", ".join(map(str, RATES))
@@ -75,8 +77,8 @@ class EncodeOptions:
         if not is_list or not len(self.rates) or any(rate not in RATES for rate in self.rates):
             shown = ", ".join(map(str, self.rates)) if is_list else repr(self.rates)
             raise UsageError(f"the rates are among {allowed}, not {shown}")
-        if not isinstance(self.rate, Real | None) or not 1 <= self.overall_rate <= 16:
-            shown = f"{self.rate:g}" if isinstance(self.rate, Real) else repr(self.rate)
+        if not (self.rate is None or is_number(self.rate)) or not 1 <= self.overall_rate <= 16:
+            shown = f"{self.rate:g}" if is_number(self.rate) else repr(self.rate)
             raise UsageError(f"the overall rate is a number from 1 to 16, not {shown}")
         rate, palette = self.overall_rate, self.palette
         if rate > palette[-1]:
@@ -102,12 +104,8 @@ def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise UsageError(f"the {name} is {' or '.join(choices)}, not {value}")
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, Integral)  # numpy's integers too
-
-
 def _check_whole(name: str, value: int, highest: int) -> None:
-    if not _is_whole(value) or not 0 <= value <= highest:
+    if not is_whole(value) or not 0 <= value <= highest:
         raise UsageError(f"the {name} is a whole number from 0 to {highest}, not {value!r}")
 
 
@@ -123,7 +121,7 @@ def _check_model(model: str | None) -> None:
 
 
 def _check_block(block: int) -> None:
-    if not _is_whole(block):
+    if not is_whole(block):
         raise UsageError(f"the block side is a whole number of pixels, not {block!r}")
     try:
         BlockGrid(1, 1, int(block))

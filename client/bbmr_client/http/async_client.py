@@ -34,8 +34,9 @@ from bbmr_client.http.tls import Tls
 from bbmr_client.http.transport import ConnectionPool, Transport
 from bbmr_client.http.upload import ContainerSource, RequestBody, open_body
 from bbmr_client.region import checked_region
+from bbmr_shared.arguments import check_type
 from bbmr_shared.compositing.region import Region
-from bbmr_shared.errors import ServerRefusedError
+from bbmr_shared.errors import InvalidArgumentError, ServerRefusedError
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
 
@@ -75,6 +76,8 @@ class AsyncClient:
         limits: Limits = DEFAULT_LIMITS,
         transport: Transport | None = None,
     ) -> None:
+        check_type("limits", limits, Limits)
+        check_type("tls", tls, Tls, type(None))
         servers = parse_servers(base_url, api_key)
         self._timeouts, self._limits = Timeouts.of(timeout), limits
         self._failover = Failover(servers, Retries.of(retries))
@@ -167,6 +170,9 @@ class AsyncClient:
         progress: Progress | None,
     ) -> tuple[ResponseHead, Image.Image]:
         """Fills `sink`. Returns the head of the response and its picture, of which only the header has been read."""
+        check_type("model", model, str, type(None))
+        if progress is not None and not callable(progress):
+            raise InvalidArgumentError(f"progress must be callable, not {type(progress).__name__}")
         part = None if region is None else checked_region(region)
         async with open_body(source, self._limits) as body:
             size = body.size if part is None else part[2:]

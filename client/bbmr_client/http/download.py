@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 from anyio import to_thread
 
 from bbmr_client.files import FileAccessError, is_special, reason, replacement
+from bbmr_shared.arguments import check_type
 from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.images.output import format_of_name
 from bbmr_shared.limits import SPOOLED_BYTES
@@ -75,6 +76,7 @@ def format_for_file(target: OutputFile) -> str:
     """
     if hasattr(target, "write"):
         return "png"
+    check_type("the target", target, str, os.PathLike)
     row = format_of_name(os.fspath(cast(str, target)))
     if row is None:
         raise UsageError(f"{target}: its ending names no picture format: pass the format too")
@@ -88,6 +90,8 @@ async def open_sink(target: OutputFile) -> AsyncIterator[Sink]:
     Raises:
         FileAccessError: `target` cannot be written.
     """
+    if not hasattr(target, "write"):
+        check_type("the target", target, str, os.PathLike)
     shown = getattr(target, "name", "the file") if hasattr(target, "write") else target
     try:
         if not hasattr(target, "write") and not is_special(Path(cast(str, target))):

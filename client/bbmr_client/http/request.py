@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from bbmr_client.http.response import JSON
+from bbmr_shared.arguments import check_type
 from bbmr_shared.compositing.region import Region
 from bbmr_shared.container import MEDIA_TYPE
 from bbmr_shared.errors import UsageError
@@ -64,7 +65,11 @@ def parse_servers(base_url: str | Sequence[str], api_key: str | None) -> list[Se
     Raises:
         UsageError: an address or the key cannot be used.
     """
+    check_type("the address of a server", base_url, str, Sequence)
+    check_type("the API key", api_key, str, type(None))
     urls = [base_url] if isinstance(base_url, str) else list(base_url)
+    for url in urls:
+        check_type("the address of a server", url, str)
     if not 1 <= len(urls) <= MAX_SERVERS:
         raise UsageError(
             f"a client needs at least one server and takes at most {MAX_SERVERS}, not {len(urls)}"

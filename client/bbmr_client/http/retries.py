@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from bbmr_shared.arguments import is_number, is_whole
 from bbmr_shared.errors import ServiceError, UsageError
 from bbmr_shared.limits import MAX_RETRIES
 
@@ -42,10 +43,10 @@ class Retries:
     sleep: Callable[[float], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.most, int) or not 0 <= self.most <= MAX_RETRIES:
+        if not is_whole(self.most) or not 0 <= self.most <= MAX_RETRIES:
             raise UsageError(f"retries are a whole number from 0 to {MAX_RETRIES}, not {self.most!r}")
         for seconds in (self.first_wait, self.longest_wait, self.longest_retry_after):
-            if not isinstance(seconds, int | float) or not 0 <= seconds < 1e9:
+            if not is_number(seconds) or not 0 <= seconds < 1e9:
                 raise UsageError(f"a wait between tries is a number of seconds, 0 or more, not {seconds!r}")
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bbmr_shared.arguments import is_number
 from bbmr_shared.errors import UsageError
 from bbmr_shared.limits import MAX_TIMEOUT_S
 
@@ -32,7 +33,7 @@ class Timeouts:
 
     def __post_init__(self) -> None:
         for seconds in (self.connect, self.read, self.write, self.pool, self.total):
-            if not isinstance(seconds, int | float) or not 0 < seconds <= MAX_TIMEOUT_S:
+            if not is_number(seconds) or not 0 < seconds <= MAX_TIMEOUT_S:
                 raise UsageError(
                     f"a timeout is a positive number of seconds up to {MAX_TIMEOUT_S:.0f} (a week), not {seconds!r}"
                 )
@@ -44,6 +45,6 @@ class Timeouts:
             return cls()
         if isinstance(timeout, Timeouts):
             return timeout
-        if not isinstance(timeout, int | float):
+        if not is_number(timeout):
             raise UsageError(f"a timeout is a number of seconds or Timeouts, not {timeout!r}")
         return cls(min(10.0, timeout), timeout, min(60.0, timeout), timeout, timeout)

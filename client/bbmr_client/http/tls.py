@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bbmr_client.files import reason
+from bbmr_shared.arguments import check_type
 from bbmr_shared.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Tls:
     insecure: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("ca_file", "client_cert", "client_key"):
+            check_type(name, getattr(self, name), str, Path, type(None))
         if self.client_key and not self.client_cert:
             raise UsageError("a client key needs its certificate: add --client-cert")
         if self.insecure and self.ca_file:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bbmr_client.files import STDIO, read_file
+from bbmr_shared.arguments import check_type
 from bbmr_shared.errors import BbmrError, LimitExceededError, PictureError, UsageError, one_line
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
@@ -93,6 +94,7 @@ def load_photo(source: PhotoInput, limits: Limits = DEFAULT_LIMITS, name: str | 
         PictureError: the source is a folder, unreadable, empty, truncated, or no picture.
         LimitExceededError: it has more bytes or pixels than `limits` allow.
     """
+    check_type("limits", limits, Limits)
     if isinstance(source, Photo):
         return _within(source, limits)
     if isinstance(source, np.ndarray):

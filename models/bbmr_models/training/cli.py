@@ -193,10 +193,5 @@ def _fail(error: Exception, status: int) -> NoReturn:
     raise SystemExit(status)
 
 
-def main() -> None:
-    """Entry point of the console script."""
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

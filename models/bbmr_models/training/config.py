@@ -143,6 +143,8 @@ def _build(kind: type[T], table: str, values: Any, overrides: Table, name: str) 
         raise UsageError(f"{name}: '{table}' must be a table, [{table}]")
     defaults = {field.name: field.default for field in fields(kind)}
     for key, value in values.items():
+        if key in EARLIER_NAMES:
+            raise UsageError(f"{name}: '{key}' in [{table}] is now '{EARLIER_NAMES[key]}'")
         if key not in defaults:
             raise UsageError(f"{name}: unknown key '{key}' in [{table}]; known are {', '.join(defaults)}")
         if not _fits(value, defaults[key]):

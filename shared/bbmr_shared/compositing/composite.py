@@ -7,19 +7,17 @@ Going up a level uses Catmull-Rom (Keys, 1981, a = −0.5) at half-pixel centres
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bbmr_shared.arguments import check_type
+from bbmr_shared.container import Container
 from bbmr_shared.grid import RATES, BlockGrid
 
 from .region import Region, check_region
 from .window import window_around
-
-if TYPE_CHECKING:
-    from bbmr_shared.container import Container
 
 FRACTION_BITS = 5
 UNIT = 1 << FRACTION_BITS
@@ -123,6 +121,7 @@ def preview(
         PlaneError: a plane is damaged.
         InvalidArgumentError: the region is not inside the picture.
     """
+    check_type("the container", container, Container)
     area = (0, 0, container.width, container.height) if region is None else region
     check_region(area, container.width, container.height)
     window = window_around(container.grid, area)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from bbmr_shared.arguments import is_whole
+from bbmr_shared.arguments import check_type, is_whole
 from bbmr_shared.container import Container
 from bbmr_shared.errors import InvalidArgumentError
 from bbmr_shared.grid import RATES
@@ -42,6 +42,7 @@ def thumbnail(
         PlaneError: a plane is damaged.
         InvalidArgumentError: the region is not inside the picture, or `max_side` is no whole number above 0.
     """
+    check_type("the container", container, Container)
     area = (0, 0, container.width, container.height) if region is None else region
     check_region(area, container.width, container.height)
     x, y, width, height = area

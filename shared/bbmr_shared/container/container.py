@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from bbmr_shared.arguments import check_type
 from bbmr_shared.errors import MalformedContainerError
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
 from bbmr_shared.images import codecs
@@ -161,6 +162,7 @@ class Container:
             LimitExceededError: a size is over `limits`.
             InvalidArgumentError: `data` are no bytes.
         """
+        check_type("limits", limits, Limits)
         header, pictures = read_frame(data, limits, verify)
         return _assemble(cls, header, pictures)
 
