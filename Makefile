@@ -7,7 +7,7 @@ PY     := $(BIN)/python
 STAMP  := $(VENV)/.installed
 EXTRAS := server,cluster,train
 MINUTES ?= 5
-JOBS   ?= 2
+JOBS   ?= 3
 
 # Without bytecode each process that a test starts would compile its imports again: 3.3 instead of 1.3 s for Ray's.
 unexport PYTHONDONTWRITEBYTECODE

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from bbmr_models.training.coded_dataset import CodedDataset, code_picture, make_dataset
-from bbmr_models.training.unet import UNetTraining, gains_db, relative_error, train_unet
+from bbmr_models.training.unet.dataset import CodedDataset, code_picture, make_dataset
+from bbmr_models.training.unet.trainer import UNetTraining, gains_db, relative_error, train_unet
 from bbmr_models.unet import JointUNet, load_unet, log_error, save_unet
 from bbmr_shared.colour import weighted_squared_error
 from bbmr_shared.errors import UsageError

@@ -41,5 +41,5 @@ def test_it_can_be_formatted() -> None:
     command = ["groff", "-man", "-ww", "-Tutf8", "-K", "utf8", "-P-c", str(PAGE)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    assert "cat photo.jpg | bbmr-client encode - -o - > photo.bbmr" in done.stdout
+    assert "cat photo.jpg | bbmr-client encode - -o - \\" in done.stdout
     assert "1/S²" in done.stdout

@@ -51,7 +51,7 @@ PIXELS = np.zeros((16, 16, 3), np.uint8)
         ({"step": 3}, "step is a function"),
         ({"lossless": True, "rate": 1}, "lossless and rate exclude each other"),
         ({"lossless": True, "alpha_quality": 90}, "lossless and alpha_quality exclude each other"),
-        ({"lossless": True, "rates": [2, 4]}, "must be one of the palette 2, 4"),
+        ({"lossless": True, "rates": [2, 4]}, "lossless needs the rate 1"),
     ],
 )
 def test_wrong_values_and_types_are_usage_errors(options: dict[str, Any], words: str) -> None:

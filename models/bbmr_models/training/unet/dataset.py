@@ -1,6 +1,6 @@
 """Coded pictures made once and kept on disk: what a decoder composites, beside what it should show.
 
-    python -m bbmr_models.training.coded_dataset PHOTOS OUT --passes 5
+    python -m bbmr_models.training.unet.dataset PHOTOS OUT --passes 5
 
 Each pass reduces every photograph by a random factor, which removes the errors of its own codec, and sends it through
 one random condition: a rate for the whole picture or a map of rates, lossless or with AVIF planes as an encoder would
@@ -22,6 +22,7 @@ import typer
 from numpy.typing import NDArray
 from PIL import Image
 
+from bbmr_models.training.pool import SUFFIXES
 from bbmr_shared.colour import weighted_squared_error
 from bbmr_shared.compositing.composite import composite
 from bbmr_shared.container.planes import keep_blocks
@@ -30,8 +31,6 @@ from bbmr_shared.errors import UsageError
 from bbmr_shared.grid import ALIGN, RATES, BlockGrid
 from bbmr_shared.images.codecs import coding_error_byte
 from bbmr_shared.resample import bicubic, round_trip_error
-
-from .pool import SUFFIXES
 
 SHRINK = (0.55, 0.92)
 LEAST_SIDE = 272

@@ -1,6 +1,6 @@
 """Training of the U-shaped network on datasets of coded pictures.
 
-    python -m bbmr_models.training.unet DATASET... --run runs/unet --minutes 60
+    python -m bbmr_models.training.unet.trainer DATASET... --run runs/unet --minutes 60
 
 A run resumes from `RUN/state.pt`. The loss is the squared error in YCbCr weighted 6:1:1, relative to the error of the
 composite of the whole picture: so every quality counts alike, as in a mean of dB or a BD-rate.
@@ -23,13 +23,13 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
+from bbmr_models.training.schedule import learning_rate_at
+from bbmr_models.training.stop_signals import collect_stop_signals
 from bbmr_models.unet import JointUNet, load_unet, save_unet
 from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.grid import ALIGN
 
-from .coded_dataset import CodedDataset, CodedPicture
-from .schedule import learning_rate_at
-from .stop_signals import collect_stop_signals
+from .dataset import CodedDataset, CodedPicture
 
 LEAST_MSE = 0.3
 """Below this error of the composite, in 8-bit steps squared, pictures weigh alike."""
@@ -257,7 +257,7 @@ def _log(state: UNetState, dataset: CodedDataset, run: Path, rate: float) -> Map
 
 
 def main(
-    datasets: Annotated[list[Path], typer.Argument(help="Folders by bbmr_models.training.coded_dataset.")],
+    datasets: Annotated[list[Path], typer.Argument(help="Folders by bbmr_models.training.unet.dataset.")],
     run: Annotated[Path, typer.Option(help="Run folder; a run that is in it is resumed.")],
     minutes: Annotated[float, typer.Option(help="Wall time of this call.")] = 60.0,
     steps: Annotated[int | None, typer.Option(help="Length of this call in steps instead.")] = None,
