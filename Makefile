@@ -66,7 +66,7 @@ train: $(STAMP) ## MODEL=light PHOTOS=folder [MINUTES=60] [RUN=runs/light]: trai
 # listed ("R"). tests/conftest.py has the markers.
 PYTEST := $(PY) -m pytest --numprocesses $(JOBS) --dist worksteal --reruns 1 -r fER --durations 20
 
-test: lint ## set up, lint, and run the tests but for cluster, soak and benchmarks (JOBS=2 at a time)
+test: lint ## set up, lint, and run the tests but for cluster, soak and benchmarks (JOBS=3 at a time)
 	$(PYTEST) -m "not cluster and not benchmark" --ignore tests/cluster --ignore tests/benchmarks
 
 test-all: lint ## set up, lint, and run every test with coverage and more random examples
