@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from bbmr_shared.grid import RATES
 
+from .backbones.light import ResidualBlock
+
 GRID = 2
 """The finest level works at 1/2 of the picture's resolution."""
 ALIGN = 8
@@ -35,11 +37,11 @@ class JointUNet(nn.Module):
         self.widths, self.blocks = tuple(widths), blocks
         fine, middle, coarse = widths
         self.stem = nn.Conv2d(INPUTS, fine, 3, padding=1)
-        self.fine_in, self.fine_out = _ResidualBlock(fine), _ResidualBlock(fine)
+        self.fine_in, self.fine_out = ResidualBlock(fine), ResidualBlock(fine)
         self.down1 = nn.Conv2d(fine, middle, 2, stride=2)
-        self.middle_in, self.middle_out = _ResidualBlock(middle), _ResidualBlock(middle)
+        self.middle_in, self.middle_out = ResidualBlock(middle), ResidualBlock(middle)
         self.down2 = nn.Conv2d(middle, coarse, 2, stride=2)
-        self.body = nn.Sequential(*(_ResidualBlock(coarse) for _ in range(blocks)))
+        self.body = nn.Sequential(*(ResidualBlock(coarse) for _ in range(blocks)))
         self.up2 = nn.Conv2d(coarse, 4 * middle, 1)
         self.up1 = nn.Conv2d(middle, 4 * fine, 1)
         self.head = nn.Conv2d(fine, FOLDED, 3, padding=1)
@@ -96,16 +98,3 @@ def load_unet(path: Path) -> JointUNet:
     model = JointUNet(tuple(config["widths"]), config["blocks"])
     model.load_state_dict(state)
     return model
-
-
-class _ResidualBlock(nn.Module):
-    """Two 3×3 convolutions with a ReLU between them, added to their input (EDSR, CVPRW 2017)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = x + self.second(F.relu(self.first(x)))
-        return out

@@ -13,7 +13,7 @@ class Light(nn.Module):
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(_ResidualBlock(channels) for _ in range(blocks))
+        self.blocks = nn.ModuleList(ResidualBlock(channels) for _ in range(blocks))
         self.radius = 2 * blocks
 
     def forward(self, x: Tensor) -> Tensor:
@@ -22,7 +22,9 @@ class Light(nn.Module):
         return x
 
 
-class _ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions with a ReLU between them, added to their input. `[N, channels, h, w]` → the same shape."""
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
