@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-import threading
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import httpx
 import numpy as np
@@ -24,6 +22,7 @@ from PIL import Image
 
 from bbmr_client.encoding.encoder import encode
 from benchmarks.render.pages import write
+from benchmarks.service.periodic import PeriodicThread
 from tests.load.command import summary
 from tests.load.generator import LoadRequest, closed_loop, open_loop
 
@@ -120,40 +119,29 @@ def judge(request: LoadRequest, answer: httpx.Response) -> str:
     return "" if wait.isdecimal() and int(wait) >= 1 else f"Retry-After says {wait!r}"
 
 
-class HealthProbe:
+class HealthProbe(PeriodicThread):
     """Requests /healthz every 50 ms inside the `with` block, on a connection of its own."""
 
     def __init__(self, server: ServerProcess, every_s: float = 0.05) -> None:
+        super().__init__(every_s)
         self.milliseconds: list[float] = []
         self.failures = 0
         self._connection = http.client.HTTPConnection(*server.host_and_port, timeout=60)
-        self._every_s = every_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def tick(self) -> None:
+        began = time.perf_counter()
+        try:
+            self._connection.request("GET", "/healthz")
+            answer = self._connection.getresponse()
+            answer.read()
+            self.failures += answer.status != 200
+        except (OSError, http.client.HTTPException):
+            self.failures += 1
+            self._connection.close()  # the next request opens it again
+        self.milliseconds.append((time.perf_counter() - began) * 1000)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+    def finish(self) -> None:
         self._connection.close()
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._every_s):
-            began = time.perf_counter()
-            try:
-                self._connection.request("GET", "/healthz")
-                answer = self._connection.getresponse()
-                answer.read()
-                self.failures += answer.status != 200
-            except (OSError, http.client.HTTPException):
-                self.failures += 1
-                self._connection.close()  # the next request opens it again
-            self.milliseconds.append((time.perf_counter() - began) * 1000)
 
 
 if __name__ == "__main__":

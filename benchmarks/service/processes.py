@@ -6,12 +6,11 @@ Memory is in megabytes of 10⁶ bytes.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from benchmarks.service.periodic import PeriodicThread
 
 
 @dataclass(frozen=True)
@@ -82,14 +81,13 @@ def _field(path: str, name: str) -> float:
     return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(name)), 0.0)
 
 
-class MemorySampler:
+class MemorySampler(PeriodicThread):
     """Samples the memory of a process and its children in a thread, inside the `with` block."""
 
     def __init__(self, pid: int, every_s: float = 0.25, shares: bool = False) -> None:
+        super().__init__(every_s)
         self.samples: list[MemorySample] = []
-        self._pid, self._every_s, self._shares = pid, every_s, shares
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._pid, self._shares = pid, shares
 
     def take(self) -> MemorySample:
         """Return a sample. It is not stored."""
@@ -98,17 +96,8 @@ class MemorySampler:
         shared = sum(proportional(pid) for pid in family) if self._shares else 0.0
         return MemorySample(time.monotonic(), total, shared)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
+    def tick(self) -> None:
         self.samples.append(self.take())
 
-    def _run(self) -> None:
-        while not self._stop.wait(self._every_s):
-            self.samples.append(self.take())
+    def finish(self) -> None:
+        self.samples.append(self.take())

@@ -16,14 +16,7 @@ from bbmr_server.validation_messages import describe_error
 from bbmr_shared.errors import UsageError
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
-from .sections import (
-    AccessSettings,
-    EngineSettings,
-    HttpSettings,
-    ObservabilitySettings,
-    PageSettings,
-    StoreSettings,
-)
+from . import sections
 
 PREFIX = "BBMR_"
 CLIENT_VARIABLES = frozenset({"BBMR_SERVER", "BBMR_API_KEY"})
@@ -46,12 +39,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
-    http: HttpSettings
-    access: AccessSettings
-    engine: EngineSettings
-    page: PageSettings
-    store: StoreSettings
-    observability: ObservabilitySettings
+    http: sections.HttpSettings
+    access: sections.AccessSettings
+    engine: sections.EngineSettings
+    page: sections.PageSettings
+    store: sections.StoreSettings
+    observability: sections.ObservabilitySettings
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)

@@ -1,1 +1,1 @@
-"""Crops of pictures that went through a real codec: worker processes (`worker`) code them, and `pool` holds them."""
+"""Coded crops for `bbmr-train --coded-share`, made beside the training. (The next `light` trains in `unet/`.)"""

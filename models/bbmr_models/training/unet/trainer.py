@@ -282,12 +282,9 @@ def main(
     )
     try:
         path = train_unet(CodedDataset(datasets), config, run, start)
-    except UsageError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(2) from None
     except BbmrError as error:
         typer.echo(f"error: {error}", err=True)
-        raise SystemExit(1) from None
+        raise SystemExit(2 if isinstance(error, UsageError) else 1) from None
     typer.echo(f"wrote {path}")
 
 
