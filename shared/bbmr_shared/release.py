@@ -15,4 +15,8 @@ def release() -> str:
         return "(not installed)"
 
 
-__version__ = release()
+def __getattr__(name: str) -> str:
+    """Returns `__version__` when it is asked for: reading the metadata would slow down the start of every command."""
+    if name == "__version__":
+        return release()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

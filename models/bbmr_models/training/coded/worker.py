@@ -98,6 +98,17 @@ def _rate_map(task: CodingTask, grid: BlockGrid) -> NDArray[np.uint8]:
     tops, lefts = (np.arange(count) * (task.block // ALIGN) for count in grid.shape)
     errors = task.errors[:, :, [RATES.index(rate) for rate in task.palette]]
     sums = np.add.reduceat(np.add.reduceat(errors, tops, axis=0), lefts, axis=1)
-    samples = np.array([1 / rate**2 for rate in task.palette])
-    choice = (sums / grid.areas()[:, :, None] + task.multiplier * samples).argmin(axis=2)
-    return np.array(task.palette, np.uint8)[choice]
+    return lagrangian_rates(sums / grid.areas()[:, :, None], task.multiplier, task.palette)
+
+
+def lagrangian_rates(
+    errors: NDArray[np.floating], multiplier: float, palette: tuple[int, ...]
+) -> NDArray[np.uint8]:
+    """Return the rate of each block with the least error + `multiplier` · samples, per pixel.
+
+    Args:
+        errors: `[rows, cols, rates]`, the mean squared error of each block at each rate of the `palette`.
+        multiplier: λ.
+    """
+    samples = np.array([1 / rate**2 for rate in palette])
+    return np.array(palette, np.uint8)[(errors + multiplier * samples).argmin(axis=2)]

@@ -22,6 +22,7 @@ import typer
 from numpy.typing import NDArray
 from PIL import Image
 
+from bbmr_models.training.coded.worker import lagrangian_rates
 from bbmr_models.training.pool import SUFFIXES
 from bbmr_shared.colour import weighted_squared_error
 from bbmr_shared.compositing.composite import composite
@@ -217,9 +218,8 @@ def _rate_map(
     multiplier = np.exp(rng.uniform(*np.log((4, 2000) if lossy else (20, 5000))))
     width, height = grid.padded_width, grid.padded_height
     errors = [round_trip_error(picture, bicubic(picture, width // rate, height // rate)) for rate in palette]
-    sums = np.stack([grid.block_sums(error) / grid.areas() for error in errors], 2)
-    samples = np.array([1 / rate**2 for rate in palette])
-    return np.array(palette, np.uint8)[(sums + multiplier * samples).argmin(2)]
+    means = np.stack([grid.block_sums(error) / grid.areas() for error in errors], 2)
+    return lagrangian_rates(means, multiplier, palette)
 
 
 def _through_avif(

@@ -13,9 +13,9 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -71,7 +71,6 @@ class UNetState:
     step: int = 0
     crops: int = 0
     seconds: float = 0.0
-    curve: list[dict[str, Any]] = field(default_factory=list)
 
     def averaged(self) -> JointUNet:
         """Return a network with the averaged weights."""
