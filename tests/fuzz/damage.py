@@ -43,7 +43,7 @@ NUMBERS = (
     -1,
     -128,
 )
-WORDS = ("", "webp", "png", "avif", "jxl", "raw", "zlib", "light", "\x00", "a" * 70, "é", "!x")
+WORDS = ("", "webp", "png", "avif", "av1", "jxl", "raw", "zlib", "light", "\x00", "a" * 70, "é", "!x")
 BOMBS = (
     b"\xdd\xff\xff\xff\xff",
     b"\xdf\xff\xff\xff\xff",
@@ -63,7 +63,7 @@ def seeds() -> list[bytes]:
 def good_ones() -> list[bytes]:
     """Returns small new containers with everything that version 1 can hold."""
     small = partial(parts.container, 40, 24, block=16)
-    grey = encode_plane(parts.picture(40, 24)[..., 0], "avif", quality=50)
+    grey, bare = (encode_plane(parts.picture(40, 24)[..., 0], codec, quality=50) for codec in ("avif", "av1"))
     made = [
         small(),
         small(codec="png", alpha=True),
@@ -77,6 +77,8 @@ def good_ones() -> list[bytes]:
             extra={"later": [1, {"a": None}]},
         ),
         replace(small(rates=[4]), alpha=AlphaPlane(*grey)),
+        small(codec="av1", alpha=True),
+        replace(small(rates=[1], codec="av1"), alpha=AlphaPlane(*bare)),
         *(_original(name) for name in ("PNG", "WEBP", "AVIF", "JPEG")),
         _original("JPEG", mode="L", channels=1),
         _original("JPEG", progressive=True),

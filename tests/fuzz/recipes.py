@@ -19,6 +19,7 @@ from PIL import Image
 
 from bbmr_shared import AlphaPlane, Container, Plane
 from bbmr_shared.container.frame import SIGNATURE, write_frame
+from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.limits import DEFAULT_LIMITS
 from tests.fuzz import bombs
 from tests.fuzz.damage import CORPUS
@@ -35,7 +36,20 @@ SMALL = Container(*SIZE, np.ones((1, 1), np.uint8), (Plane(1, "png", b""),), blo
 def recipes() -> dict[str, tuple[str, bytes]]:
     """Every recipe by name."""
     found: dict[str, tuple[str, bytes]] = {}
-    for group in (_ends, _packing, _fields, _names, _entries, _maps, _png, _webp, _avif, _jpeg, _originals):
+    for group in (
+        _ends,
+        _packing,
+        _fields,
+        _names,
+        _entries,
+        _maps,
+        _png,
+        _webp,
+        _avif,
+        _av1,
+        _jpeg,
+        _originals,
+    ):
         for name, why, data in group():
             assert name not in found
             found[name] = (why, data)
@@ -416,6 +430,43 @@ def _avif() -> Files:
         ("location", _changed_after(good, b"iloc", 22, b"\x7f\xff\xff\xff"), "pixels beyond the end of the file"),
     ):  # fmt: skip
         yield f"avif-{name}", why, _with("avif", data)
+
+
+def _av1() -> Files:
+    good, large = (
+        encode_plane(np.resize(PIXELS, (side, side, 3)), "av1", quality=40, speed=10)[1]
+        for side in (16, 2048)
+    )
+    sequence, frame = good[: 2 + good[1]], good[2 + good[1] :]
+    for name, data, why in (
+        ("larger-inside", large, "AV1 data of 2048×2048 where 16×16 is declared"),
+        ("cut", good[:-4], "a frame that ends early"),
+        (
+            "frame-short",
+            sequence + b"\x32" + bytes([len(frame) - 6]) + frame[2:-4],
+            "a whole OBU with half a frame",
+        ),
+        ("frame-empty", sequence + b"\x32\0", "a frame of nothing"),
+        ("frames", good + frame * 40, "many frames"),
+        ("padding", good + b"\x7a\0", "an OBU of padding behind the frame"),
+        ("twice", good + good, "two pictures"),
+        ("no-sequence", frame, "a frame without a sequence header"),
+        ("sequence-empty", b"\x0a\0" + frame, "a sequence header of nothing"),
+        ("sequence-cut", b"\x0a\5" + sequence[2:7] + frame, "a sequence header that ends early"),
+        (
+            "sequence-long",
+            b"\x0a\x7f" + sequence[2:].ljust(127, b"\0") + frame,
+            "a sequence header of 127 bytes",
+        ),
+        ("length-endless", b"\x0a" + b"\x80" * 12, "a length without an end"),
+        ("length-huge", sequence + b"\x32\xff\xff\xff\xff\x0f" + frame[2:], "a frame of 4 GB is claimed"),
+        ("no-length", sequence + b"\x30" + frame[2:], "a frame without a length"),
+        ("extension", sequence + b"\x36\0" + frame[1:], "a frame of a layer"),
+        ("delimiter", b"\x12\0" + good, "a temporal delimiter"),
+        ("boxes", _picture("AVIF", quality=40, speed=10), "an AVIF file"),
+        ("one-byte", b"\x0a", "the first byte and no more"),
+    ):
+        yield f"av1-{name}", why, _with("av1", data)
 
 
 def _jpeg() -> Files:

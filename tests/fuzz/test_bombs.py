@@ -18,6 +18,7 @@ from bbmr_shared import Container, Plane
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container.frame import SIGNATURE, write_frame
 from bbmr_shared.errors import LimitExceededError, MalformedContainerError, PlaneError
+from bbmr_shared.images.av1_plane import unboxed
 from bbmr_shared.images.info import ImageInfo
 from bbmr_shared.images.png import check_png_stream
 from bbmr_shared.limits import DEFAULT_LIMITS, MIB
@@ -39,6 +40,12 @@ def _file(format: str, size: tuple[int, int] = SIZE, **options: Any) -> bytes:
     return out.getvalue()
 
 
+def _bare(size: tuple[int, int] = SIZE, **options: Any) -> bytes:
+    data = unboxed(_file("AVIF", size, **options))
+    assert data is not None
+    return data
+
+
 def _container(codec: str, data: bytes, size: tuple[int, int] = SIZE) -> bytes:
     rates = np.ones((-(-size[1] // 128), -(-size[0] // 128)), np.uint8)
     plane = Plane(1, codec, data)
@@ -58,6 +65,10 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "avif of 4096² in a box of 64×48": lambda: _container(
         "avif", bombs.avif_with_size(_file("AVIF", (4096, 4096), quality=1, speed=10), *SIZE)
     ),
+    "av1 of 4096² where 64×48 is declared": lambda: _container(
+        "av1", _bare((4096, 4096), quality=1, speed=10)
+    ),
+    "av1 of 5,000 frames": lambda: _container("av1", _bare() * 5000),
     "avif of 60,000 items": lambda: _container("avif", bombs.avif_with_items(_file("AVIF"), 60_000)),
     "jpeg of 40 MB of filling": lambda: _container("jpeg", bombs.jpeg_with_filling(_file("JPEG"), 40 << 20)),
     "jpeg of 20 MB of filling in its scan": lambda: _container(
@@ -166,12 +177,13 @@ class TestSettingsOfTheApplication:
             ("png", {}),
             ("webp", {"lossless": True}),
             ("avif", {}),
+            ("av1", {}),
             ("jpeg", {}),
             ("jpeg", {"progressive": True}),
         ],
     )
     def test_a_truncated_plane_is_refused(self, codec: str, options: dict[str, Any]) -> None:
-        data = _file(codec.upper(), **options)
+        data = _bare() if codec == "av1" else _file(codec.upper(), **options)
         for length in range(0, len(data), 97):
             with pytest.raises(PlaneError):
                 preview(Container.from_bytes(_container(codec, data[:length] or b"\0")))

@@ -2,6 +2,7 @@
 
 import io
 import re
+import struct
 import sys
 import zlib
 from hashlib import blake2b
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 # fmt: off
-MIB, SIDES = 1 << 20, {"webp": 16_383, "avif": 32_768, "jpeg": 65_500, "png": 65_536}
+MIB, SIDES = 1 << 20, {"webp": 16_383, "avif": 32_768, "av1": 32_768, "jpeg": 65_500, "png": 65_536}
 # Section 3: field: (required, type, least, most): of the value, or of its length
 MAP = {"coding": (1, str, 1, 64), "data": (1, bytes, 0, 4 * MIB)}
 ALPHA = {"codec": (1, str, 1, 64), "bytes": (1, int, 1, 256 * MIB), "digest": (1, bytes, 16, 16)}
@@ -62,7 +63,8 @@ def unpack_header(body):  # → header, the entries of all pictures, the bytes i
     need(all(type(d) in (int, float) and 0 < d <= 1_000_000 for d in header.get("dpi") or []), "dpi")
     lone = header["rates"] == [1] and len(entries) == 1 and header.get("strength_map") is None
     need(not original or (lone and not entries[0]["error"] and not header["strength"]), "an original is not alone")
-    need(all(e["codec"] in ("webp", "png", "avif", "jpeg")[: 4 if original else 3] for e in entries), "a codec")
+    allowed = ("webp", "png", "avif", "jpeg" if original else "av1")
+    need(all(entry["codec"] in allowed for entry in entries), "a codec")
     return header, entries, unpacker.tell()
 
 def unpack_map(field, rows, cols):  # section 5
@@ -78,9 +80,42 @@ def unpack_map(field, rows, cols):  # section 5
     need(values.max() < 125 and not bits[7 * groups :].any() and not flat[rows * cols :].any(), "filling")
     return flat[: rows * cols].reshape(rows, cols)
 
+def boxed(data):  # section 6, AV1 planes: the AVIF file around one
+    bits = iter("".join(f"{byte:08b}" for byte in data[2 : 2 + data[1]]))
+
+    def take(count):
+        return int("0" + "".join(next(bits) for _ in range(count)), 2)
+
+    def box(kind, *content):
+        return struct.pack(">I4s", 8 + sum(map(len, content)), kind) + b"".join(content)
+
+    profile, still, level, wide, high = take(3), take(2), take(5), take(4) + 1, take(4) + 1
+    size, _tools, deep, mono = (take(wide) + 1, take(high) + 1), take(6), take(1), profile != 1 and take(1)
+    colours = [take(8), take(8), take(8)] if take(1) else [2, 2, 2]
+    srgb = not mono and colours == [1, 13, 0]
+    full = 1 if srgb else take(1)
+    x, y = (0, 0) if srgb else (1, 1) if mono else ((1, 1), (0, 0), (1, 0))[profile]
+    chroma = mono << 4 | x << 3 | y << 2 | (take(2) if x and y and not mono else 0)
+    frame = 2 + data[1]
+    width = 1 + next(i for i in range(8) if data[frame + 1 + i] < 128)  # of the frame's length (LEB128)
+    length = sum((data[frame + 1 + i] & 127) << 7 * i for i in range(width))
+    ends = frame + 1 + width + length == len(data) and data[1] <= 12
+    need(data[0] == 0x0A and data[frame] == 0x32 and ends and still == 3 and not deep, "an AV1 plane is none")
+    ftyp, n = box(b"ftyp", b"avif\0\0\0\0avifmif1miaf"), 1 if mono else 3
+    ipco = box(b"ispe", struct.pack(">III", 0, *size)) + box(b"pixi", bytes([0, 0, 0, 0, n]), b"\x08" * n)
+    ipco += box(b"av1C", bytes([0x81, profile << 5 | level, chroma, 0]))
+    ipco += box(b"colr", b"nclx", struct.pack(">HHHB", *colours, full << 7))
+    iprp = box(b"iprp", box(b"ipco", ipco), box(b"ipma", bytes.fromhex("00000000 00000001 0001 04 01 02 83 04")))
+    iinf = box(b"iinf", bytes(5) + b"\1", box(b"infe", b"\2\0\0\0\0\1\0\0av01\0"))
+    head = box(b"hdlr", bytes(8), b"pict", bytes(13)) + box(b"pitm", bytes(5) + b"\1") + iinf + iprp
+    at = len(ftyp) + 12 + len(head) + 30 + 8  # "iloc" has 30 bytes
+    iloc = box(b"iloc", bytes(4), struct.pack(">BBHHHHII", 0x44, 0, 1, 1, 0, 1, at, len(data)))
+    return ftyp + box(b"meta", bytes(4), head, iloc) + box(b"mdat", data)
+
 def decode(data, codec, size):  # section 6
+    data, codec, limit = (boxed(data), "avif", "av1") if codec == "av1" else (data, codec, codec)
     image = Image.open(io.BytesIO(data), formats=[codec])
-    fits = image.size == size and image.mode in ("RGB", "L") and max(size) <= SIDES[codec]
+    fits = image.size == size and image.mode in ("RGB", "L") and max(size) <= SIDES[limit]
     need(fits and getattr(image, "n_frames", 1) == 1, "a plane is another picture than declared")
     end, at = {"webp": 8 + int.from_bytes(data[4:8], "little"), "avif": len(data)}, 2
     while codec == "jpeg" and data[at : at + 2] != b"\xff\xd9":

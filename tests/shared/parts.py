@@ -17,6 +17,7 @@ from bbmr_shared.container.frame import SIGNATURE, digest, write_frame
 from bbmr_shared.container.strict_msgpack import bin_header, unpack_map
 from bbmr_shared.grid import RATES, BlockGrid
 from bbmr_shared.images.codecs import coding_error_byte, encode_plane
+from bbmr_shared.images.names import LOSSY_CODECS
 from bbmr_shared.limits import DEFAULT_LIMITS
 
 GREY = 128
@@ -74,8 +75,8 @@ def container(
     planes = []
     for rate, samples in plane_samples(picture(width, height, seed), rates_of_blocks, grid).items():
         name = codec if isinstance(codec, str) else codec[rate]
-        used, data = encode_plane(samples, name, quality=quality if name == "avif" else None)
-        planes.append(Plane(rate, used, data, coding_error_byte(20.0 if used == "avif" else 0.0)))
+        used, data = encode_plane(samples, name, quality=quality if name in LOSSY_CODECS else None)
+        planes.append(Plane(rate, used, data, coding_error_byte(20.0 if used in LOSSY_CODECS else 0.0)))
     if alpha:
         fields["alpha"] = AlphaPlane(*encode_plane(picture(width, height, seed + 1)[..., 0]))
     return Container(width, height, rates_of_blocks, tuple(planes), block=block, **fields)

@@ -251,11 +251,41 @@ def invalid() -> dict[str, Broken]:
         "avif-animated": picture("an animated AVIF", _frames("AVIF"), "avif"),
         "avif-alpha": picture("an AVIF with alpha", _coded("AVIF", _rgba()), "avif"),
         "avif-10-bit": picture("an AVIF of 10 bits", _deep_avif(), "avif"),
+        **_av1(picture),
         "jpeg-plane": plane(MALFORMED, "a JPEG is for originals", codec="jpeg"),
         **_alphas(good),
         **_originals(),
         "planes-beside-bare-frame": Broken(MALFORMED, "no header at all", lambda: parts.sealed(bare)),
     }
+
+
+def _av1(picture: Callable[[str, bytes, str], Broken]) -> dict[str, Broken]:
+    """AV1 planes of 28×16 that are none."""
+    good = encode_plane(parts.picture(28, 16), "av1", quality=60)[1]
+    sequence, frame = good[: 2 + good[1]], good[2 + good[1] :]
+    header = int.from_bytes(sequence[2:], "big")
+    left = 8 * sequence[1]
+
+    def bit(at: int) -> bytes:
+        """The plane with one bit of its sequence header turned: the size lies from 18 on, the depth at 33."""
+        return sequence[:2] + (header ^ 1 << left - 1 - at).to_bytes(sequence[1], "big") + frame
+
+    files = {
+        "no-still": (bit(3), "AV1 data that is no still picture"),
+        "whole-header": (bit(4), "an AV1 sequence header that is not of the reduced form"),
+        "profile-4": (bit(0), "an AV1 profile that does not exist"),
+        "size": (bit(18), "AV1 data of another width"),
+        "10-bit": (bit(33), "AV1 data of 10 bits"),
+        "two-frames": (good + frame, "AV1 data of two frames"),
+        "delimiter": (b"\x12\0" + good, "a temporal delimiter before the sequence header"),
+        "no-frame": (sequence, "an AV1 sequence header and no frame"),
+        "no-sequence": (frame, "an AV1 frame and no sequence header"),
+        "long-header": (b"\x0a\x0d" + sequence[2:].ljust(13, b"\0") + frame, "a sequence header of 13 bytes"),
+        "truncated": (good[:-1], "an AV1 frame without its last byte"),
+        "trailing": (good + b"\0", "a byte after an AV1 frame"),
+        "boxes": (encode_plane(parts.picture(28, 16), "avif", quality=60)[1], "an AVIF file as an AV1 plane"),
+    }
+    return {f"av1-{name}": picture(why, data, "av1") for name, (data, why) in files.items()}
 
 
 def _alphas(good: bytes) -> dict[str, Broken]:
@@ -332,6 +362,9 @@ def _originals() -> dict[str, Broken]:
         "original-trailing": original(PLANE, "bytes after the end of a JPEG", jpeg + jpeg),
         "original-rgba": original(PLANE, "a PNG with alpha", _coded("PNG", rgba), "png"),
         "original-16-bit": original(PLANE, "a PNG of 16 bits", _coded("PNG", rgb[..., 0].astype(np.uint16)), "png"),
+        "original-av1": original(
+            MALFORMED, "an AV1 plane is no file", encode_plane(rgb, "av1", quality=60)[1], "av1"
+        ),
         "original-animated": original(
             PLANE,
             "an animated WebP",

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bbmr_shared.compositing.composite import composite
 from bbmr_shared.container import Container
 from bbmr_shared.container.frame import digest
+from bbmr_shared.images.names import LOSSY_CODECS
 from tests.vectors.invalid import invalid
 from tests.vectors.valid import valid
 
@@ -32,7 +33,7 @@ def describe(container: Container) -> dict[str, Any]:
     """What a valid vector must decode to; fields that came later are left out where they have their default."""
     base = composite(container.decode_planes(), container.rate_map, container.grid)
     alpha = container.decode_alpha()
-    lossy_alpha = container.alpha is not None and container.alpha.codec == "avif"
+    lossy_alpha = container.alpha is not None and container.alpha.codec in LOSSY_CODECS
     facts = {
         "width": container.width,
         "height": container.height,

@@ -18,6 +18,7 @@ from bbmr_shared.container import AlphaPlane, Container, Plane
 from bbmr_shared.container.frame import SIGNATURE, digest, write_frame
 from bbmr_shared.grid import BlockGrid
 from bbmr_shared.images.codecs import encode_plane
+from bbmr_shared.images.names import LOSSY_CODECS
 from tests.shared import parts
 
 Recipe = Callable[[], Container | bytes]
@@ -89,6 +90,14 @@ def valid() -> dict[str, Recipe]:
         ),
         "three-channels-said": lambda: _rewritten({"channels": 3}),
         "long-msgpack": _with_long_msgpack,
+        # Since the codec av1.
+        "av1": lambda: parts.container(160, 120, block=48, codec="av1", quality=70, rates=[2, 4]),
+        "av1-one-pixel": lambda: parts.container(1, 1, block=16, codec="av1", rates=[16]),
+        "av1-subsampled": _subsampled,
+        "grey-av1": lambda: _grey("av1"),
+        "lossy-alpha-av1": lambda: replace(
+            parts.container(40, 30, block=16, rates=[2], codec="av1"), alpha=_alpha("av1")
+        ),
     }
 
 
@@ -98,16 +107,33 @@ def _picture() -> parts.Picture:
 
 def _alpha(codec: str) -> AlphaPlane:
     samples = parts.picture(40, 30, 12)[..., 0]
-    return AlphaPlane(*encode_plane(samples, codec, quality=60 if codec == "avif" else None))
+    return AlphaPlane(*encode_plane(samples, codec, quality=60 if codec in LOSSY_CODECS else None))
 
 
 def _grey(codec: str) -> Container:
     made = parts.container(40, 30, block=16, rates=[1, 2, 8], seed=9)
     planes = []
     for rate, samples in made.decode_planes().items():
-        coded = encode_plane(samples[..., 1], codec, quality=70 if codec == "avif" else None)
-        planes.append(Plane(rate, *coded, error=100 if codec == "avif" else 0))
+        coded = encode_plane(samples[..., 1], codec, quality=70 if codec in LOSSY_CODECS else None)
+        planes.append(Plane(rate, *coded, error=100 if codec in LOSSY_CODECS else 0))
     return replace(made, planes=tuple(planes), channels=1)
+
+
+def _subsampled() -> Container:
+    """AV1 planes of every chroma format."""
+    made = parts.container(150, 70, block=16, rates=[1, 2, 4, 8], seed=10)
+    formats = {1: "4:2:0", 2: "4:2:2", 4: "4:4:4"}
+    planes = [
+        Plane(
+            rate,
+            *encode_plane(samples, "av1", quality=70, subsampling=formats[rate])
+            if rate in formats
+            else encode_plane(samples[..., 1], "av1", quality=70),
+            error=100,
+        )
+        for rate, samples in made.decode_planes().items()
+    ]
+    return replace(made, planes=tuple(planes))
 
 
 def _original(codec: str, grey: bool = False, **arguments: Any) -> Container:

@@ -16,6 +16,8 @@ from bbmr_shared.limits import MAX_DPI
 
 ORIGINAL_ONLY = frozenset({"jpeg"})
 """Codecs that only an original may have: they are read and never written."""
+NEVER_ORIGINAL = frozenset({"av1"})
+"""Codecs of planes that are no files."""
 
 
 ALPHA_TYPES: Mapping[str, tuple[type, ...]] = {"codec": (str,), "data": (bytes,), "extra": (Mapping,)}
@@ -121,6 +123,8 @@ def _check_original(described: Described) -> None:
     only = described.planes[0]
     if len(described.planes) != 1 or only.rate != 1:
         raise MalformedContainerError("an original is the only plane, of rate 1")
+    if only.codec in NEVER_ORIGINAL:
+        raise MalformedContainerError(f"an original is a file, as {only.codec} planes are not")
     if only.error:
         raise MalformedContainerError(f"an original has the coding error 0, not {only.error}")
     if described.strength or described.strength_map is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 from bbmr_shared.errors import PlaneError
 from bbmr_shared.limits import AVIF_MAX_BOXES, AVIF_MAX_FRAMES
 
@@ -12,6 +15,39 @@ SEQUENCE_HEADER, FRAME_HEADER, FRAME = 1, 3, 6
 LONGEST_SEQUENCE = 512
 """The frame size of a sequence header lies within so many bytes."""
 DAMAGED = "an avif plane is damaged"
+
+
+class Obu(NamedTuple):
+    """One OBU: the first byte of its header, and where its content starts and ends."""
+
+    head: int
+    start: int
+    end: int
+
+    @property
+    def kind(self) -> int:
+        """Its obu_type."""
+        return self.head >> 3 & 15
+
+
+def obus(data: memoryview) -> Iterator[Obu]:
+    """Yields the OBUs that fill `data`.
+
+    Raises:
+        PlaneError: an OBU is longer than the data, or its length has no end.
+        IndexError: an OBU ends early.
+    """
+    at = 0
+    while at < len(data):
+        head = data[at]
+        at += 2 if head & 4 else 1
+        length = len(data) - at
+        if head & 2:
+            length, at = _leb128(data, at)
+        if at + length > len(data):
+            raise PlaneError(f"{DAMAGED} (its AV1 data ends early)")
+        yield Obu(head, at, at + length)
+        at += length
 
 
 def check_av1(data: memoryview, size: Size, most: int) -> int:
@@ -26,26 +62,18 @@ def check_av1(data: memoryview, size: Size, most: int) -> int:
         PlaneError: a sequence header allows larger frames than `size`, or there are too many OBUs or frames.
         IndexError: an OBU ends early.
     """
-    obus = at = frames = sequences = 0
-    while at < len(data):
-        if obus == most:
+    count = frames = sequences = 0
+    for obu in obus(data):
+        if count == most:
             raise PlaneError(f"an avif plane has more than {AVIF_MAX_BOXES} OBUs")
-        obus += 1
-        head = data[at]
-        kind, at = head >> 3 & 15, at + (2 if head & 4 else 1)
-        length = len(data) - at
-        if head & 2:
-            length, at = _leb128(data, at)
-        if at + length > len(data):
-            raise PlaneError(f"{DAMAGED} (its AV1 data ends early)")
-        if kind == SEQUENCE_HEADER:
+        count += 1
+        if obu.kind == SEQUENCE_HEADER:
             sequences += 1
-            _check_sequence(bytes(data[at : at + min(length, LONGEST_SEQUENCE)]), size)
-        frames += kind in (FRAME_HEADER, FRAME)
-        at += length
+            _check_sequence(bytes(data[obu.start : min(obu.end, obu.start + LONGEST_SEQUENCE)]), size)
+        frames += obu.kind in (FRAME_HEADER, FRAME)
     if not sequences or frames > AVIF_MAX_FRAMES:
         raise PlaneError(f"{DAMAGED} (its AV1 data holds no picture, or more than {AVIF_MAX_FRAMES} frames)")
-    return obus
+    return count
 
 
 def _check_sequence(data: bytes, size: Size) -> None:

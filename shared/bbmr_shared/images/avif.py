@@ -20,6 +20,16 @@ from .boxes import boxes
 from .info import ImageInfo, Size
 
 CODED = b"av01"
+BARE = ({b"ftyp", b"meta", b"mdat"}, {b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp"})
+"""The boxes of a file that holds one picture and nothing else, and those in its "meta"."""
+
+
+@dataclass(frozen=True)
+class OnlyPicture:
+    """The AV1 data of a picture, and kind and content of its properties in alphabetical order."""
+
+    payload: memoryview
+    properties: list[tuple[bytes, bytes]]
 
 
 @dataclass
@@ -33,6 +43,9 @@ class _Meta:
     sizes: list[Size | None] = field(default_factory=list)
     """The size that each property declares, or None for one of another kind."""
     properties: dict[int, list[int]] = field(default_factory=dict)
+    boxes: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Kind and content of each property."""
+    parts: set[bytes] = field(default_factory=set)
     data: memoryview = field(default_factory=lambda: memoryview(b""))
 
     def size(self, item: int) -> Size:
@@ -61,6 +74,25 @@ def probe_avif(data: bytes) -> ImageInfo:
         return ImageInfo(image.width, image.height, image.mode, int(getattr(image, "n_frames", 1)))
     except Exception as error:
         raise PlaneError(f"an avif plane cannot be read ({one_line(error)})") from None
+
+
+def only_picture(data: bytes) -> OnlyPicture:
+    """Returns the picture of an AVIF file.
+
+    Raises:
+        PlaneError: the file is damaged, or holds anything beside one coded picture.
+    """
+    view = memoryview(data)
+    try:
+        outer = list(_boxes(view))
+        meta = _meta(next((box for kind, box in outer if kind == b"meta"), memoryview(b"")))
+        payload = _payload(view, meta, meta.primary, len(view))
+        properties = sorted(meta.boxes[at - 1] for at in meta.properties.get(meta.primary, ()) if at)
+    except IndexError:
+        raise PlaneError(f"{DAMAGED} (a box ends early)") from None
+    if ({kind for kind, _ in outer}, meta.parts) != BARE or meta.kinds != {meta.primary: CODED}:
+        raise PlaneError("an avif plane holds more than one picture")
+    return OnlyPicture(payload, properties)
 
 
 def _check_boxes(data: bytes) -> tuple[int, int, int]:
@@ -107,11 +139,10 @@ def _boxes(view: memoryview) -> Iterator[tuple[bytes, memoryview]]:
 
 def _meta(body: memoryview) -> _Meta:
     meta = _Meta()
-    seen: set[bytes] = set()
     for kind, box in _boxes(body[4:]):
-        if kind in seen:
+        if kind in meta.parts:
             raise PlaneError(f"{DAMAGED} (a box comes twice)")
-        seen.add(kind)
+        meta.parts.add(kind)
         if kind == b"pitm":
             meta.primary = _number(box, 4, 4 if box[0] else 2)
         elif kind == b"iinf":
@@ -170,6 +201,7 @@ def _properties(body: memoryview, meta: _Meta) -> None:
     for kind, box in _boxes(inner[0][1]):
         if kind == b"av1C" and box[2] & 0x60:  # high_bitdepth, twelve_bit
             raise PlaneError("an avif plane has more than 8 bits per sample")
+        meta.boxes.append((kind, bytes(box)))
         meta.sizes.append((_number(box, 4, 4), _number(box, 8, 4)) if kind == b"ispe" else None)
     for _, box in inner[1:]:
         _associations(box, meta)

@@ -27,6 +27,7 @@ from bbmr_shared.errors import (
 )
 from bbmr_shared.limits import AVIF_MAX_SIDE, JPEG_MAX_SIDE, PNG_MAX_SIDE, WEBP_MAX_SIDE
 
+from .av1_plane import open_av1, probe_av1, unboxed
 from .avif import probe_avif
 from .info import ImageInfo, Size
 from .jpeg import bare_jpeg, probe_jpeg
@@ -35,6 +36,8 @@ from .png import bare_png, check_png_stream, probe_png
 from .webp import probe_webp
 
 Samples = NDArray[np.uint8]
+Coded = tuple[str, bytes]
+"""A coded plane: the name of its codec, and the bytes."""
 FALLBACK = "png"
 
 
@@ -75,7 +78,7 @@ class PlaneCodec:
     pillow_format: str
     lossless: bool
     max_side: int
-    write: Callable[[Image.Image, CodecOptions], bytes] | None
+    write: Callable[[Image.Image, CodecOptions], Coded] | None
     probe: Callable[[bytes], ImageInfo]
     open: Callable[[io.BytesIO], ImageFile.ImageFile]
     bare: Callable[[bytes], bytes] = bytes
@@ -103,11 +106,11 @@ def encode_plane(
     subsampling: str = "4:4:4",
     speed: int = 8,
     effort: int = 4,
-) -> tuple[str, bytes]:
+) -> Coded:
     """Encodes `uint8 [h, w, 3]` or `uint8 [h, w]` samples; returns the name of the codec that was used, and the bytes.
 
-    A picture with a side over the codec's limit is written as PNG instead. The lossy codec (avif) needs `quality`; the
-    lossless ones refuse it.
+    A picture with a side over the codec's limit is written as PNG instead, and AV1 data that its boxes do not repeat as
+    AVIF. The lossy codecs (avif, av1) need `quality`; the lossless ones refuse it.
 
     Raises:
         UsageError: the codec is unknown, or an option does not fit it.
@@ -124,7 +127,7 @@ def encode_plane(
         row = CODECS[FALLBACK]
     assert row.write is not None, "the fallback is written, too"
     image = Image.fromarray(np.ascontiguousarray(samples, dtype=np.uint8))
-    return row.name, row.write(image, options)
+    return row.write(image, options)
 
 
 def probe(data: bytes, codec: str) -> ImageInfo:
@@ -207,25 +210,31 @@ def _load(data: bytes, codec: str, size: Size) -> Image.Image:
     return image
 
 
-def _write_webp(image: Image.Image, options: CodecOptions) -> bytes:
+def _write_webp(image: Image.Image, options: CodecOptions) -> Coded:
     out = io.BytesIO()
     # With lossless=True Pillow's quality is an effort too; method 4 at 75 gave 2.2 MP/s.
     method, quality = min(options.effort, 6), min(100, 35 + 10 * options.effort)
     image.save(out, "WEBP", lossless=True, exact=True, method=method, quality=quality)
-    return out.getvalue()
+    return "webp", out.getvalue()
 
 
-def _write_png(image: Image.Image, options: CodecOptions) -> bytes:
+def _write_png(image: Image.Image, options: CodecOptions) -> Coded:
     out = io.BytesIO()
     image.save(out, "PNG", compress_level=min(9, options.effort + 2))
-    return out.getvalue()
+    return "png", out.getvalue()
 
 
-def _write_avif(image: Image.Image, options: CodecOptions) -> bytes:
+def _write_avif(image: Image.Image, options: CodecOptions) -> Coded:
     out = io.BytesIO()
     subsampling = "4:0:0" if image.mode == "L" else options.subsampling
     image.save(out, "AVIF", quality=options.quality, subsampling=subsampling, speed=options.speed)
-    return out.getvalue()
+    return "avif", out.getvalue()
+
+
+def _write_av1(image: Image.Image, options: CodecOptions) -> Coded:
+    _, file = _write_avif(image, options)
+    data = unboxed(file)
+    return ("avif", file) if data is None else ("av1", data)
 
 
 CODECS: dict[str, PlaneCodec] = {
@@ -240,6 +249,7 @@ CODECS: dict[str, PlaneCodec] = {
         PlaneCodec(
             "avif", "AVIF", False, AVIF_MAX_SIDE, _write_avif, probe_avif, AvifImagePlugin.AvifImageFile
         ),
+        PlaneCodec("av1", "AVIF", False, AVIF_MAX_SIDE, _write_av1, probe_av1, open_av1),
         PlaneCodec(
             "jpeg", "JPEG", False, JPEG_MAX_SIDE, None, probe_jpeg, JpegImagePlugin.JpegImageFile, bare_jpeg
         ),

@@ -16,6 +16,7 @@ class CodecName(StrEnum):
     WEBP = "webp"
     PNG = "png"
     AVIF = "avif"
+    AV1 = "av1"
     JXL = "jxl"
 
 
@@ -31,7 +32,7 @@ class FormatName(StrEnum):
 LOSSLESS_CODECS: tuple[str, ...] = (CodecName.WEBP.value, CodecName.PNG.value)
 """Codecs that write planes without loss."""
 DEFAULT_CODEC: str = LOSSLESS_CODECS[0]
-LOSSY_CODECS: tuple[str, ...] = (CodecName.AVIF.value,)
+LOSSY_CODECS: tuple[str, ...] = (CodecName.AVIF.value, CodecName.AV1.value)
 """Codecs that write planes with loss."""
 KNOWN_BUT_ABSENT: frozenset[str] = frozenset({CodecName.JXL.value})
 """Reserved names of codecs that are not built in."""

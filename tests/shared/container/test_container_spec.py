@@ -139,14 +139,15 @@ class TestNumbers:
         table = dict(rows(section("11 Reading").split("| finding")[0])[1:])
         sides = [limits.WEBP_MAX_SIDE, limits.AVIF_MAX_SIDE, limits.JPEG_MAX_SIDE]
         assert set(table) == {
-            "a side of a WebP, AVIF, JPEG plane",
+            "a side of a WebP, AVIF (and AV1), JPEG plane",
             "scans of a JPEG",
             "chunks of a PNG or WebP, segments of a JPEG",
         }
-        assert re.findall(r"\d\d \d{3}", table["a side of a WebP, AVIF, JPEG plane"]) == [
+        assert re.findall(r"\d\d \d{3}", table["a side of a WebP, AVIF (and AV1), JPEG plane"]) == [
             f"{side:,}".replace(",", " ") for side in sides
         ]
         assert [codecs.CODECS[name].max_side for name in ("webp", "avif", "jpeg")] == sides
+        assert codecs.CODECS["av1"].max_side == limits.AVIF_MAX_SIDE
         assert numbers(table["scans of a JPEG"]) == [limits.JPEG_MAX_SCANS]
         assert numbers(table["chunks of a PNG or WebP, segments of a JPEG"]) == [limits.MAX_CHUNKS]
 
@@ -165,7 +166,8 @@ class TestNumbers:
         assert {name for name, written in table.items() if "lossless" in written} == {
             name for name, row in codecs.CODECS.items() if row.lossless
         }
-        alpha = {name: kind for name, _, kind in rows(section("7 Alpha"))[1:]}
+        alpha = {name: kind for names, _, kind in rows(section("7 Alpha"))[1:] for name in names.split(", ")}
+        assert set(alpha) == {name for name, row in codecs.CODECS.items() if row.write is not None}
         assert {name: codecs.CODECS[name].lossless for name in alpha} == {
             name: kind == "lossless" for name, kind in alpha.items()
         }

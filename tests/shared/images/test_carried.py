@@ -21,6 +21,7 @@ from bbmr_shared.container.frame import read_header, write_frame
 from bbmr_shared.errors import BbmrError, MalformedContainerError, PlaneError
 from bbmr_shared.grid import BlockGrid
 from bbmr_shared.images.codecs import encode_plane
+from bbmr_shared.images.names import LOSSY_CODECS
 from tests.shared import parts
 
 Fields = dict[str, Any]
@@ -56,7 +57,7 @@ def grey(codec: str = "png", **fields: Any) -> Container:
         Plane(
             plane.rate,
             *encode_plane(
-                made.decode_planes()[plane.rate][..., 1], codec, quality=60 if codec == "avif" else None
+                made.decode_planes()[plane.rate][..., 1], codec, quality=60 if codec in LOSSY_CODECS else None
             ),
         )
         for plane in made.planes
@@ -76,7 +77,7 @@ def refused(
 
 
 class TestGrey:
-    @pytest.mark.parametrize("codec", ["png", "webp", "avif"])
+    @pytest.mark.parametrize("codec", ["png", "webp", "avif", "av1"])
     def test_planes_may_be_coded_grey(self, codec: str) -> None:
         read = Container.from_bytes(grey(codec).to_bytes())
         image = preview(read)
@@ -167,8 +168,10 @@ class TestPixelsPerInch:
 
 
 class TestLossyAlpha:
-    def test_it_is_a_grey_avif(self) -> None:
-        coded = AlphaPlane(*encode_plane(GREY, "avif", quality=70))
+    @pytest.mark.parametrize("codec", LOSSY_CODECS)
+    def test_it_is_grey(self, codec: str) -> None:
+        coded = AlphaPlane(*encode_plane(GREY, codec, quality=70))
+        assert coded.codec == codec
         made = parts.container(*SIZE, rates=[1])
         read = Container.from_bytes(replace(made, alpha=coded).to_bytes())
         alpha = read.decode_alpha()
@@ -272,6 +275,15 @@ class TestOriginal:
     def test_it_is_one_picture_of_its_format(self, codec: str, data: bytes) -> None:
         with pytest.raises(PlaneError):
             Container.from_bytes(original(codec, data).to_bytes())
+
+    def test_av1_is_no_file(self) -> None:
+        with pytest.raises(MalformedContainerError, match="an original is a file, as av1 planes are not"):
+            original("av1", encode_plane(RGB, "av1", quality=60)[1])
+        fields, pictures = parts.fields_of(
+            parts.container(*SIZE, codec="av1", rates=[1], strength=0).to_bytes()
+        )
+        with pytest.raises(MalformedContainerError, match="an original is a file"):
+            Container.from_bytes(write_frame({**fields, "!original": True}, pictures))
 
     def test_jpeg_is_for_originals_only(self) -> None:
         padded = Plane(1, "jpeg", saved("JPEG", parts.picture(64, 48)))

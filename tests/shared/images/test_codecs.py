@@ -22,8 +22,10 @@ from tests.shared import parts
 SIZE = (50, 40)
 RGB = parts.picture(*SIZE)
 GREY = RGB[..., 0]
-QUALITY = {"webp": None, "png": None, "avif": 80}
+QUALITY = {"webp": None, "png": None, "avif": 80, "av1": 80}
 CODECS = tuple(QUALITY)
+FORMATS = ("webp", "png", "avif")
+"""Codecs that are formats of Pillow."""
 
 
 def coded(codec: str, samples: parts.Picture = RGB) -> bytes:
@@ -86,7 +88,7 @@ class TestRoundTrip:
 
 
 class TestOptions:
-    @pytest.mark.parametrize(("codec", "limit"), [("webp", 16_383), ("avif", 32_768)])
+    @pytest.mark.parametrize(("codec", "limit"), [("webp", 16_383), ("avif", 32_768), ("av1", 32_768)])
     def test_a_side_over_the_limit_falls_back_to_png(self, codec: str, limit: int) -> None:
         quality = QUALITY[codec]
         for wide, expected in ((limit, codec), (limit + 1, "png")):
@@ -101,6 +103,7 @@ class TestOptions:
             ("jxl", {}),
             ("gif", {}),
             ("avif", {}),
+            ("av1", {}),
             ("webp", {"quality": 50}),
             ("png", {"quality": 50}),
             ("avif", {"quality": 101}),
@@ -150,7 +153,7 @@ class TestProbe:
         with pytest.raises(PlaneError):
             codecs.check_plane(data, codec, SIZE)
 
-    @pytest.mark.parametrize("codec", CODECS)
+    @pytest.mark.parametrize("codec", FORMATS)
     def test_no_animation(self, codec: str) -> None:
         frames = [Image.fromarray(RGB), Image.fromarray(RGB[::-1])]
         out = io.BytesIO()
