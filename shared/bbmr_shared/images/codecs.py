@@ -39,14 +39,20 @@ Samples = NDArray[np.uint8]
 Coded = tuple[str, bytes]
 """A coded plane: the name of its codec, and the bytes."""
 FALLBACK = "png"
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0", "4:0:0")
+TUNES = ("iq", "psnr", "ssim")
+AV1_TOOLS = {"sb-size": "64", "enable-cdef": "1"}
+"""With these and without tiles libaom needs fewer bytes at equal error: 1.7 to 3.1 % with "psnr", 0.5 to 2.3 % with
+"iq" (four photos of 0.3 to 2 MP, speed 6)."""
 
 
 @dataclass(frozen=True)
 class CodecOptions:
     """Options of an encoder.
 
-    `effort` 0 (fast) .. 9 (small) is for the lossless codecs; `quality` 0..100, chroma `subsampling` and `speed`
-    0 (slow) .. 10 are for the lossy one.
+    `effort` 0 (fast) .. 9 (small) is for the lossless codecs. For the lossy ones are `quality` 0..100, chroma
+    `subsampling`, `speed` 0 (slow) .. 10, and `tune`: what libaom aims at. "iq" is for the eye and AVIF's own default,
+    "psnr" is for the squared error. Grey samples are 4:0:0 always; 4:0:0 of coloured ones keeps their luma.
 
     Raises:
         UsageError: an option is out of its range, or no whole number.
@@ -56,12 +62,15 @@ class CodecOptions:
     subsampling: str = "4:4:4"
     speed: int = 8
     effort: int = 4
+    tune: str = "iq"
 
     def __post_init__(self) -> None:
         if self.quality is not None and not (is_whole(self.quality) and 0 <= self.quality <= 100):
             raise UsageError(f"quality is 0..100, not {self.quality}")
-        if self.subsampling not in ("4:4:4", "4:2:2", "4:2:0"):
-            raise UsageError(f"subsampling is 4:4:4, 4:2:2 or 4:2:0, not {self.subsampling}")
+        if self.subsampling not in SUBSAMPLINGS:
+            raise UsageError(f"subsampling is one of {', '.join(SUBSAMPLINGS)}, not {self.subsampling}")
+        if self.tune not in TUNES:
+            raise UsageError(f"tune is one of {', '.join(TUNES)}, not {self.tune}")
         if not (is_whole(self.speed) and 0 <= self.speed <= 10):
             raise UsageError(f"speed is 0..10, not {self.speed}")
         if not (is_whole(self.effort) and 0 <= self.effort <= 9):
@@ -106,9 +115,11 @@ def encode_plane(
     subsampling: str = "4:4:4",
     speed: int = 8,
     effort: int = 4,
+    tune: str = "iq",
 ) -> Coded:
     """Encodes `uint8 [h, w, 3]` or `uint8 [h, w]` samples; returns the name of the codec that was used, and the bytes.
 
+    The same samples and options give the same bytes with any number of cores; options are those of `CodecOptions`.
     A picture with a side over the codec's limit is written as PNG instead, and AV1 data that its boxes do not repeat as
     AVIF. The lossy codecs (avif, av1) need `quality`; the lossless ones refuse it.
 
@@ -122,7 +133,7 @@ def encode_plane(
         raise UsageError(f"{codec} planes are lossless and take no quality")
     if not row.lossless and quality is None:
         raise UsageError(f"{codec} planes need a quality")
-    options = CodecOptions(quality, subsampling, speed, effort)
+    options = CodecOptions(quality, subsampling, speed, effort, tune)
     if max(samples.shape[:2]) > row.max_side:
         row = CODECS[FALLBACK]
     assert row.write is not None, "the fallback is written, too"
@@ -227,7 +238,18 @@ def _write_png(image: Image.Image, options: CodecOptions) -> Coded:
 def _write_avif(image: Image.Image, options: CodecOptions) -> Coded:
     out = io.BytesIO()
     subsampling = "4:0:0" if image.mode == "L" else options.subsampling
-    image.save(out, "AVIF", quality=options.quality, subsampling=subsampling, speed=options.speed)
+    # "iq" of libaom has no lossless coding; libavif takes "psnr" there, too.
+    tune = "psnr" if options.quality == 100 and options.tune == "iq" else options.tune
+    image.save(
+        out,
+        "AVIF",
+        quality=options.quality,
+        subsampling=subsampling,
+        speed=options.speed,
+        autotiling=False,
+        max_threads=1,  # the same bytes with any number of cores
+        advanced={"tune": tune, **AV1_TOOLS},
+    )
     return "avif", out.getvalue()
 
 

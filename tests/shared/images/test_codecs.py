@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from PIL import Image, ImageFile
 from bbmr_shared.errors import PlaneError, UnsupportedContainerError, UsageError
 from bbmr_shared.images import codecs
 from bbmr_shared.images.info import ImageInfo
+from bbmr_shared.images.names import LOSSY_CODECS
 from tests.shared import parts
 
 SIZE = (50, 40)
@@ -66,6 +68,40 @@ class TestRoundTrip:
         assert errors == sorted(errors, reverse=True)
         assert sizes == sorted(sizes)
 
+    @pytest.mark.parametrize("codec", LOSSY_CODECS)
+    @pytest.mark.parametrize("tune", codecs.TUNES)
+    @pytest.mark.parametrize("subsampling", codecs.SUBSAMPLINGS)
+    def test_every_tune_goes_with_every_subsampling_and_quality(
+        self, codec: str, tune: str, subsampling: str
+    ) -> None:
+        for quality in (0, 50, 99, 100):
+            used, data = codecs.encode_plane(RGB, codec, quality=quality, subsampling=subsampling, tune=tune)
+            assert used == codec
+            assert codecs.decode(data, codec, SIZE).shape == RGB.shape
+
+    def test_tunes_differ_and_iq_is_the_default(self) -> None:
+        made = {tune: codecs.encode_plane(RGB, "avif", quality=50, tune=tune)[1] for tune in codecs.TUNES}
+        assert len(set(made.values())) == len(made)
+        assert codecs.encode_plane(RGB, "avif", quality=50)[1] == made["iq"]
+
+    def test_luma_alone_is_kept_as_grey(self) -> None:
+        _, data = codecs.encode_plane(RGB, "avif", quality=90, subsampling="4:0:0")
+        decoded = codecs.decode(data, "avif", SIZE)
+        assert (decoded == decoded[..., :1]).all()
+        assert np.abs(decoded[..., 0] - RGB.astype(float) @ [0.299, 0.587, 0.114]).mean() < 4
+
+    @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are given by affinity")
+    @pytest.mark.parametrize("tune", codecs.TUNES)
+    def test_the_bytes_are_the_same_with_any_number_of_cores(self, tune: str) -> None:
+        samples = parts.picture(640, 480)
+        cores = os.sched_getaffinity(0)
+        many = codecs.encode_plane(samples, "avif", quality=50, speed=8, tune=tune)
+        try:
+            os.sched_setaffinity(0, {min(cores)})
+            assert codecs.encode_plane(samples, "avif", quality=50, speed=8, tune=tune) == many
+        finally:
+            os.sched_setaffinity(0, cores)
+
     def test_a_grey_plane_stands_for_three_channels(self) -> None:
         decoded = codecs.decode(coded("png", GREY), "png", SIZE)
         assert (decoded == GREY[:, :, None]).all()
@@ -109,6 +145,7 @@ class TestOptions:
             ("avif", {"quality": 101}),
             ("avif", {"quality": 50, "subsampling": "4:1:1"}),
             ("avif", {"quality": 50, "speed": 11}),
+            ("avif", {"quality": 50, "tune": "vmaf"}),
             ("webp", {"effort": 10}),
         ],
     )
