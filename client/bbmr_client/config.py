@@ -4,7 +4,7 @@
     api_key = "…"
 
     [encode]
-    rate = 3
+    quality = 60
 
 The variable BBMR_CONFIG names the file (empty: no file is read); without it, it is config.toml in the user's folder for
 settings. Options and environment variables win over it.
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from bbmr_client.files import FileAccessError, read_file
 from bbmr_shared.errors import UsageError
-from bbmr_shared.images.names import LOSSLESS_CODECS
+from bbmr_shared.images.names import LOSSLESS_CODECS, LOSSY_CODECS
 from bbmr_shared.limits import MAX_CONFIG_BYTES
 
 CONFIG_VARIABLE = "BBMR_CONFIG"
@@ -32,6 +32,10 @@ CONFIG_VARIABLE = "BBMR_CONFIG"
 class EncodeDefaults:
     """The table [encode]: defaults of `bbmr-client encode`. None: the file does not set it."""
 
+    quality: int | None = None
+    bpp: float | None = None
+    max_bytes: int | None = None
+    target_psnr: float | None = None
     rate: float | None = None
     rates: tuple[int, ...] | None = None
     codec: str | None = None
@@ -46,7 +50,12 @@ class EncodeDefaults:
 
     def lossless(self) -> EncodeDefaults:
         """Returns the same without the settings that lose pixels."""
-        return replace(self, rate=1.0, rates=(1,), alpha_quality=None)
+        codec = self.codec if self.codec in LOSSLESS_CODECS else None
+        return replace(self.without_budget(), rate=1.0, rates=(1,), codec=codec, alpha_quality=None)
+
+    def without_budget(self) -> EncodeDefaults:
+        """Returns the same without the settings that an option for another budget replaces."""
+        return replace(self, quality=None, bpp=None, max_bytes=None, target_psnr=None, rate=None, codec=None)
 
 
 @dataclass(frozen=True)
@@ -113,9 +122,13 @@ _SETTINGS = {
     "encode": _Setting(dict),
 }
 _ENCODE = {
+    "quality": _Setting(int, limits=(0, 100)),
+    "bpp": _Setting(float, limits=(0, 1000)),
+    "max_bytes": _Setting(int, limits=(1, 1 << 40)),
+    "target_psnr": _Setting(float, limits=(10, 60)),
     "rate": _Setting(float, limits=(1, 16)),
     "rates": _Setting(list),
-    "codec": _Setting(str, choices=LOSSLESS_CODECS),
+    "codec": _Setting(str, choices=LOSSY_CODECS + LOSSLESS_CODECS),
     "effort": _Setting(int, limits=(0, 9)),
     "metadata": _Setting(str, choices=("all", "icc", "none")),
     "alpha_quality": _Setting(int, limits=(0, 100)),

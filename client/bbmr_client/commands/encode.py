@@ -13,16 +13,23 @@ from bbmr_client.batch.inputs import PICTURES, expand, is_batch
 from bbmr_client.commands.batch_options import Jobs, Json, Overwrite, Quiet, ReportFile, RunOptions, Verbose
 from bbmr_client.commands.common import check_target, plane_lines, read_photo, report, say, shown
 from bbmr_client.config import EncodeDefaults, load_config
+from bbmr_client.encoding.budget import BUDGETS, DEFAULT_QUALITY, parse_bytes
 from bbmr_client.files import STDIO, write_file
 from bbmr_shared.errors import UsageError
-from bbmr_shared.images.names import DEFAULT_CODEC, KNOWN_BUT_ABSENT, LOSSLESS_CODECS, CodecName
+from bbmr_shared.images.names import (
+    DEFAULT_CODEC,
+    DEFAULT_LOSSY_CODEC,
+    KNOWN_BUT_ABSENT,
+    LOSSLESS_CODECS,
+    LOSSY_CODECS,
+    CodecName,
+)
 
 if TYPE_CHECKING:
     from bbmr_client.reports.encode_report import EncodeReport
 
 DEFAULTS = {
     "rates": "1,2,4,8,16",
-    "codec": DEFAULT_CODEC,
     "effort": 4,
     "metadata": "all",
     "keep_smaller": False,
@@ -54,11 +61,31 @@ def encode(
             help="Where to write; default: beside the photo, .bbmr. For many: the folder. - is stdout.",
         ),
     ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            "-q",
+            "--quality",
+            min=0,
+            max=100,
+            metavar="0..100",
+            help="The quality, on AVIF's scale.",
+            show_default=str(DEFAULT_QUALITY),
+        ),
+    ] = None,
+    bpp: Annotated[
+        float | None, typer.Option(metavar="X", help="The best picture of at most X bits per pixel.")
+    ] = None,
+    max_bytes: Annotated[
+        str | None, typer.Option(metavar="N", help="The best picture of at most N bytes, such as 200k.")
+    ] = None,
+    target_psnr: Annotated[
+        float | None,
+        typer.Option(metavar="DB", help="A small file whose picture has this PSNR without the network."),
+    ] = None,
     rate: Annotated[
         float | None,
-        typer.Option(
-            metavar="S", help="Overall downscale rate 1-16: at most 1/S² of the pixels.", show_default="4"
-        ),
+        typer.Option(metavar="S", help="Lossless planes with at most 1/S² of the pixels; S is 1-16."),
     ] = None,
     lossless: Annotated[
         bool, typer.Option("--lossless", help="Keep every pixel: rate 1 for all blocks, lossless alpha.")
@@ -75,9 +102,9 @@ def encode(
     codec: Annotated[
         CodecName | None,
         typer.Option(
-            metavar=f"<{'|'.join(LOSSLESS_CODECS)}>",
-            help="How planes are coded; both are lossless.",
-            show_default=DEFAULT_CODEC,
+            metavar=f"<{'|'.join(LOSSY_CODECS + LOSSLESS_CODECS)}>",
+            help=f"How planes are coded: {' or '.join(LOSSLESS_CODECS)} with --rate or --lossless.",
+            show_default=f"{DEFAULT_LOSSY_CODEC}; {DEFAULT_CODEC} with --rate or --lossless",
         ),
     ] = None,
     effort: Annotated[
@@ -93,6 +120,9 @@ def encode(
             show_default="all",
         ),
     ] = None,
+    no_network: Annotated[
+        bool, typer.Option("--no-network", help="A file that is shown as it is, without the network.")
+    ] = False,
     alpha_quality: Annotated[
         int | None,
         typer.Option(
@@ -120,6 +150,10 @@ def encode(
     many = is_batch(names, output)
     config = load_config()
     chosen = {
+        "quality": quality,
+        "bpp": bpp,
+        "max_bytes": None if max_bytes is None else parse_bytes(max_bytes),
+        "target_psnr": target_psnr,
         "rate": rate,
         "rates": None if rates is None else _palette(rates),
         "codec": None if codec is None else codec.value,
@@ -129,7 +163,8 @@ def encode(
         "keep_smaller": keep_smaller,
     }
     options = _options(chosen, config.encode, uniform, lossless)
-    _check_codec(options["codec"], rate is not None)
+    options["network"] = not no_network
+    _check_codec(options)
     if many:
         assert output is not None
         _check_ending(output)
@@ -146,11 +181,16 @@ def _options(
     chosen: dict[str, Any], defaults: EncodeDefaults, uniform: bool, lossless: bool
 ) -> dict[str, Any]:
     """Returns keyword arguments of `bbmr_client.encode`. `chosen` wins over `defaults`, and these over `DEFAULTS`."""
+    budgets = [name for name in BUDGETS if chosen[name] is not None]
+    if len(budgets) > 1:
+        raise UsageError(f"{_flag(budgets[0])} and {_flag(budgets[1])} exclude each other: leave out one")
     if lossless:
-        for name in ("rate", "rates", "alpha_quality"):
+        for name in (*BUDGETS, "rates", "alpha_quality"):
             if chosen[name] is not None:
-                raise UsageError(f"--lossless and --{name.replace('_', '-')} exclude each other")
+                raise UsageError(f"--lossless and {_flag(name)} exclude each other")
         defaults = defaults.lossless()
+    elif budgets:
+        defaults = defaults.without_budget()
     options: dict[str, Any] = {**DEFAULTS, "rates": _palette(str(DEFAULTS["rates"])), "alpha_quality": None}
     for values in (defaults.values(), chosen):
         options |= {name: value for name, value in values.items() if value is not None}
@@ -199,13 +239,22 @@ def _many(names: list[str], output: str, options: dict[str, Any], run: RunOption
     run_batch(run.batch(names, output, PICTURES, ".bbmr", "photo"), encoder_pool(options, run.jobs))
 
 
-def _check_codec(codec: str, has_rate: bool) -> None:
+def _check_codec(options: dict[str, Any]) -> None:
+    """Raises `UsageError` in the words of the command line if the codec does not fit the budget."""
+    codec = options.get("codec")
     use = f"use --codec {' or '.join(LOSSLESS_CODECS)}"
     if codec in KNOWN_BUT_ABSENT:
-        raise UsageError(f"the codec {codec} is not built into this release: {use}")
-    if codec not in LOSSLESS_CODECS:
-        budget = "--rate" if has_rate else "an overall rate"
+        raise UsageError(f"the codec {codec} is not built into this release: {use}, or leave it out")
+    lossless = options["uniform"] or options.get("rate") is not None
+    if lossless and codec in LOSSY_CODECS:
+        budget = "--rate" if options.get("rate") is not None else "an overall rate"
         raise UsageError(f"{budget} keeps planes lossless and {codec} does not: {use}")
+    if not lossless and codec in LOSSLESS_CODECS:
+        raise UsageError(f"{codec} planes are lossless: add --rate S or --lossless, or leave out --codec")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _check_ending(target: str) -> None:

@@ -1,4 +1,4 @@
-"""Refuses the options that are reserved for a later release, with a message that names the option to use now."""
+"""Refuses -q where it is not the quality, because it meant --quiet in earlier releases."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from bbmr_shared.errors import UsageError
 
 
 class CheckedCommand(Command):
-    """A command that refuses -q and --quality if it has --quiet."""
+    """A command that refuses -q if it has --quiet and no --quality."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments. -q means the quality in other encoders, and meant --quiet in earlier releases.
+        """Parse the arguments.
 
         Raises:
-            UsageError: -q or --quality is among the options.
+            UsageError: -q is among the options.
         """
         words = args[: args.index("--")] if "--" in args else args
-        if any("--quiet" in param.opts for param in self.params) and not ctx.resilient_parsing:
-            for word in words:
-                if word == "--quality" or word.startswith(("-q", "--quality=")):
-                    raise UsageError(
-                        "-q means --quality, which comes with lossy planes and is not in this release; "
-                        "for fewer messages write --quiet"
-                    )
+        known = {name for param in self.params for name in param.opts}
+        means_quiet = "--quiet" in known and "--quality" not in known and not ctx.resilient_parsing
+        if means_quiet and any(word.startswith("-q") for word in words):
+            raise UsageError(
+                f"-q means the quality, which {self.name} does not take; for fewer messages write --quiet"
+            )
         return super().parse_args(ctx, args)

@@ -10,12 +10,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from bbmr_shared.colour import weighted_squared_error
 from bbmr_shared.grid import BlockGrid
-
-from .downscale import REACH
+from bbmr_shared.resample import enlarged_rows
 
 
 def bicubic_distortion(
@@ -37,19 +35,7 @@ def bicubic_distortion(
             continue
         for row, (bottom, height) in enumerate(zip(bottoms.tolist(), grid.heights.tolist(), strict=True)):
             top = bottom - height
-            enlarged = _enlarged(planes[rate], rate, top, bottom)
-            errors = weighted_squared_error(padded[top:bottom], enlarged)
+            larger = enlarged_rows(planes[rate], rate, top, bottom)
+            errors = weighted_squared_error(padded[top:bottom], larger)
             table[index, row] = np.add.reduceat(errors.sum(axis=0, dtype=np.float64), lefts)
     return table
-
-
-def _enlarged(plane: NDArray[np.uint8], rate: int, top: int, bottom: int) -> NDArray[np.uint8]:
-    """Rows `top` to `bottom` of the picture that `resample.bicubic` makes of a plane.
-
-    Passes only the rows that the kernel reaches. The number of rows decides which of Pillow's two passes comes first,
-    and the samples are rounded in between.
-    """
-    first, last = max(0, top // rate - REACH), min(plane.shape[0], bottom // rate + REACH)
-    box = (0, top // rate - first, plane.shape[1], bottom // rate - first)
-    size = (plane.shape[1] * rate, bottom - top)
-    return np.asarray(Image.fromarray(plane[first:last]).resize(size, Image.Resampling.BICUBIC, box=box))

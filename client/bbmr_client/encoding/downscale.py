@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bbmr_shared.resample import REACH
+
 Picture = NDArray[np.uint8]
 
 DOWNSCALER = "bicubic"
@@ -18,9 +20,6 @@ DOWNSCALER = "bicubic"
 
 _STRIP = 1 << 22
 """Pixels that are passed to Pillow at once, roughly. Pillow copies them, with four bytes each."""
-
-REACH = 3
-"""Rows of a plane beyond a strip that the kernel can reach (Keys: two), and one to spare."""
 
 
 def bicubic_planes(padded: Picture, rates: Sequence[int]) -> dict[int, Picture]:

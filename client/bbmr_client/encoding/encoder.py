@@ -6,6 +6,7 @@ in use.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bbmr_client.photo import Photo, load_photo
+from bbmr_shared.block_statistics import mean_squared_error
+from bbmr_shared.compositing.composite import composite
 from bbmr_shared.container import FULL_STRENGTH, AlphaPlane, Container, Plane
 from bbmr_shared.container.planes import keep_blocks, pad
 from bbmr_shared.errors import UsageError
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
 from bbmr_shared.images.codecs import encode_plane
-from bbmr_shared.images.names import DEFAULT_CODEC
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
+from .budget_search import code_to_psnr, code_within
 from .downscale import DOWNSCALER, bicubic_planes
+from .lossy import CodedPicture, LossyPicture
 from .options import DEFAULT_MODEL, EncodeOptions
 from .original import original_if_smaller
 from .predict import coefficients_of
@@ -33,13 +37,18 @@ from .rate_map import choose_rates
 def encode(
     image: Photo | Image.Image | NDArray[np.uint8] | str | Path | bytes,
     *,
+    quality: int | None = None,
+    bpp: float | None = None,
+    max_bytes: int | None = None,
+    target_psnr: float | None = None,
     rate: float | None = None,
     rates: Sequence[int] = RATES,
     uniform: bool = False,
     lossless: bool = False,
-    codec: str = DEFAULT_CODEC,
+    codec: str | None = None,
     distortion: str = "network",
     model: str | None = DEFAULT_MODEL,
+    network: bool = True,
     effort: int = 4,
     block: int = BLOCK,
     metadata: str = "all",
@@ -48,17 +57,24 @@ def encode(
     limits: Limits = DEFAULT_LIMITS,
     step: Callable[[], object] | None = None,
 ) -> Container:
-    """Encode a photo at an overall downscale rate, each block at a rate of its own.
+    """Encode a photo: small at a quality, within a budget of bytes, or at an overall downscale rate.
+
+    At most one of `quality`, `bpp`, `max_bytes`, `target_psnr`, `rate` and `lossless`; without any, the quality is 65.
 
     Args:
         image: a photo, or what `load_photo` takes: a path, the bytes of a file, a PIL image, `uint8 [H, W, 3]`.
-        rate: overall rate S in 1 … 16: the blocks keep at most 1/S² of the padded picture's pixels. None: 4.
+        quality: 0 … 100: AVIF's scale; more bytes and a better picture with each step.
+        bpp, max_bytes: the file has at most so many bits per pixel, or bytes; the best picture within that.
+        target_psnr: dB over RGB that the picture without the network reaches with few bytes.
+        rate: overall rate S in 1 … 16: each block has a rate of its own, and all keep at most 1/S² of the padded
+            picture's pixels, without loss.
         rates: the palette; a subset of 1, 2, 4, 8, 16.
         uniform: every block at `rate`, which must be in the palette.
-        lossless: every block at rate 1, so that every pixel is kept. Excludes `rate` and `alpha_quality`.
-        codec: of the planes: one of `bbmr_shared.images.names.LOSSLESS_CODECS`.
+        lossless: every block at rate 1, so that every pixel is kept. Excludes `alpha_quality`.
+        codec: of the planes: `names.LOSSLESS_CODECS` with `rate` or `lossless`, otherwise `LOSSY_CODECS`.
         distortion: what the rates are chosen by: "network", the error expected after `model`, or "bicubic".
         model: name of the weights that the container asks for.
+        network: if not, readers show the picture as it is without a network, and the rates are chosen for that.
         effort: 0 (fast) … 9 (small), of the plane codec.
         block: side of a block in pixels.
         metadata: "all": EXIF, XMP, ICC profile and pixels per inch are kept; "icc": only the profile; "none": nothing,
@@ -75,12 +91,17 @@ def encode(
     """
     options = EncodeOptions(
         rate,
+        quality,
+        bpp,
+        max_bytes,
+        target_psnr,
         rates,
         uniform,
         lossless,
         codec,
         distortion,
         model,
+        network,
         effort,
         block,
         metadata,
@@ -90,8 +111,22 @@ def encode(
     before_step = step or _do_nothing
     source = load_photo(image, limits)
     before_step()
-    container = _encode(source.keeping(metadata), options, before_step)
+    container = encode_photo(source.keeping(metadata), options, before_step).container
     return original_if_smaller(source, container, metadata) if keep_smaller else container
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A container, and what is not in it.
+
+    Attributes:
+        quality: that was used; None with lossless planes.
+        psnr: dB over RGB of the picture without the network, if that was the target.
+    """
+
+    container: Container
+    quality: int | None = None
+    psnr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -104,14 +139,69 @@ class _Downscaled:
     planes: Mapping[int, NDArray[np.uint8]]
 
 
-def _encode(photo: Photo, options: EncodeOptions, before_step: Callable[[], object]) -> Container:
+def encode_photo(photo: Photo, options: EncodeOptions, before_step: Callable[[], object]) -> Encoded:
+    """Encode a photo that has only the metadata which is to be kept. Raises as `encode`."""
+    if options.budget.lossy:
+        return _encode_lossy(photo, options, before_step)
     picture = _downscale(photo, options, before_step)
+    planes = _code_planes(picture, options, photo.grey, before_step)
+    strength = FULL_STRENGTH if options.network else 0
+    return Encoded(
+        _container(photo, options, picture.grid, picture.rate_map, planes, strength, picture.strength_map)
+    )
+
+
+def _encode_lossy(photo: Photo, options: EncodeOptions, before_step: Callable[[], object]) -> Encoded:
+    grid = BlockGrid(photo.width, photo.height, int(options.block))
+    by_network = options.network and options.distortion == "network"
+    picture = LossyPicture(
+        photo.rgb,
+        photo.grey,
+        grid,
+        options.palette,
+        options.model if by_network else None,
+        options.plane_codec,
+        options.effort,
+        before_step,
+    )
+
+    def container(coded: CodedPicture) -> Container:
+        strength = coded.strength if by_network else FULL_STRENGTH if options.network else 0
+        return _container(photo, options, grid, coded.rate_map, coded.planes, strength)
+
+    budget = options.budget
+    most = budget.bytes_for(photo.width, photo.height)
+    if most is not None:
+        coded, quality = code_within(picture, most, lambda coded: len(container(coded).to_bytes()))
+        return Encoded(container(coded), quality)
+    if budget.kind == "target_psnr":
+
+        def psnr(coded: CodedPicture) -> float:
+            base = composite(coded.decoded, coded.rate_map, grid)[: photo.height, : photo.width]
+            error = mean_squared_error(base, photo.rgb)
+            return 10 * math.log10(255**2 / error) if error else math.inf
+
+        coded, quality, found = code_to_psnr(picture, budget.value, psnr)
+        return Encoded(container(coded), quality, found)
+    quality = int(budget.value)
+    return Encoded(container(picture.code(quality)), quality)
+
+
+def _container(
+    photo: Photo,
+    options: EncodeOptions,
+    grid: BlockGrid,
+    rate_map: NDArray[np.uint8],
+    planes: tuple[Plane, ...],
+    strength: int,
+    strength_map: NDArray[np.uint8] | None = None,
+) -> Container:
     return Container(
         width=photo.width,
         height=photo.height,
-        block=picture.grid.block,
-        rate_map=picture.rate_map,
-        planes=_code_planes(picture, options, photo.grey, before_step),
+        block=grid.block,
+        rate_map=rate_map,
+        planes=planes,
         alpha=None if photo.alpha is None else _code_alpha(photo.alpha, options),
         icc=photo.icc,
         exif=photo.exif,
@@ -120,7 +210,8 @@ def _encode(photo: Photo, options: EncodeOptions, before_step: Callable[[], obje
         channels=1 if photo.grey else 3,
         downscaler=DOWNSCALER,
         model=options.model,
-        strength_map=picture.strength_map,
+        strength=strength,
+        strength_map=strength_map if strength else None,
     )
 
 
@@ -153,14 +244,16 @@ def _code_planes(
     for rate in sorted(picture.planes, reverse=True):
         before_step()
         samples = keep_blocks(picture.planes[rate], rate, picture.rate_map, picture.grid)
-        name, data = encode_plane(samples[..., 0] if grey else samples, options.codec, effort=options.effort)
+        name, data = encode_plane(
+            samples[..., 0] if grey else samples, options.plane_codec, effort=options.effort
+        )
         coded.append(Plane(rate, name, data))
     return tuple(coded)
 
 
 def _code_alpha(alpha: NDArray[np.uint8], options: EncodeOptions) -> AlphaPlane:
     if options.alpha_quality is None:
-        return AlphaPlane(*encode_plane(alpha, options.codec, effort=options.effort))
+        return AlphaPlane(*encode_plane(alpha, options.alpha_codec, effort=options.effort))
     return AlphaPlane(*encode_plane(alpha, "avif", quality=options.alpha_quality))
 
 

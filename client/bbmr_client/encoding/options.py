@@ -10,10 +10,11 @@ from bbmr_shared.arguments import is_number, is_whole
 from bbmr_shared.container.header import check_name
 from bbmr_shared.errors import MalformedContainerError, UsageError
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
-from bbmr_shared.images.names import DEFAULT_CODEC, LOSSLESS_CODECS
+from bbmr_shared.images.names import DEFAULT_CODEC, DEFAULT_LOSSY_CODEC, LOSSLESS_CODECS, LOSSY_CODECS
+
+from .budget import BUDGETS, DEFAULT_QUALITY, Budget, check_one_budget
 
 DISTORTIONS = ("network", "bicubic")
-DEFAULT_RATE = 4.0
 DEFAULT_MODEL = "light"
 
 
@@ -26,18 +27,24 @@ class EncodeOptions:
     """
 
     rate: float | None = None
+    quality: int | None = None
+    bpp: float | None = None
+    max_bytes: int | None = None
+    target_psnr: float | None = None
     rates: Sequence[int] = RATES
     uniform: bool = False
     lossless: bool = False
-    codec: str = DEFAULT_CODEC
+    codec: str | None = None
     distortion: str = "network"
     model: str | None = DEFAULT_MODEL
+    network: bool = True
     effort: int = 4
     block: int = BLOCK
     metadata: str = "all"
     alpha_quality: int | None = None
 
     def __post_init__(self) -> None:
+        self._check_budget()
         if self.lossless:
             self._check_lossless()
         self._check_rates()
@@ -48,11 +55,34 @@ class EncodeOptions:
         _check_block(self.block)
 
     @property
-    def overall_rate(self) -> float:
-        """The overall rate, with the default where none was passed."""
+    def budget(self) -> Budget:
+        """The one target that was passed, or the default quality."""
         if self.lossless:
-            return 1.0
-        return DEFAULT_RATE if self.rate is None else float(self.rate)
+            return Budget("lossless", 1)
+        named = [(kind, value) for kind in BUDGETS if (value := getattr(self, kind)) is not None]
+        return Budget(*named[0]) if named else Budget("quality", DEFAULT_QUALITY)
+
+    @property
+    def budget_given(self) -> str | None:
+        """The name of the budget that was passed."""
+        return next((kind for kind in BUDGETS if getattr(self, kind) is not None), None)
+
+    @property
+    def overall_rate(self) -> float:
+        """The overall rate of lossless planes."""
+        return 1.0 if self.rate is None else float(self.rate)
+
+    @property
+    def plane_codec(self) -> str:
+        """The codec of the planes, with the default where none was passed."""
+        if self.codec is not None:
+            return self.codec
+        return DEFAULT_LOSSY_CODEC if self.budget.lossy else DEFAULT_CODEC
+
+    @property
+    def alpha_codec(self) -> str:
+        """The codec of a lossless alpha channel."""
+        return self.plane_codec if self.plane_codec in LOSSLESS_CODECS else DEFAULT_CODEC
 
     @property
     def palette(self) -> tuple[int, ...]:
@@ -64,10 +94,17 @@ class EncodeOptions:
         """The rate that every block has; None if the blocks have rates of their own."""
         return int(self.overall_rate) if self.uniform or self.lossless else None
 
+    def _check_budget(self) -> None:
+        check_one_budget({kind: getattr(self, kind) for kind in BUDGETS})
+        if self.lossless and self.budget_given:
+            raise UsageError(
+                f"lossless and {self.budget_given} exclude each other: leave out {self.budget_given}"
+            )
+        _ = self.budget
+
     def _check_lossless(self) -> None:
-        for name, value in (("rate", self.rate), ("alpha_quality", self.alpha_quality)):
-            if value is not None:
-                raise UsageError(f"lossless and {name} exclude each other: leave out {name}")
+        if self.alpha_quality is not None:
+            raise UsageError("lossless and alpha_quality exclude each other: leave out alpha_quality")
         if not isinstance(self.rates, Collection) or 1 not in self.rates:
             raise UsageError("lossless needs the rate 1: leave out rates")
 
@@ -83,16 +120,23 @@ class EncodeOptions:
         rate, palette = self.overall_rate, self.palette
         if rate > palette[-1]:
             raise UsageError(f"an overall rate of {rate:g} needs a rate of at least {rate:g} in the palette")
+        if self.uniform and self.rate is None and not self.lossless:
+            raise UsageError("uniform needs an overall rate: add rate")
         if (self.uniform or self.lossless) and rate not in palette:
             raise UsageError(
                 f"a uniform rate of {rate:g} must be one of the palette {', '.join(map(str, palette))}"
             )
 
     def _check_coding(self) -> None:
-        if self.codec not in LOSSLESS_CODECS:
+        if self.codec is not None and self.codec not in LOSSLESS_CODECS + LOSSY_CODECS:
             raise UsageError(
-                "with an overall rate the planes are lossless: "
-                f"codec {' or '.join(LOSSLESS_CODECS)}, not {self.codec}"
+                f"the codec is one of {', '.join(LOSSLESS_CODECS + LOSSY_CODECS)}, not {self.codec}"
+            )
+        if self.budget.lossy and self.plane_codec in LOSSLESS_CODECS:
+            raise UsageError(f"{self.codec} planes are lossless: add rate or lossless, or leave out codec")
+        if not self.budget.lossy and self.plane_codec in LOSSY_CODECS:
+            raise UsageError(
+                f"with an overall rate the planes are lossless: codec {' or '.join(LOSSLESS_CODECS)}, not {self.codec}"
             )
         _check_whole("effort", self.effort, 9)
         if self.alpha_quality is not None:

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
+from bbmr_client.encoding.budget import check_one_budget
 from bbmr_client.encoding.encoder import encode
-from bbmr_client.encoding.options import DEFAULT_RATE
 from bbmr_client.photo import Photo, load_photo
 from bbmr_server.app_state import AppState, get_state
 from bbmr_server.encode_queue import IsCancelled, Slot, check_cancelled
@@ -102,10 +102,19 @@ async def uploaded(request: Request, state: AppState) -> AsyncIterator[Upload]:
 async def encode_photo(
     request: Request,
     state: Annotated[AppState, Depends(admit)],
+    quality: Annotated[int | None, Query(ge=0, le=100, description="The quality, on AVIF's scale.")] = None,
+    bpp: Annotated[
+        float | None, Query(gt=0, le=1000, allow_inf_nan=False, description="At most so many bits per pixel.")
+    ] = None,
+    max_bytes: Annotated[int | None, Query(ge=1, le=1 << 40, description="At most so many bytes.")] = None,
+    target_psnr: Annotated[
+        float | None,
+        Query(ge=10, le=60, allow_inf_nan=False, description="dB over RGB that the preview reaches."),
+    ] = None,
     rate: Annotated[
-        float,
-        Query(ge=1, le=16, allow_inf_nan=False, description="Overall rate: 1/rate² of the pixels are kept."),
-    ] = DEFAULT_RATE,
+        float | None,
+        Query(ge=1, le=16, allow_inf_nan=False, description="Lossless planes with 1/rate² of the pixels."),
+    ] = None,
     metadata: Annotated[
         Literal["all", "icc", "none"],
         Query(description="What is kept beside the pixels: everything, the colour profile, nothing."),
@@ -115,7 +124,15 @@ async def encode_photo(
         Query(min_length=1, max_length=64, description="Weights to encode for; without it the default."),
     ] = None,
 ) -> Response:
-    """Turn a photo into a container, as `bbmr-client encode` does."""
+    """Turn a photo into a container, as `bbmr-client encode` does: with at most one of the first five parameters."""
+    budget: dict[str, Any] = {
+        "quality": quality,
+        "bpp": bpp,
+        "max_bytes": max_bytes,
+        "target_psnr": target_psnr,
+        "rate": rate,
+    }
+    check_one_budget(budget)
     if model is not None:
         state.engine.check_model(model)
     name = model or state.engine.models[0]
@@ -127,7 +144,7 @@ async def encode_photo(
             photo = read_photo(upload.body, settings)
             check_cancelled(cancelled)
             container = encode(
-                photo, rate=rate, metadata=metadata, model=name, step=partial(check_cancelled, cancelled)
+                photo, **budget, metadata=metadata, model=name, step=partial(check_cancelled, cancelled)
             )
             check_cancelled(cancelled)
             return container.to_bytes(), (container.width, container.height)

@@ -19,7 +19,8 @@ class Plane:
     """One coded plane: the whole picture at 1/`rate`, grey outside the blocks of that rate.
 
     `codec` names a row of `codecs.CODECS`, `data` is a file of that format, `error` the coding error byte
-    (`codecs.coding_error_byte`; 0 = lossless), `extra` holds unknown optional fields of the plane's entry.
+    (`codecs.coding_error_byte`; 0 = lossless), `extra` holds unknown optional fields of the plane's entry. `quality` is
+    what its encoder was told; the file does not have it.
     """
 
     rate: int
@@ -27,6 +28,7 @@ class Plane:
     data: bytes = field(repr=False)
     error: int = 0
     extra: Mapping[str, object] = field(default_factory=dict)
+    quality: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

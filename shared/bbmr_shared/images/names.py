@@ -34,5 +34,6 @@ LOSSLESS_CODECS: tuple[str, ...] = (CodecName.WEBP.value, CodecName.PNG.value)
 DEFAULT_CODEC: str = LOSSLESS_CODECS[0]
 LOSSY_CODECS: tuple[str, ...] = (CodecName.AVIF.value, CodecName.AV1.value)
 """Codecs that write planes with loss."""
+DEFAULT_LOSSY_CODEC: str = CodecName.AV1.value
 KNOWN_BUT_ABSENT: frozenset[str] = frozenset({CodecName.JXL.value})
 """Reserved names of codecs that are not built in."""

@@ -1,0 +1,79 @@
+"""Trials: fast encodes of the whole picture at one rate, which tell the bytes and errors of a slow one.
+
+AVIF's fastest speed takes a tenth of the time of speed 6. Its bytes and errors are off by 10 %, but by almost the same
+factor at every rate: so the choice between rates is off by 2 to 4 % (`benchmarks.quality.operating_points`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bbmr_shared.block_statistics import BlockStatistics, mean_squared_error
+from bbmr_shared.images.codecs import decode, encode_plane
+
+from .operating_points import PlaneSettings
+
+SPEED = 10
+_BYTES_FACTOR = {1: (15, 1.07, 65, 0.94), 2: (25, 1.01, 65, 0.93)}
+"""Rate → (quality, bytes at speed 6 per byte of the trial) twice; coarser rates are like 2."""
+_ERROR_FACTOR = 0.82
+"""Coding error at speed 6 per coding error of the trial."""
+_SLOWER = {5: (0.985, 0.975), 4: (0.98, 0.97), 3: (0.975, 0.965), 2: (0.97, 0.96)}
+"""Speed → factors of bytes and of coding error against speed 6."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the whole picture would be at one rate, coded with `settings`.
+
+    Attributes:
+        bytes: of the coded plane.
+        errors: squared error of each block of the composite, summed over its pixels, `float64 [rows, cols]`.
+        coding: mean squared error of the plane's samples by coding alone.
+    """
+
+    rate: int
+    settings: PlaneSettings
+    bytes: float
+    errors: NDArray[np.float64]
+    coding: float
+
+
+def run_trial(
+    plane: NDArray[np.uint8],
+    rate: int,
+    settings: PlaneSettings,
+    picture: BlockStatistics,
+    downscaled: NDArray[np.float64],
+) -> Trial:
+    """Code a plane at the fastest speed, and estimate what it will be at the speed of `settings`.
+
+    Args:
+        plane: the whole picture at `rate`, `uint8 [H/rate, W/rate, 3]` or, if it is grey, `[H/rate, W/rate]`.
+        picture: the padded picture.
+        downscaled: errors of the blocks by downscaling alone, `[rows, cols]`.
+    """
+    codec, data = encode_plane(
+        plane,
+        "av1",
+        quality=settings.quality,
+        subsampling=settings.subsampling,
+        speed=max(SPEED, settings.speed),
+        tune=settings.tune,
+    )
+    decoded = decode(data, codec, (plane.shape[1], plane.shape[0]))
+    bytes_factor, error_factor = _factors(rate, settings)
+    errors = downscaled + np.maximum(picture.errors(decoded, rate) - downscaled, 0) * error_factor
+    coding = mean_squared_error(decoded, plane) * error_factor
+    return Trial(rate, settings, len(data) * bytes_factor, errors, coding)
+
+
+def _factors(rate: int, settings: PlaneSettings) -> tuple[float, float]:
+    """Factors of bytes and of coding error from the trial to the speed of `settings`."""
+    low, at_low, high, at_high = _BYTES_FACTOR[min(rate, 2)]
+    slow_bytes, slow_error = _SLOWER.get(settings.speed, (1.0, 1.0))
+    factor = float(np.interp(settings.quality, (low, high), (at_low, at_high)))
+    return factor * slow_bytes, _ERROR_FACTOR * slow_error
