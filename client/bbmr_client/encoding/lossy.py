@@ -7,50 +7,31 @@ is coded at its real speed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bbmr_shared.block_statistics import BlockStatistics, mean_squared_error
+from bbmr_shared.block_statistics import mean_squared_error
 from bbmr_shared.container import FULL_STRENGTH, Plane
 from bbmr_shared.container.planes import pad
-from bbmr_shared.grid import RATES, BlockGrid
+from bbmr_shared.grid import BlockGrid
 from bbmr_shared.images.codecs import coding_error_byte, decode, encode_plane
 
-from .downscale import bicubic_planes
-from .network_effect import NetworkEffect
-from .operating_points import PlaneSettings, multiplier, plane_quality, rates_worth_trying, speed
-from .trial import Trial, run_trial
+from .candidates import Candidate, RateTable, best_tables, mixed
+from .operating_points import PlaneSettings, plane_quality, rates_worth_trying, speed
+from .survey import Survey, sample_rows
 
 _FULL_CHROMA_FROM = {1: 40}
 """Rate → the quality from which 4:4:4 is tried; 0 for rates that are not named."""
-_PYRAMID = 3
-REAL_CHOICE_EFFORT = 5
-"""From this effort on, the two best candidates are coded at their real speeds."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """The whole picture at one rate: what it is expected to need, and how bad it is expected to be.
-
-    Attributes:
-        strength: of the network, in halves.
-        bytes: of the plane.
-        error: squared error after the network, summed over the padded picture.
-    """
-
-    rate: int
-    settings: PlaneSettings
-    strength: int
-    bytes: float
-    error: float
-
-    def cost(self, quality: float) -> float:
-        """Returns error + λ · bits."""
-        return self.error + multiplier(quality) * 8 * self.bytes
+_CLOSE = 1.06
+"""4:4:4 is tried at rates whose cost with 4:2:0 is at most so many times the best one's."""
+THOROUGH_EFFORT = 5
+"""From this effort on, all of a photo is surveyed and not only a sample, rate maps with more than one rate are
+candidates, and the two best candidates are coded at their real speeds."""
+_MIXED_MUST_WIN = 0.995
+"""A mixed map is a candidate if its trial costs at most this share of the best single rate's trial."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +41,12 @@ class CodedPicture:
     rate_map: NDArray[np.uint8]
     strength: int
     planes: tuple[Plane, ...]
-    decoded: dict[int, NDArray[np.uint8]]
+    decoded: Mapping[int, NDArray[np.uint8]]
+
+    @property
+    def bytes(self) -> int:
+        """Returns the bytes of all planes."""
+        return sum(len(plane.data) for plane in self.planes)
 
 
 class LossyPicture:
@@ -88,119 +74,109 @@ class LossyPicture:
         effort: int,
         before_step: Callable[[], object],
     ) -> None:
-        self.grid, self._palette, self._model, self._grey = grid, palette, model, grey
-        self._codec, self._effort, self._before_step = codec, effort, before_step
-        self._planes = {1: pad(rgb, grid)}
-        self._statistics: dict[int, BlockStatistics] = {}
-        self._downscaled: dict[int, NDArray[np.float64]] = {1: np.zeros(grid.shape)}
-        self._candidates: dict[tuple[int, PlaneSettings], Candidate] = {}
+        self.grid, self._palette, self._grey, self._codec, self._effort = grid, palette, grey, codec, effort
+        self._strength = 0 if model is None else FULL_STRENGTH
+        self._before_step = before_step
+        padded = pad(rgb, grid)
+        self._whole = Survey(padded, grey, grid.block, model, before_step)
+        sample = padded if effort >= THOROUGH_EFFORT else sample_rows(padded)
+        self._survey = self._whole
+        if sample is not padded:
+            self._survey = Survey(sample, grey, grid.block, model, before_step)
 
     def choose(self, quality: float) -> list[Candidate]:
         """Returns the candidates at this quality, best first."""
-        candidates = [
-            self._candidate(rate, settings)
+        found = [
+            (rate, self._survey.table(rate, self._settings(rate, quality)))
             for rate in rates_worth_trying(quality, self._palette)
-            for settings in self._settings(rate, quality)
         ]
-        return sorted(candidates, key=lambda candidate: candidate.cost(quality))
+        costs = [table.uniform(rate).cost(quality) for rate, table in found]
+        for (rate, _), cost in zip(found[:], costs, strict=True):
+            if self._tries_full_chroma(rate, quality) and cost <= _CLOSE * min(costs):
+                settings = replace(self._settings(rate, quality), subsampling="4:4:4")
+                found.append((rate, self._survey.table(rate, settings)))
+        candidates = sorted(
+            (self._uniform(rate, table) for rate, table in found),
+            key=lambda candidate: candidate.cost(quality),
+        )
+        if self._survey is self._whole:
+            candidate = mixed(best_tables(found, quality), quality, candidates[0])
+            if candidate is not None:
+                tried = replace(candidate, bytes=self._whole.tried(candidate))
+                if tried.cost(quality) < _MIXED_MUST_WIN * candidates[0].cost(quality):
+                    candidates.insert(0, tried)
+        return candidates
 
     def code(self, quality: float) -> CodedPicture:
         """Return the picture, coded at this quality."""
         best, *others = self.choose(quality)
         coded = self.code_candidate(best)
-        if self._effort < REAL_CHOICE_EFFORT or not others:
+        if self._effort < THOROUGH_EFFORT or not others:
             return coded
         other = self.code_candidate(others[0])
-        real = [self._real_cost(*pair, quality) for pair in ((best, coded), (others[0], other))]
-        return coded if real[0] <= real[1] else other
-
-    def code_candidate(self, candidate: Candidate) -> CodedPicture:
-        """Return the picture with every block at the candidate's rate."""
-        self._before_step()
-        rate, settings = candidate.rate, candidate.settings
-        samples = self._samples(rate)
-        codec, data = encode_plane(
-            samples,
-            self._codec,
-            quality=settings.quality,
-            subsampling=settings.subsampling,
-            speed=settings.speed,
-            tune=settings.tune,
-        )
-        decoded = decode(data, codec, self.grid.plane_size(rate))
-        error = coding_error_byte(mean_squared_error(decoded, samples))
-        plane = Plane(rate, codec, data, error, quality=settings.quality)
-        return CodedPicture(
-            np.full(self.grid.shape, rate, np.uint8), candidate.strength, (plane,), {rate: decoded}
-        )
+        costs = [
+            replace(one, bytes=two.bytes).cost(quality) for one, two in ((best, coded), (others[0], other))
+        ]
+        return coded if costs[0] <= costs[1] else other
 
     def smallest(self) -> list[Candidate]:
         """Returns what to try if the lowest quality is too large: every rate at its lowest quality, fine to coarse."""
-        strength = 0 if self._model is None else FULL_STRENGTH
-        chroma = "4:0:0" if self._grey else "4:2:0"
         return [
-            Candidate(rate, PlaneSettings(0, chroma, speed(rate, self._effort)), strength, 0.0, 0.0)
+            Candidate(
+                np.full(self.grid.shape, rate, np.uint8),
+                {rate: replace(self._settings(rate, 0), quality=0)},
+                self._strength,
+                0.0,
+                0.0,
+            )
             for rate in self._palette
         ]
 
-    def _real_cost(self, candidate: Candidate, coded: CodedPicture, quality: float) -> float:
-        rate = candidate.rate
-        errors = self._picture.errors(coded.decoded[rate], rate)
-        coding = mean_squared_error(coded.decoded[rate], self._samples(rate))
-        trial = Trial(rate, candidate.settings, len(coded.planes[0].data), errors, coding)
-        expected, strength = self._effect.expect(trial)
-        return Candidate(rate, candidate.settings, strength, trial.bytes, float(expected.sum())).cost(quality)
-
-    def _candidate(self, rate: int, settings: PlaneSettings) -> Candidate:
-        key = rate, settings
-        if key not in self._candidates:
+    def code_candidate(self, candidate: Candidate) -> CodedPicture:
+        """Return the picture with the candidate's rate map."""
+        planes, decoded = [], {}
+        for rate in sorted(candidate.settings, reverse=True):
             self._before_step()
-            trial = run_trial(
-                self._samples(rate), rate, settings, self._picture, self._downscaling_errors(rate)
+            settings = candidate.settings[rate]
+            samples = self._whole.kept(candidate.rate_map, rate)
+            codec, data = encode_plane(
+                samples,
+                self._codec,
+                quality=settings.quality,
+                subsampling=settings.subsampling,
+                speed=settings.speed,
+                tune=settings.tune,
             )
-            expected, strength = self._effect.expect(trial)
-            self._candidates[key] = Candidate(rate, settings, strength, trial.bytes, float(expected.sum()))
-        return self._candidates[key]
+            decoded[rate] = decode(data, codec, self.grid.plane_size(rate))
+            error = self._coding_error(candidate, rate, decoded[rate], samples)
+            planes.append(Plane(rate, codec, data, coding_error_byte(error), quality=settings.quality))
+        return CodedPicture(candidate.rate_map, candidate.strength, tuple(planes), decoded)
 
-    def _settings(self, rate: int, quality: float) -> list[PlaneSettings]:
-        number, slow = plane_quality(quality, rate), speed(rate, self._effort)
-        if self._grey:
-            return [PlaneSettings(number, "4:0:0", slow)]
-        full = quality >= _FULL_CHROMA_FROM.get(rate, 0)
-        return [
-            PlaneSettings(number, chroma, slow) for chroma in (("4:2:0", "4:4:4") if full else ("4:2:0",))
-        ]
+    def _uniform(self, rate: int, table: RateTable) -> Candidate:
+        """The candidate with every block at `rate`, for the whole photo."""
+        candidate = table.uniform(rate)
+        scale = self._whole.pixels / self._survey.pixels
+        return replace(
+            candidate,
+            rate_map=np.full(self.grid.shape, rate, np.uint8),
+            bytes=candidate.bytes * scale,
+            error=candidate.error * scale,
+        )
 
-    def _plane(self, rate: int) -> NDArray[np.uint8]:
-        if rate not in self._planes:
-            self._planes |= bicubic_planes(self._planes[1], [rate])
-        return self._planes[rate]
+    def _coding_error(
+        self, candidate: Candidate, rate: int, decoded: NDArray[np.uint8], samples: NDArray[np.uint8]
+    ) -> float:
+        """The mean squared error of the samples of a plane's own blocks."""
+        if len(candidate.settings) == 1:
+            return mean_squared_error(decoded, samples)
+        own = self.grid.expand(candidate.rate_map == rate, rate)
+        three = samples if samples.ndim == 3 else samples[..., None]
+        difference = np.subtract(decoded[own], three[own], dtype=np.float32)
+        return float(np.square(difference).mean())
 
-    def _samples(self, rate: int) -> NDArray[np.uint8]:
-        plane = self._plane(rate)
-        return plane[..., 0] if self._grey else plane
+    def _settings(self, rate: int, quality: float) -> PlaneSettings:
+        chroma = "4:0:0" if self._grey else "4:2:0"
+        return PlaneSettings(plane_quality(quality, rate), chroma, speed(rate, self._effort))
 
-    def _statistics_at(self, rate: int) -> BlockStatistics:
-        if rate not in self._statistics:
-            self._statistics[rate] = BlockStatistics(self._plane(rate), self.grid, rate)
-        return self._statistics[rate]
-
-    @property
-    def _picture(self) -> BlockStatistics:
-        return self._statistics_at(1)
-
-    def _downscaling_errors(self, rate: int) -> NDArray[np.float64]:
-        if rate not in self._downscaled:
-            self._downscaled[rate] = self._picture.errors(self._plane(rate), rate)
-        return self._downscaled[rate]
-
-    @cached_property
-    def _effect(self) -> NetworkEffect:
-        areas = self.grid.areas()
-        if self._model is None:
-            return NetworkEffect(None, areas, np.zeros((0, 0)), np.zeros((0, 0)))
-        pyramid = []
-        for rate in RATES[:_PYRAMID]:
-            errors = self._statistics_at(rate).errors(self._plane(2 * rate), 2)
-            pyramid.append(errors / (areas / rate**2))
-        return NetworkEffect(self._model, areas, np.stack(pyramid), self._picture.gradient_moments())
+    def _tries_full_chroma(self, rate: int, quality: float) -> bool:
+        return not self._grey and quality >= _FULL_CHROMA_FROM.get(rate, 0)

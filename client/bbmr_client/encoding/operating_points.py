@@ -37,7 +37,7 @@ _PLANE_QUALITY = {
     16: {0: 60, 10: 72, 18: 82, 100: 100},
 }
 """Rate → quality → quality of that rate's plane."""
-_HIGHEST = {1: 100, 2: 66, 4: 48, 8: 22, 16: 10}
+_HIGHEST = {1: 100, 2: 62, 4: 34, 8: 9, 16: 3}
 """Rate → up to which quality the whole picture at that rate is worth a trial."""
 
 
