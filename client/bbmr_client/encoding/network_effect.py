@@ -52,8 +52,8 @@ class NetworkEffect:
     ) -> None:
         self._coefficients = None if model is None else lossy_coefficients(model)
         self._model, self._areas = model, areas
-        self._pyramid = pyramid.reshape(len(pyramid), -1)
-        self._gradients = gradients.reshape(len(gradients), -1)
+        self._pyramid = pyramid.reshape(len(pyramid), areas.size)
+        self._gradients = gradients.reshape(len(gradients), areas.size)
 
     def expect(self, trial: Trial) -> tuple[NDArray[np.float64], int]:
         """Returns the squared error of each block after the network, summed, and the strength to use."""
