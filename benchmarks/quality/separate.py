@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bbmr_models.composite import expand_cells, pyramid, to_base
-from bbmr_models.jointsr import GRID, Canvas, JointSR
+from bbmr_models.composite import pyramid, to_base
+from bbmr_models.jointsr import Canvas, JointSR
 from bbmr_shared.compositing.composite import MAX_LEVEL
 from bbmr_shared.container import FULL_STRENGTH, Container
 from bbmr_shared.grid import ALIGN
@@ -64,15 +64,14 @@ def _upscale(
     planes = torch.from_numpy(np.ascontiguousarray(samples.transpose(0, 3, 1, 2))).float()
     cells = torch.full((count, height * rate // ALIGN, width * rate // ALIGN), rate)
     levels = pyramid({rate: planes}, cells)
-    rates = expand_cells(cells, GRID)
-    share = torch.from_numpy(strength.astype(np.float32) / FULL_STRENGTH).view(-1, 1, 1, 1)
+    share = torch.from_numpy(strength.astype(np.float32) / FULL_STRENGTH).view(-1, 1, 1)
     canvas = Canvas(
         base=to_base(levels[1]) / 255,
+        rate=cells,
+        error=torch.zeros(cells.shape),
+        strength=share.expand(cells.shape),
         half=levels[2] / MAX_LEVEL,
-        quarter=levels[GRID] / MAX_LEVEL,
-        rate=rates,
-        error=torch.zeros(rates.shape),
-        strength=share.expand(rates.shape),
+        quarter=levels[4] / MAX_LEVEL,
     )
     with torch.inference_mode():
         picture = model(canvas).mul_(255).add_(0.5).clamp_(0, 255).byte()

@@ -25,7 +25,9 @@ def markdown(results: dict[str, Any]) -> str:
     lines = [head]
     for row in results["models"]:
         config, flops = row["config"], row["flops"]
-        width = f"{config['backbone']} {config['channels']} × {config['blocks']}"
+        channels = config["channels"]
+        widths = "/".join(map(str, channels if isinstance(channels, list) else [channels]))
+        width = f"{config['backbone']} {widths} × {config['blocks']}"
         cells = [_giga(flops["2K"][key]) for key in (*PARTS, "total", "plain")]
         others = [_giga(flops[size]["total"]) for size in ("1080p", "4K")]
         lines.append(

@@ -26,12 +26,17 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bbmr_models import available
+from bbmr_models.backbone_network import FOLDED
 from bbmr_models.backbones import BACKBONES
+from bbmr_models.config import BACKBONE_GRID as GRID
 from bbmr_models.inference.tiles import tiles
-from bbmr_models.jointsr import FOLDED, GRID, Canvas, JointSR, JointSRConfig
+from bbmr_models.jointsr import Canvas, JointSRConfig
+from bbmr_models.networks import make_network
 from bbmr_models.training.config import read_config
+from bbmr_models.unet import FOLDED as UNET_FOLDED
+from bbmr_models.unet import INPUTS
 from bbmr_models.weights import read
-from bbmr_shared.grid import BlockGrid
+from bbmr_shared.grid import ALIGN, BlockGrid
 from benchmarks.common import SIZES
 from benchmarks.render.flops_pages import PARTS
 from benchmarks.render.pages import write
@@ -40,7 +45,8 @@ from benchmarks.render.pages import write
 class PlainNetwork(nn.Module):
     """The plain network around a backbone: 3×3 stem on the low-resolution picture, backbone, 3×3 head to ×4.
 
-    The form in which the backbones were published: `[N, 3, h, w]` → `[N, 3, 4h, 4w]`.
+    The form in which `omnisr` and `craft` were published: `[N, 3, h, w]` → `[N, 3, 4h, 4w]`. For `light` it is the same
+    U-shape with a stem that reads the picture alone.
     """
 
     def __init__(self, backbone: str, channels: int, blocks: int) -> None:
@@ -78,18 +84,20 @@ def picture_flops(config: JointSRConfig, width: int, height: int) -> dict[str, i
 def tile_flops(config: JointSRConfig, width: int, height: int) -> dict[str, int]:
     """Return the same for one canvas of `width`×`height` pixels, multiples of 16."""
     with torch.device("meta"):
-        model, plain = JointSR(config), PlainNetwork(config.backbone, config.channels, config.blocks)
-        canvas = Canvas(
-            base=torch.empty(1, 3, height, width),
-            half=torch.empty(1, 3, height // 2, width // 2),
-            quarter=torch.empty(1, 3, height // GRID, width // GRID),
-            rate=torch.empty(1, 1, height // GRID, width // GRID, dtype=torch.int64),
-            error=torch.empty(1, 1, height // GRID, width // GRID),
+        model = make_network(config)
+        cells = torch.empty(1, height // ALIGN, width // ALIGN, dtype=torch.int64)
+        base, half, quarter = (torch.empty(1, 3, height // at, width // at) for at in (1, 2, GRID))
+        counts = _count(model.eval(), Canvas(base, cells, cells, None, half, quarter))
+    total, name = counts["Global"], type(model).__name__
+    parts = {part: counts.get(f"{name}.{part}", 0) for part in PARTS}
+    if config.backbone == "light":  # the U-shape is everything between stem and head
+        parts["backbone"] = total - parts["stem"] - parts["head"]
+        plain = total - parts["stem"] * (INPUTS - UNET_FOLDED) // INPUTS
+    else:
+        plain = plain_flops(
+            PlainNetwork, config.backbone, *config.widths, config.blocks, height // GRID, width // GRID
         )
-        counts = _count(model.eval(), canvas)
-        plain_total = _count(plain.eval(), canvas.quarter)["Global"]
-    parts = {part: counts.get(f"JointSR.{part}", 0) for part in PARTS}
-    return parts | {"total": counts["Global"], "plain": plain_total}
+    return parts | {"total": total, "plain": plain}
 
 
 def plain_flops(
@@ -103,13 +111,12 @@ def plain_flops(
 def parameters(config: JointSRConfig) -> dict[str, int]:
     """Return the parameters of every part, and `total`."""
     with torch.device("meta"):
-        model = JointSR(config)
-    counts = {
-        part: sum(parameter.numel() for parameter in getattr(model, part).parameters())
-        for part in PARTS
-        if getattr(model, part) is not None
-    }
-    return {part: counts.get(part, 0) for part in PARTS} | {"total": sum(counts.values())}
+        model = make_network(config)
+    counts = dict.fromkeys(PARTS, 0)
+    for name, parameter in model.named_parameters():
+        part = name.partition(".")[0]
+        counts[part if part in PARTS else "backbone"] += parameter.numel()
+    return counts | {"total": sum(counts.values())}
 
 
 def rise(flops: dict[str, int]) -> float:

@@ -10,15 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bbmr_models.cards import read
-from bbmr_models.config import GRID
-from bbmr_models.inference.planar_network import (
-    DEBLOCK_INPUTS,
-    STEM_INPUTS,
-    Features,
-    PlanarNetwork,
-    fold,
-    inputs,
-)
+from bbmr_models.inference.planar_network import INPUTS, Features, PlanarNetwork, fold, inputs
 from benchmarks.common import read_rgb
 
 from .runtimes_tiles import save_tile, tile_of
@@ -29,15 +21,14 @@ CROPS = 24
 
 
 class OnnxNetwork(PlanarNetwork):
-    """A network whose convolutions are run by a function of two arrays `[1, C, h, w]`."""
+    """A network whose convolutions are run by a function of `[1, C, h, w]`."""
 
-    def __init__(self, infer: Callable[[list[NDArray[np.float32]]], NDArray[np.float32]]) -> None:
+    def __init__(self, infer: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
         self.config = read("light")[1].config
         self._infer = infer
 
-    def correct(self, canvas: Features, base: Features | None) -> Features:
-        assert base is not None
-        return np.array(self._infer([canvas[None], base[None]])[0])
+    def correct(self, canvas: Features) -> Features:
+        return np.array(self._infer(canvas[None])[0])
 
 
 def make_onnx(kind: str, threads: int, folder: Path) -> OnnxNetwork:
@@ -49,15 +40,13 @@ def make_onnx(kind: str, threads: int, folder: Path) -> OnnxNetwork:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return OnnxNetwork(
-            lambda arrays: session.run(None, dict(zip(("canvas", "base"), arrays, strict=True)))[0]
-        )
+        return OnnxNetwork(lambda canvas: session.run(None, {"canvas": canvas})[0])
     import openvino
 
     precision = "bf16" if kind.endswith("bfloat16") else "f32"
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": 1}
     request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
-    return OnnxNetwork(lambda arrays: request.infer(arrays)[0])
+    return OnnxNetwork(lambda canvas: request.infer([canvas])[0])
 
 
 def export(folder: Path) -> None:
@@ -67,29 +56,27 @@ def export(folder: Path) -> None:
     from torch.export import Dim
 
     from bbmr_models import load
-    from bbmr_models.jointsr import JointSR
+    from bbmr_models.unet import JointUNet
 
     class Convolutions(nn.Module):
-        def __init__(self, model: JointSR) -> None:
+        def __init__(self, model: JointUNet) -> None:
             super().__init__()
             self.model = model
 
-        def forward(self, canvas: Tensor, base: Tensor) -> Tensor:
-            stem = self.model.stem(canvas)
-            assert self.model.deblock is not None
-            out: Tensor = self.model.head(stem + self.model.backbone(stem) + self.model.deblock(base))
+        def forward(self, canvas: Tensor) -> Tensor:
+            out: Tensor = self.model.head(self.model.features(self.model.stem(canvas)))
             return out
 
-    example = tuple(torch.zeros(1, channels, 64, 48) for channels in (STEM_INPUTS, DEBLOCK_INPUTS))
-    free = {2: Dim("h"), 3: Dim("w")}
+    model = load("light").eval()
+    assert isinstance(model, JointUNet)
     torch.onnx.export(
-        Convolutions(load("light")).eval(),
-        example,
+        Convolutions(model),
+        (torch.zeros(1, INPUTS, 64, 48),),
         str(folder / FLOAT),
         dynamo=True,
-        dynamic_shapes=(free, free),
+        dynamic_shapes=({2: 8 * Dim("h"), 3: 8 * Dim("w")},),
         external_data=False,
-        input_names=["canvas", "base"],
+        input_names=["canvas"],
         verbose=False,
     )
 
@@ -122,6 +109,4 @@ def crops(folder: Path, pictures: list[Path]) -> Iterator[dict[str, NDArray[np.f
         tile_path = folder / "crop.npz"
         save_tile(tile_path, read_rgb(path), CROP, CROP, (2.0, 4.0, 8.0)[number % 3])
         tile, _ = tile_of(tile_path)
-        canvas, base = inputs(tile, fold(tile.base, GRID), True)
-        assert base is not None
-        yield {"canvas": canvas[None], "base": base[None]}
+        yield {"canvas": inputs(tile, fold(tile.base))[None]}

@@ -22,10 +22,12 @@ def save_tile(path: Path, photo: NDArray[np.uint8], height: int, width: int, rat
     source = TileSource(encode(photo, rate=rate), (0, 0, width, height), None, JointSRConfig(tile=4096))
     (tile,) = source.tiles
     seen = source.cut(tile)
-    np.savez(path, photo=photo, **{name: getattr(seen, name) for name in TileInput.__dataclass_fields__})
+    np.savez(
+        path, photo=photo, **{name: samples for name, samples in vars(seen).items() if samples is not None}
+    )
 
 
 def tile_of(path: Path) -> tuple[TileInput, NDArray[np.uint8]]:
     """Return the tile and its photo."""
     with np.load(path) as arrays:
-        return TileInput(*(arrays[name] for name in TileInput.__dataclass_fields__)), arrays["photo"]
+        return TileInput(**{name: arrays[name] for name in arrays.files if name != "photo"}), arrays["photo"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from bbmr_models.inference.network import Network
 from bbmr_models.inference.tile_input import TileInput
 from bbmr_models.inference.torch_network import TorchNetwork
 from bbmr_models.jointsr import Canvas, JointSR
-from bbmr_shared.compositing.composite import MAX_LEVEL
 from bbmr_shared.container import FULL_STRENGTH
 
 
@@ -55,9 +53,7 @@ class TorchScriptRuntime(PlainRuntime):
 
     def __init__(self, model: JointSR) -> None:
         super().__init__(model)
-        parts = _parts(
-            Canvas(*(torch.zeros(1, c, 64 // s, 64 // s) for c, s in ((3, 1), (3, 2), (3, 4), *[(1, 4)] * 3)))
-        )
+        parts = torch.zeros(1, 3, 64, 64), *(torch.zeros(1, 4, 4) for _ in range(3))
         with torch.no_grad():
             traced = torch.jit.trace(_Correction(model), parts)
             frozen = torch.jit.optimize_for_inference(torch.jit.freeze(traced.eval()))
@@ -74,23 +70,15 @@ class _Correction(nn.Module):
 
 
 def canvas_of(tile: TileInput) -> Canvas:
-    """Return the input of `JointSR` for a tile."""
+    """Return the input of `light` for a tile."""
 
-    def level(samples: NDArray[Any], scale: int) -> Tensor:
-        planar = np.ascontiguousarray(samples.transpose(2, 0, 1)).astype(np.float32)
-        return torch.from_numpy(planar)[None].div_(scale)
+    def cells(values: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(values)[None].float()
 
-    def grid(values: NDArray[np.uint8]) -> Tensor:
-        return torch.from_numpy(values)[None, None].float()
-
-    return Canvas(
-        level(tile.base, 255),
-        level(tile.half, MAX_LEVEL),
-        level(tile.quarter, MAX_LEVEL),
-        grid(tile.rate),
-        grid(tile.error),
-        grid(tile.strength) / FULL_STRENGTH,
-    )
+    planar = np.ascontiguousarray(tile.base.transpose(2, 0, 1)).astype(np.float32)
+    base = torch.from_numpy(planar)[None].div_(255)
+    strength = cells(tile.strength) / FULL_STRENGTH
+    return Canvas(base, cells(tile.rate), cells(tile.error), strength)
 
 
 def _parts(canvas: Canvas) -> tuple[Tensor, ...]:

@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from bbmr_shared.container import Container
 from bbmr_shared.errors import IncompatibleModelError
 from bbmr_shared.grid import ALIGN, BLOCK, RATES, BlockGrid
 
-GRID = 4
-"""The backbone works at 1/4 of the picture's resolution."""
+LIGHT_GRID = 2
+"""The finest level of `light` works at 1/2 of the picture's resolution."""
+BACKBONE_GRID = 4
+"""The other backbones work at 1/4 of it."""
+LOG_ERRORS = np.array([0, *(np.log2(1 + np.exp2((np.arange(1, 256) - 81) / 10)) / 8)], np.float32)
+"""Coding error byte → log₂(1 + mean squared error) / 8, as `light` reads it. 0 is lossless."""
 BACKBONE_NAMES = ("craft", "light", "omnisr")
-"""The keys of `backbones.BACKBONES`."""
 DOWNSCALERS = frozenset({"bicubic"})
 """Downscaling Modules whose planes the shipped weights were trained on."""
 
@@ -24,8 +29,9 @@ class JointSRConfig:
 
     Attributes:
         backbone: one of `BACKBONE_NAMES`.
-        channels, blocks: width and depth of the backbone.
-        deblock: channels of the deblock branch; 0 omits it.
+        channels: width of the backbone; of `light` three widths, at HR/2, HR/4 and HR/8.
+        blocks: depth of the backbone; of `light` the residual blocks at HR/8.
+        deblock: channels of the deblock branch; 0 omits it. `light` has none: its finest level does that work.
         tile: side in pixels of the fixed tiles of reconstruction, counted from the picture's origin.
         halo: pixels of context around a tile; a multiple of 16.
         lossy: whether it was also trained on planes with coding errors; if not, it reads only lossless planes.
@@ -34,9 +40,9 @@ class JointSRConfig:
     """
 
     backbone: str = "light"
-    channels: int = 32
-    blocks: int = 6
-    deblock: int = 16
+    channels: int | tuple[int, ...] = (32, 48, 64)
+    blocks: int = 2
+    deblock: int = 0
     tile: int = 1024
     halo: int = 80
     lossy: bool = False
@@ -49,8 +55,13 @@ class JointSRConfig:
             raise ValueError(
                 f"the backbone must be one of {', '.join(BACKBONE_NAMES)}, not {self.backbone!r}"
             )
-        if min(self.channels, self.blocks, self.deblock + 1) < 1:
+        if min(*self.widths, self.blocks, self.deblock + 1) < 1:
             raise ValueError("channels and blocks must be at least 1, deblock at least 0")
+        light = self.backbone == "light"
+        if len(self.widths) != (3 if light else 1):
+            raise ValueError(f"the backbone {self.backbone} has {'three widths' if light else 'one width'}")
+        if light and self.deblock:
+            raise ValueError("the backbone light has no deblock branch: deblock must be 0")
         if self.tile < ALIGN or self.tile % ALIGN or self.halo < 0 or self.halo % ALIGN:
             raise ValueError(f"tile and halo must be multiples of {ALIGN}, not {self.tile} and {self.halo}")
         if not self.rates or not set(self.rates) <= set(RATES):
@@ -58,12 +69,23 @@ class JointSRConfig:
         BlockGrid(ALIGN, ALIGN, self.block)
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """`channels` as a tuple."""
+        return (self.channels,) if isinstance(self.channels, int) else self.channels
+
+    @property
     def radius(self) -> int | None:
         """Pixels of context that one output pixel depends on; None if it depends on the whole tile.
 
-        For `light`: stem, two convolutions per block and head on the HR/4 grid, and the fold onto it.
+        For `light`: stem, head and two blocks at HR/2, two at HR/4, `blocks` at HR/8, each of two convolutions, and the
+        squares of 8 pixels that its strided convolutions read.
         """
-        return (2 * self.blocks + 2) * GRID + GRID if self.backbone == "light" else None
+        return 2 * (2 + 4) + 4 * 4 + 8 * 2 * self.blocks + 8 if self.backbone == "light" else None
+
+    @property
+    def levels(self) -> bool:
+        """Whether the network reads the composite's levels at HR/2 and HR/4, too. `light` reads the base alone."""
+        return self.backbone != "light"
 
     @property
     def local(self) -> bool:
@@ -71,13 +93,14 @@ class JointSRConfig:
         return self.radius is not None and self.radius <= self.halo
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"rates": list(self.rates)}
+        lists = {name: list(value) for name, value in asdict(self).items() if isinstance(value, tuple)}
+        return asdict(self) | lists
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> JointSRConfig:
         """Return the configuration of `to_dict`. Missing keys have defaults. Raises TypeError or ValueError."""
-        rates = tuple(values.get("rates", RATES))
-        return JointSRConfig(**{**values, "rates": rates})
+        tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list | tuple)}
+        return JointSRConfig(**{**values, **tuples})
 
 
 def check_reads(config: JointSRConfig, container: Container) -> None:

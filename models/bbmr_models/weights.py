@@ -17,7 +17,8 @@ from safetensors.torch import save as dump_tensors
 from bbmr_shared.errors import UsageError, WeightsError, one_line
 
 from .cards import DIGESTS, FORMAT, SHIPPED, Card, available, card_of, digests, read
-from .jointsr import JointSR, channels_last, structure
+from .jointsr import JointSR
+from .networks import channels_last, make_network, structure
 
 __all__ = ["DIGESTS", "SHIPPED", "Card", "available", "build", "digests", "load", "read", "save_weights"]
 
@@ -38,13 +39,13 @@ def build(name: str, data: bytes, device: str = "cpu") -> JointSR:
     config = card_of(name, data).config
     try:
         tensors = {key: value.float() for key, value in load_tensors(data).items()}
-        actual, stated = structure(tensors), (config.backbone, config.channels, config.blocks, config.deblock)
+        actual, stated = structure(tensors), (config.backbone, config.widths, config.blocks, config.deblock)
         if actual != stated:
             raise ValueError(f"its tensors are those of {actual}, its configuration says {stated}")
         broken = next((key for key, value in tensors.items() if not value.isfinite().all()), None)
         if broken is not None:
             raise ValueError(f"{broken} has values that are not finite")
-        model = JointSR(config)
+        model = make_network(config)
         model.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, ValueError, LookupError) as error:
         raise WeightsError(f"the weights '{name}' do not fit their own configuration: {error}") from error

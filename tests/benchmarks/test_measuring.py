@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bbmr_client.encoding.encoder import encode
 from bbmr_models.jointsr import JointSR, JointSRConfig
+from bbmr_models.networks import make_network
 from bbmr_models.reconstruct import Reconstructor
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.grid import BlockGrid
@@ -26,7 +28,8 @@ from benchmarks.render.ablation_pages import means
 from benchmarks.render.backbone_pages import markdown, speed_ups
 from benchmarks.speed import backbones, flops
 
-TINY = JointSRConfig(channels=4, blocks=1, deblock=4)
+TINY = JointSRConfig("omnisr", channels=8, blocks=1, deblock=4)
+SMALL = JointSRConfig(channels=(4, 6, 8), blocks=1)
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +41,37 @@ def photo() -> np.ndarray:
 
 def model(config: JointSRConfig = TINY) -> JointSR:
     torch.manual_seed(0)
-    return JointSR(config).eval()
+    return make_network(config).eval()
 
 
 def test_the_operations_of_a_tiny_network_are_those_of_the_formula() -> None:
-    width, height, c, d = 64, 32, 4, 4
+    width, height, c, d = 64, 32, 8, 4
     samples = (width // 4) * (height // 4)
     conv = 2 * 9 * samples
     expected = {
         "stem": conv * (3 + 12 + 48 + 5 + 1) * c,
-        "backbone": 2 * conv * c * c,
         "deblock": conv * ((48 + 5) * d + d * d + d * c),
         "head": conv * c * 48,
     }
     counted = flops.tile_flops(TINY, width, height)
     assert {part: counted[part] for part in expected} == expected
-    assert counted["total"] == sum(expected.values())
-    assert counted["plain"] == conv * (3 * c + 2 * c * c + c * 48)
-    assert flops.tile_flops(JointSRConfig(channels=4, blocks=1, deblock=0), width, height)["deblock"] == 0
+    assert counted["total"] == sum(expected.values()) + counted["backbone"]
+    assert counted["plain"] == counted["total"] - expected["stem"] - expected["deblock"] + conv * 3 * c
+    assert flops.tile_flops(replace(TINY, deblock=0), width, height)["deblock"] == 0
+
+
+def test_the_operations_of_a_small_light_are_those_of_the_formula() -> None:
+    width, height, (a, b, c) = 64, 32, (4, 6, 8)
+    fine = 2 * (width // 2) * (height // 2)
+    middle, coarse = fine // 4, fine // 16
+    expected = {"stem": fine * 9 * 18 * a, "head": fine * 9 * a * 12}
+    blocks = 36 * (fine * a * a + middle * b * b) + 18 * coarse * c * c
+    joints = 4 * (middle * a * b + coarse * b * c + coarse * c * b + middle * b * a)
+    counted = flops.tile_flops(SMALL, width, height)
+    assert {part: counted[part] for part in expected} == expected
+    assert counted["backbone"] == blocks + joints
+    assert counted["total"] == sum(counted[part] for part in flops.PARTS)
+    assert counted["plain"] == counted["total"] - fine * 9 * 6 * a
 
 
 def test_attention_depthwise_convolutions_and_batched_products_are_counted() -> None:
@@ -73,7 +89,7 @@ def test_attention_depthwise_convolutions_and_batched_products_are_counted() -> 
         assert counter.get_total_flops() == expected
 
 
-@pytest.mark.parametrize(("backbone", "channels"), [("light", 48), ("omnisr", 64), ("craft", 48)])
+@pytest.mark.parametrize(("backbone", "channels"), [("omnisr", 64), ("craft", 48)])
 def test_no_weight_of_a_backbone_escapes_the_count(backbone: str, channels: int) -> None:
     """Nearly all weights apply to every sample, and attention adds to that."""
     config = JointSRConfig(backbone=backbone, channels=channels, blocks=2)
@@ -84,7 +100,7 @@ def test_no_weight_of_a_backbone_escapes_the_count(backbone: str, channels: int)
 
 
 def test_a_picture_costs_what_its_tiles_cost_halo_included() -> None:
-    config = JointSRConfig(channels=4, blocks=1, deblock=4, tile=64, halo=16)
+    config = replace(SMALL, tile=64, halo=16)
     assert flops.picture_flops(config, 60, 50) == flops.tile_flops(config, 64, 64)
     two = flops.picture_flops(config, 128, 64)
     assert two["total"] == 2 * flops.tile_flops(config, 80, 64)["total"]
@@ -129,7 +145,7 @@ def test_rates_by_own_error_keep_the_budget_and_lower_the_error(photo: np.ndarra
 
 
 def test_every_ablation_yields_named_rows(photo: np.ndarray) -> None:
-    both = Reconstructor(model()), Reconstructor(model(JointSRConfig(channels=4, blocks=1, deblock=0)))
+    both = Reconstructor(model()), Reconstructor(model(replace(TINY, deblock=0)))
     rows = [{"ablation": "deblock", "rate": 4, **row} for row in ablations.deblock(photo, 4, *both)]
     found = means(rows)
     names = [mean["variant"] for mean in found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bbmr_models.jointsr import JointSR, JointSRConfig
+from bbmr_models.networks import make_network
 from bbmr_models.training.pool import PicturePool, load_pool
 
 from .training_parts import make_folder
@@ -38,11 +40,16 @@ def pool(folder: Path) -> PicturePool:
     return load_pool(folder, 64, 1, 0)
 
 
-def small_network(seed: int = 0, gain: float = 1.0, **config: int) -> JointSR:
+def small_network(seed: int = 0, gain: float = 1.0, **config: Any) -> JointSR:
     """An untrained network whose correction is clearly not zero."""
     torch.manual_seed(seed)
-    sizes = {"channels": 8, "blocks": 1, "deblock": 8, "tile": 256, "halo": 48} | config
-    model = JointSR(JointSRConfig(**sizes)).eval()
+    sizes = {"channels": (8, 12, 16), "blocks": 1, "tile": 256, "halo": 64} | config
+    model = make_network(JointSRConfig(**sizes)).eval()
     with torch.no_grad():
         model.head.weight.mul_(10 * gain)
     return model
+
+
+def small_backbone(seed: int = 0, gain: float = 1.0, **config: Any) -> JointSR:
+    """The same with a published backbone and all of its inputs."""
+    return small_network(seed, gain, **{"backbone": "omnisr", "channels": 16, "deblock": 8} | config)

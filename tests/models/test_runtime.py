@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,9 +32,10 @@ from bbmr_shared.container import FULL_STRENGTH
 from bbmr_shared.errors import UsageError, WeightsError
 from bbmr_shared.grid import RATES
 
-from .conftest import small_network
+from .conftest import small_backbone, small_network
 
 Picture = NDArray[np.uint8]
+LIGHT = JointSRConfig(tile=1024)
 Maker = Callable[[JointSR, Path], Network]
 
 
@@ -68,46 +70,46 @@ def _plain(model: JointSR, tile: TileInput) -> Picture:
     def level(samples: NDArray[np.generic], scale: int) -> torch.Tensor:
         return torch.from_numpy(samples.astype(np.float32).transpose(2, 0, 1).copy())[None] / scale
 
-    def grid(values: Picture) -> torch.Tensor:
-        return torch.from_numpy(values.astype(np.float32))[None, None]
+    def cells(values: Picture) -> torch.Tensor:
+        return torch.from_numpy(values.astype(np.float32))[None]
 
-    canvas = Canvas(
-        level(tile.base, 255),
-        level(tile.half, MAX_LEVEL),
-        level(tile.quarter, MAX_LEVEL),
-        grid(tile.rate),
-        grid(tile.error),
-        grid(tile.strength) / FULL_STRENGTH,
-    )
+    levels = (None if x is None else level(x, MAX_LEVEL) for x in (tile.half, tile.quarter))
+    strength = cells(tile.strength) / FULL_STRENGTH
+    canvas = Canvas(level(tile.base, 255), cells(tile.rate), cells(tile.error), strength, *levels)
     with torch.inference_mode():
         picture: Picture = (model(canvas)[0] * 255 + 0.5).clamp(0, 255).byte().permute(1, 2, 0).numpy()
     return picture
 
 
 def tile_of(
-    photo: Picture, height: int, width: int, at: tuple[int, int] = (0, 0), rate: float = 3
+    photo: Picture,
+    height: int,
+    width: int,
+    at: tuple[int, int] = (0, 0),
+    rate: float = 3,
+    config: JointSRConfig = LIGHT,
 ) -> TileInput:
     """The network's input for a part of a photo: views, as an engine cuts them."""
     container = encode(photo[at[1] :, at[0] :][:height, :width], rate=rate, block=32)
-    source = TileSource(container, (0, 0, width, height), None, JointSRConfig(tile=1024))
+    source = TileSource(container, (0, 0, width, height), None, config)
     return source.cut(source.tiles[0])
 
 
-def noise(height: int, width: int, seed: int) -> TileInput:
+def noise(height: int, width: int, seed: int, levels: bool = False) -> TileInput:
     """Anything that a tile may hold: every rate, coding errors, every strength."""
     rng = np.random.default_rng(seed)
-    h, w = height // 4, width // 4
+    cells = height // 16, width // 16
 
-    def level(at: int) -> NDArray[np.int16]:
-        return rng.integers(0, MAX_LEVEL + 1, (height // at, width // at, 3), np.int16)
+    def level(at: int) -> NDArray[np.int16] | None:
+        return rng.integers(0, MAX_LEVEL + 1, (height // at, width // at, 3), np.int16) if levels else None
 
     return TileInput(
         rng.integers(0, 256, (height, width, 3), np.uint8),
+        rng.choice(np.array(RATES, np.uint8), cells),
+        rng.choice(np.array([0, 0, 3, 255], np.uint8), cells),
+        rng.integers(0, FULL_STRENGTH + 1, cells, np.uint8),
         level(2),
         level(4),
-        rng.choice(np.array(RATES, np.uint8), (h, w)),
-        rng.choice(np.array([0, 0, 3, 255], np.uint8), (h, w)),
-        rng.integers(0, FULL_STRENGTH + 1, (h, w), np.uint8),
     )
 
 
@@ -123,7 +125,8 @@ def test_the_picture_is_that_of_the_shipped_model(
     if name != "light" and make is not torch_float32:
         pytest.skip("only light runs there, or is held to one step there")
     model = load(name)
-    for tile in (tile_of(photo, 160, 224), tile_of(photo, 96, 64, (300, 200), rate=8)):
+    parts = ((160, 224, (0, 0), 3), (96, 64, (300, 200), 8))
+    for tile in (tile_of(photo, *part, model.config) for part in parts):
         wanted = plain(model, [tile])
         got = make(model, tmp_path).run([tile])
         assert got.shape == wanted.shape == (1, *tile.base.shape)
@@ -135,8 +138,8 @@ def test_the_picture_is_that_of_the_shipped_model(
 
 
 @pytest.mark.parametrize("make", MAKERS)
-@pytest.mark.parametrize("config", [{}, {"deblock": 0}, {"channels": 12, "blocks": 3}])
-def test_noise_comes_out_alike(make: Maker, config: dict[str, int], tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", [{}, {"channels": (12, 10, 7), "blocks": 3}])
+def test_noise_comes_out_alike(make: Maker, config: dict[str, Any], tmp_path: Path) -> None:
     model = small_network(**config)
     network = make(model, tmp_path)
     for tile in (noise(16, 16, 0), noise(48, 80, 1), noise(112, 32, 2)):
@@ -145,6 +148,14 @@ def test_noise_comes_out_alike(make: Maker, config: dict[str, int], tmp_path: Pa
             1 if make is not torch_bfloat16 else 3
         )  # noise is no photograph, this network none that was trained
         assert worst(network.run([tile]), wanted) <= limit
+
+
+@pytest.mark.parametrize("deblock", [0, 8])
+def test_noise_through_a_published_backbone_comes_out_alike(deblock: int) -> None:
+    model = small_backbone(deblock=deblock)
+    network = TorchNetwork(model)
+    for tile in (noise(16, 16, 0, levels=True), noise(48, 80, 1, levels=True)):
+        assert worst(network.run([tile]), plain(model, [tile])) <= 1
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -165,7 +176,7 @@ def test_what_is_not_to_be_corrected_stays_to_the_last_bit(
     tile = noise(64, 96, 3)
     kept = (tile.rate == 1) & (tile.error == 0) | (tile.strength == 0)
     assert 0.1 < kept.mean() < 0.9
-    pixels = kept.repeat(4, 0).repeat(4, 1)
+    pixels = kept.repeat(16, 0).repeat(16, 1)
     assert (network.run([tile])[0][pixels] == tile.base[pixels]).all()
 
 
@@ -203,9 +214,8 @@ from bbmr_models.inference.network import load_network
 from bbmr_models.inference.tile_input import TileSource, TileInput
 from bbmr_shared.grid import RATES
 network = load_network("light", read("light")[0], runtime="ncnn", threads=1)
-grid = np.full((8, 8), 4, np.uint8)
-tile = TileInput(np.full((32, 32, 3), 99, np.uint8), np.full((16, 16, 3), 3168, np.int16),
-                 np.full((8, 8, 3), 3168, np.int16), grid, grid * 0, grid * 32)
+cells = np.full((2, 2), 4, np.uint8)
+tile = TileInput(np.full((32, 32, 3), 99, np.uint8), cells, cells * 0, cells // 2)
 assert network.run([tile, tile]).shape == (2, 32, 32, 3)
 assert "torch" not in sys.modules
 """
@@ -233,7 +243,7 @@ def test_the_runtime_is_chosen(
 ) -> None:
     monkeypatch.setattr(network, "find_spec", lambda name: name if name in installed else None)
     monkeypatch.setattr(network, "has_bfloat16", lambda: bfloat16)
-    assert choose_runtime(JointSRConfig(backbone=backbone), device) == expected
+    assert choose_runtime(read(backbone)[1].config, device) == expected
 
 
 def test_a_runtime_that_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,12 +265,12 @@ def test_ncnn_takes_no_other_backbone_and_no_damaged_file() -> None:
     data = read("light")[0]
     with pytest.raises(WeightsError, match="cut short"):
         load_network("light", data[:-1000], runtime="ncnn")
-    for wrong in ({"blocks": 9}, {"blocks": 7}, {"channels": 32}, {"deblock": 0}, {"deblock": 8}):
+    for wrong in ({"blocks": 3}, {"blocks": 1}, {"channels": [32, 48, 32]}, {"channels": [16, 48, 64]}):
         with pytest.raises(WeightsError, match="do not fit"):
             load_network("light", _claiming(data, wrong), runtime="ncnn")
 
 
-def _claiming(data: bytes, other: dict[str, int]) -> bytes:
+def _claiming(data: bytes, other: dict[str, Any]) -> bytes:
     """A weights file whose configuration says something else than its tensors."""
     (length,) = struct.unpack_from("<Q", data)
     header = json.loads(data[8 : 8 + length])

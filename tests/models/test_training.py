@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from bbmr_client.encoding.encoder import encode
-from bbmr_models.jointsr import JointSR
+from bbmr_models.networks import make_network
 from bbmr_models.reconstruct import Reconstructor
 from bbmr_models.training import loop, loss
 from bbmr_models.training.cli import app
@@ -186,7 +186,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_state(
 
 def test_the_command_goes_on_from_weights(folder: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
-    start = JointSR(CONFIG)
+    start = make_network(CONFIG)
     weights = tmp_path / "start.safetensors"
     save_weights(start, weights, {}, torch.float32)
     command = [folder, "--run", tmp_path / "run", "--steps", "2", "--learning-rate", "1e-9", "--crop", "64"]
@@ -195,7 +195,7 @@ def test_the_command_goes_on_from_weights(folder: Path, tmp_path: Path) -> None:
     result = load(str(tmp_path / "run" / "model.safetensors"))
     assert result.config == CONFIG
     torch.testing.assert_close(result.head.weight, start.head.weight, atol=1e-3, rtol=1e-3)
-    refused = run_command(folder, "--run", tmp_path / "other", "--start", weights, "--channels", "4")
+    refused = run_command(folder, "--run", tmp_path / "other", "--start", weights, "--blocks", "4")
     assert refused.exit_code == 2
     assert "--start brings its own model" in refused.stderr
 
@@ -206,7 +206,7 @@ def test_a_run_of_another_configuration_is_one_clear_line(
     train(pool, CONFIG, replace(TRAINING, steps=1, decay_share=0.0), tmp_path)
     refused = run_command(folder, "--run", tmp_path, "--config", "nano", "--crop", "64")
     assert refused.exit_code == 2
-    assert "channels 8 and not 32" in refused.stderr.splitlines()[-1]
+    assert "channels [8, 12, 16] and not [16, 24, 32]" in refused.stderr.splitlines()[-1]
     (tmp_path / "state.pt").write_bytes(b"no state")
     with pytest.raises(UsageError, match="not the state of a run"):
         train(pool, CONFIG, TRAINING, tmp_path)
@@ -227,7 +227,7 @@ def test_a_state_of_the_first_version_goes_on_with_a_new_data_order(
     assert "data order begins anew" in capsys.readouterr().out
     torch.save(held, tmp_path / "state.pt")
     with pytest.raises(UsageError, match="another network"):
-        train(pool, replace(CONFIG, channels=12), config, tmp_path)
+        train(pool, replace(CONFIG, channels=(8, 12, 20)), config, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bbmr_models.jointsr import JointSR, JointSRConfig
+from bbmr_models.jointsr import JointSRConfig
+from bbmr_models.networks import make_network
 from bbmr_models.training.cli import _configurations
 from bbmr_models.training.config import CONFIGS, TrainingConfig, read_config, saved_training_config
 from bbmr_models.training.schedule import learning_rate_at
@@ -26,17 +27,18 @@ def test_every_configuration_is_known() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_configuration_of_the_repository_builds(name: str) -> None:
     model, training = read_config(name, {}, {})
-    assert JointSR(model).config == model
+    assert make_network(model).config == model
     assert training.crop % 32 == 0
 
 
 def test_options_go_before_the_file(tmp_path: Path) -> None:
     path = tmp_path / "own.toml"
     path.write_text(
-        "[model]\nchannels = 16\nblocks = 2\nrates = [2, 4, 8]\n[training]\nbatch = 4\nlearning_rate = 1\n"
+        "[model]\nbackbone = 'omnisr'\nchannels = 16\nblocks = 2\nrates = [2, 4, 8]\n"
+        "[training]\nbatch = 4\nlearning_rate = 1\n"
     )
     model, training = read_config(str(path), {"blocks": 3, "deblock": None}, {"batch": 6})
-    assert (model.channels, model.blocks, model.deblock, model.rates) == (16, 3, 16, (2, 4, 8))
+    assert (model.channels, model.blocks, model.deblock, model.rates) == (16, 3, 0, (2, 4, 8))
     assert (training.batch, training.learning_rate) == (6, 1)
 
 
@@ -47,6 +49,7 @@ def test_options_go_before_the_file(tmp_path: Path) -> None:
         ("[training]\nminuts = 3", "unknown key 'minuts' in"),
         ("[trainig]", "unknown table or key trainig"),
         ("[model]\nchannels = 'x'", "'channels' in .model. has the wrong type: 'x'"),
+        ("[model]\nchannels = 48", "the backbone light has three widths"),
         ("[model]\nchannels = true", "'channels' in .model. has the wrong type: True"),
         ("[model]\nrates = [3]", "rates must be some of"),
         ("[model]\nblock = 100", "multiple of 16"),
@@ -75,7 +78,7 @@ def test_a_file_that_is_not_there_names_the_known() -> None:
 
 def test_a_run_that_starts_from_weights_is_trained_as_their_backbone_is(tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
-    save_weights(JointSR(JointSRConfig("omnisr", 16, 1)), weights, {})
+    save_weights(make_network(JointSRConfig("omnisr", 16, 1)), weights, {})
     model, training, _ = _configurations(tmp_path / "run", None, str(weights), False, {}, {"crop": 64})
     own = read_config("omnisr", {}, {})[1]
     assert model.backbone == "omnisr"

@@ -1,4 +1,4 @@
-"""The U-shaped network and its training on coded pictures."""
+"""Training of `light` on coded pictures."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+from bbmr_models import load
+from bbmr_models.jointsr import JointSRConfig
+from bbmr_models.networks import make_network
 from bbmr_models.training.unet.dataset import CodedDataset, code_picture, make_dataset
 from bbmr_models.training.unet.trainer import UNetTraining, gains_db, relative_error, train_unet
-from bbmr_models.unet import JointUNet, load_unet, log_error, save_unet
 from bbmr_shared.colour import weighted_squared_error
 from bbmr_shared.errors import UsageError
-from bbmr_shared.images.codecs import coding_error_byte
 from tests.models.conftest import SAMPLE
 
 
@@ -33,45 +34,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, photo: np.ndarray) -> Code
         Image.fromarray(np.roll(photo, 40 * number, 1)).save(photos / f"{number}.png")
     make_dataset(photos, folder / "out", passes=4, seed=3)
     return CodedDataset([folder / "out"], held_out=1)
-
-
-def inputs(side: int, rate: int = 2, error: int = 100) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    torch.manual_seed(0)
-    half = torch.ones(1, 1, side // 2, side // 2)
-    return torch.rand(1, 3, side, side), half * rate, half * error
-
-
-class TestNetwork:
-    def test_an_output_pixel_depends_on_its_radius_and_no_further(self) -> None:
-        network = JointUNet(blocks=1)
-        base, rate, error = inputs(192)
-        base.requires_grad_()
-        network(base, rate, error)[0, :, 96, 96].sum().backward()
-        assert base.grad is not None
-        rows = base.grad.abs().sum((0, 1, 3)).nonzero().flatten()
-        assert max(96 - int(rows.min()), int(rows.max()) - 96) <= network.radius
-        assert network.radius - 8 <= int(rows.max()) - 96
-
-    def test_known_samples_stay_as_they_are(self) -> None:
-        network = JointUNet()
-        base, rate, error = inputs(32, rate=1, error=0)
-        assert torch.equal(network(base, rate, error), base)
-        changed = network(base, rate, error + 50)
-        assert not torch.equal(changed, base)
-
-    def test_error_bytes_are_read_as_mean_squared_errors(self) -> None:
-        for mse in (0.5, 7.0, 900.0):
-            byte = torch.tensor([[[[coding_error_byte(mse)]]]])
-            assert log_error(byte).item() == pytest.approx(np.log2(1 + mse) / 8, abs=0.01)
-        assert log_error(torch.zeros(1)).item() == 0
-
-    def test_a_file_gives_the_same_network_back(self, tmp_path: Path) -> None:
-        network = JointUNet((16, 24, 32), 1)
-        save_unet(network, tmp_path / "a.safetensors", {"steps": 3})
-        again = load_unet(tmp_path / "a.safetensors")
-        assert (again.widths, again.blocks) == ((16, 24, 32), 1)
-        arguments = inputs(32)
-        assert torch.allclose(network(*arguments), again(*arguments), atol=2e-3)
 
 
 class TestDataset:
@@ -122,8 +84,8 @@ class TestTraining:
     def test_it_learns_and_exports(self, dataset: CodedDataset, tmp_path: Path) -> None:
         config = UNetTraining(steps=60, batch=4, crop=64, learning_rate=2e-3, warmup=5, ema=0.9)
         path = train_unet(dataset, config, tmp_path)
-        untrained = gains_db(JointUNet(), dataset)
-        trained = gains_db(load_unet(path), dataset)
+        untrained = gains_db(make_network(JointSRConfig()), dataset)
+        trained = gains_db(load(str(path)), dataset)
         assert trained.keys() == untrained.keys()
         assert np.mean([gain[1] for gain in trained.values()]) > np.mean(
             [gain[1] for gain in untrained.values()]
@@ -133,10 +95,10 @@ class TestTraining:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            whole = load_unet(train_unet(dataset, self.CONFIG, tmp_path / "whole"))
+            whole = load(str(train_unet(dataset, self.CONFIG, tmp_path / "whole")))
             half = UNetTraining(steps=2, batch=2, crop=64, warmup=1)
             train_unet(dataset, half, tmp_path / "parts")
-            parts = load_unet(train_unet(dataset, half, tmp_path / "parts"))
+            parts = load(str(train_unet(dataset, half, tmp_path / "parts")))
         finally:
             torch.set_num_threads(threads)
         for name, value in whole.state_dict().items():

@@ -24,7 +24,7 @@ def test_shipped_weights_are_small_and_have_a_card() -> None:
 
 
 def test_a_saved_model_comes_back(tmp_path: Path) -> None:
-    model = small_network(channels=12)
+    model = small_network(channels=(8, 12, 12))
     path = tmp_path / "x.safetensors"
     save_weights(model, path, {"steps": 3}, torch.float32)
     again = load(str(path))
@@ -50,7 +50,7 @@ def test_other_files_and_architectures_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="not a bbmr weights file"):
         load(str(path))
     save_weights(small_network(), path, {})
-    path.write_bytes(path.read_bytes().replace(b'\\"channels\\": 8', b'\\"channels\\": 9'))
+    path.write_bytes(path.read_bytes().replace(b'\\"channels\\": [8', b'\\"channels\\": [9'))
     with pytest.raises(WeightsError, match="its configuration says"):
         load(str(path))
     with pytest.raises(WeightsError, match="cannot be read"):

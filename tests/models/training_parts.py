@@ -11,9 +11,9 @@ from PIL import Image
 from bbmr_models.jointsr import JointSRConfig
 from bbmr_models.training.config import TrainingConfig
 
-CONFIG = JointSRConfig(channels=8, blocks=1, deblock=8)
+CONFIG = JointSRConfig(channels=(8, 12, 16), blocks=1, halo=64)
 TRAINING = TrainingConfig(minutes=1 / 60, batch=2, crop=64, held_out=1, warmup=5)
-OPTIONS = ["--channels", "8", "--blocks", "1", "--deblock", "8", "--crop", "64", "--batch", "2"]
+OPTIONS = ["--channels", "8,12,16", "--blocks", "1", "--crop", "64", "--batch", "2"]
 
 
 def make_folder(path: Path, photo: NDArray[np.uint8]) -> Path:

@@ -60,7 +60,7 @@ def test_contracts_hold(root: Path, tmp_path: Path) -> None:
         ("bbmr_client.photo.pixels", "bbmr_client.encoding.encoder"),
         ("bbmr_client.http.request", "bbmr_client.commands.common"),
         ("bbmr_models.inference.tiles", "bbmr_models.training.loop"),
-        ("bbmr_models.backbones.light", "bbmr_models.jointsr"),
+        ("bbmr_models.backbones.craft", "bbmr_models.jointsr"),
         ("bbmr_server.engine.job", "bbmr_server.store.factory"),
         ("bbmr_server.http.body", "bbmr_server.routes.reconstruct"),
         ("bbmr_server.http.conditional", "bbmr_server.store.errors"),

@@ -1,4 +1,4 @@
-"""The backbones of JointSR: they map features on the HR/4 grid to features, `[N, C, H/4, W/4]`."""
+"""Published backbones for JointSR: they map features on the HR/4 grid to features, `[N, C, H/4, W/4]`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from . import craft, light, omnisr
+from . import craft, omnisr
 
 
 class Backbone(NamedTuple):
     """How to build a backbone, and how to read its size from its weights.
 
-    A module's attribute `radius` is the number of samples around one that its output depends on. Without it, or if it
-    is None, the output depends on the whole tile.
+    Its output depends on the whole tile.
 
     Attributes:
         build: (channels, blocks) → module.
@@ -26,7 +25,6 @@ class Backbone(NamedTuple):
 
 
 BACKBONES: dict[str, Backbone] = {
-    "light": Backbone(light.Light, light.hyperparameters),
     "omnisr": Backbone(omnisr.OmniSR, omnisr.hyperparameters),
     "craft": Backbone(craft.Craft, craft.hyperparameters),
 }

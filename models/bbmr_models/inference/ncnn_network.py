@@ -18,7 +18,7 @@ from bbmr_models.cards import card_of
 from bbmr_models.config import JointSRConfig
 from bbmr_shared.errors import UsageError, WeightsError
 
-from .planar_network import DEBLOCK_INPUTS, STEM_INPUTS, Features, PlanarNetwork
+from .planar_network import FOLDED, INPUTS, Features, PlanarNetwork
 
 MISSING = "the runtime ncnn is not installed: pip install '.[ncnn]' in a checkout"
 
@@ -64,13 +64,11 @@ class NcnnNetwork(PlanarNetwork):
             if self._net.load_param_mem(graph) or self._net.load_model(str(file)):
                 raise WeightsError(f"ncnn does not take the weights '{name}'")
 
-    def correct(self, canvas: Features, base: Features | None) -> Features:
+    def correct(self, canvas: Features) -> Features:
         """Run the convolutions. Raises `MemoryError`."""
         with self._net.create_extractor() as extractor:
-            for blob, samples in (("canvas", canvas), ("base", base)):
-                if samples is not None:
-                    # a view: ncnn wants channels of a multiple of 16 bytes, and those of tiles are
-                    extractor.input(blob, self._ncnn.Mat(samples))
+            # a view: ncnn wants channels of a multiple of 16 bytes, and those of tiles are
+            extractor.input("canvas", self._ncnn.Mat(canvas))
             failed, out = extractor.extract("out")
             if failed:
                 raise MemoryError(f"ncnn could not run a tile of {canvas.shape[2]}×{canvas.shape[1]} samples")
@@ -80,22 +78,20 @@ class NcnnNetwork(PlanarNetwork):
 def describe(config: JointSRConfig, weights: Weights) -> tuple[str, bytes]:
     """ncnn's two files: layers as text, weights as bytes. Raises `KeyError` or `ValueError`."""
     writer = _Writer(weights)
+    fine, middle, coarse = config.widths
     writer.layer("Input", [], ["canvas"])
-    stem = writer.convolution("stem", "canvas", STEM_INPUTS)
-    features = stem
+    stem = writer.convolution("stem", "canvas", INPUTS, fine)
+    at_half = writer.block("fine_in", stem, fine)
+    at_quarter = writer.block("middle_in", writer.down("down1", at_half, fine, middle), middle)
+    bottom = down = writer.down("down2", at_quarter, middle, coarse)
     for index in range(config.blocks):
-        inner = writer.convolution(f"backbone.blocks.{index}.first", features, config.channels, relu=True)
-        outer = writer.convolution(f"backbone.blocks.{index}.second", inner, config.channels)
-        features = writer.layer("BinaryOp", [features, outer], [f"block{index}"], "0=0")
-    features = writer.layer("BinaryOp", [features, stem], ["skip"], "0=0")
-    if config.deblock:
-        branch = writer.layer("Input", [], ["base"])
-        for number, (inputs, relu) in enumerate(
-            ((DEBLOCK_INPUTS, True), (config.deblock, True), (config.deblock, False))
-        ):
-            branch = writer.convolution(f"deblock.layers.{2 * number}", branch, inputs, relu)
-        features = writer.layer("BinaryOp", [features, branch], ["both"], "0=0")
-    writer.convolution("head", features, config.channels, out="out")
+        bottom = writer.block(f"body.{index}", bottom, coarse)
+    bottom = writer.add(down, bottom)
+    at_quarter = writer.block(
+        "middle_out", writer.add(at_quarter, writer.up("up2", bottom, coarse, middle)), middle
+    )
+    at_half = writer.block("fine_out", writer.add(at_half, writer.up("up1", at_quarter, middle, fine)), fine)
+    writer.convolution("head", at_half, fine, FOLDED, out="out")
     if writer.left:
         raise ValueError(f"there is no layer for the tensor {sorted(writer.left)[0]}")
     return writer.finish()
@@ -114,14 +110,44 @@ class _Writer:
         self._layers.append((kind, inputs, outputs, options))
         return outputs[0]
 
-    def convolution(self, name: str, source: str, inputs: int, relu: bool = False, out: str = "") -> str:
+    def convolution(
+        self,
+        name: str,
+        source: str,
+        inputs: int,
+        outputs: int,
+        side: int = 3,
+        stride: int = 1,
+        relu: bool = False,
+        out: str = "",
+    ) -> str:
+        """A convolution of `side`×`side`; with an odd side it keeps the size."""
         weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-        if weight.shape != (bias.size, inputs, 3, 3) or bias.ndim != 1:
+        if weight.shape != (outputs, inputs, side, side) or bias.shape != (outputs,):
             raise ValueError(f"{name} has the shape {weight.shape}")
         self.left -= {f"{name}.weight", f"{name}.bias"}
         self._values += [struct.pack("<I", 0), weight.astype("<f4").tobytes(), bias.astype("<f4").tobytes()]
-        options = f"0={bias.size} 1=3 4=1 5=1 6={weight.size} 9={int(relu)}"
+        options = (
+            f"0={outputs} 1={side} 3={stride} 4={side % 2 * (side // 2)} 5=1 6={weight.size} 9={int(relu)}"
+        )
         return self.layer("Convolution", [source], [out or name], options)
+
+    def block(self, name: str, source: str, width: int) -> str:
+        """Two convolutions, added to their input."""
+        inner = self.convolution(f"{name}.first", source, width, width, relu=True)
+        return self.add(source, self.convolution(f"{name}.second", inner, width, width))
+
+    def down(self, name: str, source: str, inputs: int, outputs: int) -> str:
+        """Half the size."""
+        return self.convolution(name, source, inputs, outputs, side=2, stride=2)
+
+    def up(self, name: str, source: str, inputs: int, outputs: int) -> str:
+        """Twice the size."""
+        mixed = self.convolution(name, source, inputs, 4 * outputs, side=1)
+        return self.layer("PixelShuffle", [mixed], [f"{name}/shuffled"], "0=2")
+
+    def add(self, a: str, b: str) -> str:
+        return self.layer("BinaryOp", [a, b], [f"{a}+{b}"], "0=0")
 
     def finish(self) -> tuple[str, bytes]:
         lines, blobs = [], 0

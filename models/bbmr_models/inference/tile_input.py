@@ -2,7 +2,7 @@
 
 In: a container and a region. Out: `TileInput`s, and the picture once every tile is corrected. Only the window around
 the region is composited, and its finest level only for the rows of the current tiles. So memory holds the planes, the
-coarser levels (two bytes a pixel) and the output.
+coarser levels that are used (at most two bytes a pixel) and the output.
 """
 
 from __future__ import annotations
@@ -15,34 +15,35 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bbmr_models.config import GRID, JointSRConfig
+from bbmr_models.config import BACKBONE_GRID, JointSRConfig
 from bbmr_shared.compositing.composite import base, coarse_levels, to_picture
 from bbmr_shared.compositing.region import Region, check_region
 from bbmr_shared.compositing.window import window_around
 from bbmr_shared.container import Container
-from bbmr_shared.grid import BlockGrid
+from bbmr_shared.grid import ALIGN, BlockGrid
 
 from .tiles import Tile, tiles, tiles_around
 
 
 @dataclass(frozen=True)
 class TileInput:
-    """The network's input for one tile of H×W pixels, multiples of 16.
+    """The network's input for one tile of H×W pixels, multiples of 16. The maps have a value for each 16×16 cell.
 
     Attributes:
         base: uint8 `[H, W, 3]`, the composite.
-        half, quarter: int16 `[H/2, W/2, 3]`, `[H/4, W/4, 3]`, its coarser levels in 0 … 255·32.
-        rate: uint8 `[H/4, W/4]`, the rate of each sample's block.
-        error: uint8 `[H/4, W/4]`, the coding error byte of that block's plane; 0 is lossless.
-        strength: uint8 `[H/4, W/4]` in 0 … `FULL_STRENGTH`, how much of the correction is added.
+        rate: uint8 `[H/16, W/16]`, the rate of each cell's block.
+        error: uint8 `[H/16, W/16]`, the coding error byte of that block's plane; 0 is lossless.
+        strength: uint8 `[H/16, W/16]` in 0 … `FULL_STRENGTH`, how much of the correction is added.
+        half, quarter: int16 `[H/2, W/2, 3]`, `[H/4, W/4, 3]`, the coarser levels of the composite in 0 … 255·32;
+            None for a network that does not read them.
     """
 
     base: NDArray[np.uint8]
-    half: NDArray[np.int16]
-    quarter: NDArray[np.int16]
     rate: NDArray[np.uint8]
     error: NDArray[np.uint8]
     strength: NDArray[np.uint8]
+    half: NDArray[np.int16] | None = None
+    quarter: NDArray[np.int16] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -77,23 +78,24 @@ class TileSource:
         if planes is None:
             planes = container.decode_planes(frozenset(np.unique(rate_map).tolist()))
         planes = window.of_planes(planes)
-        levels = coarse_levels(planes, rate_map, window.grid)
+        coarsest = max(int(rate_map.max()), BACKBONE_GRID if config.levels else 1)
+        self._levels = coarse_levels(planes, rate_map, window.grid, coarsest=coarsest) if coarsest > 1 else {}
+        self._reads_levels = config.levels
         self._window = window
         self._map = rate_map
-        self._half, self._quarter = levels[2], levels[GRID]
         self._finest = {1: planes[1]} if 1 in planes else {}
         errors = np.zeros(256, np.uint8)
         for plane in container.planes:
             errors[plane.rate] = plane.error
-        self._rate = window.grid.expand(rate_map, GRID)
-        self._error = window.grid.expand(errors[rate_map], GRID)
-        self._strength = window.grid.expand(window.of_blocks(container.strengths), GRID)
+        self._rate = window.grid.expand(rate_map, ALIGN)
+        self._error = window.grid.expand(errors[rate_map], ALIGN)
+        self._strength = window.grid.expand(window.of_blocks(container.strengths), ALIGN)
         self._band = _Band(0, np.empty((0, window.grid.padded_width, 3), np.uint8))
         self._lock = threading.Lock()
 
     def is_final(self, tile: Tile) -> bool:
         """Whether the network changes nothing in the tile: it is exact, or of strength 0."""
-        cut = self._cut(tile.core, GRID)
+        cut = self._cut(tile.core, ALIGN)
         exact = (self._rate[cut] == 1) & (self._error[cut] == 0)
         return bool((exact | (self._strength[cut] == 0)).all())
 
@@ -108,15 +110,13 @@ class TileSource:
 
     def cut(self, tile: Tile) -> TileInput:
         """The network's input for a tile; views."""
-        coarse = self._cut(tile.seen, GRID)
-        return TileInput(
-            base=self.base(tile.seen),
-            half=self._half[self._cut(tile.seen, 2)],
-            quarter=self._quarter[coarse],
-            rate=self._rate[coarse],
-            error=self._error[coarse],
-            strength=self._strength[coarse],
+        cells = self._cut(tile.seen, ALIGN)
+        half, quarter = (
+            self._levels[level][self._cut(tile.seen, level)] if self._reads_levels else None
+            for level in (2, BACKBONE_GRID)
         )
+        maps = self._rate[cells], self._error[cells], self._strength[cells]
+        return TileInput(self.base(tile.seen), *maps, half, quarter)
 
     def _cut(self, area: Region, at: int) -> tuple[slice, slice]:
         x, y, width, height = area[0] - self._window.x, area[1] - self._window.y, area[2], area[3]
@@ -133,7 +133,7 @@ class TileSource:
             if old.top <= top and bottom <= old.bottom:
                 made = old.rows[top - old.top : bottom - old.top]
             else:
-                made = base({2: self._half}, self._finest, self._map, grid, range(row, row + 1))
+                made = base(self._levels, self._finest, self._map, grid, range(row, row + 1))
             new.rows[top - new.top : bottom - new.top] = made
         return new
 

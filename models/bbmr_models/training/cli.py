@@ -57,7 +57,9 @@ def run_training(
         ),
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="light, omnisr or craft.")] = None,
-    channels: Annotated[int | None, typer.Option(help="Width of the backbone.")] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Width of the backbone; for light three, as 32,48,64.")
+    ] = None,
     blocks: Annotated[int | None, typer.Option(help="Depth of the backbone.")] = None,
     deblock: Annotated[int | None, typer.Option(help="Channels of the deblock branch; 0 omits it.")] = None,
     palette: Annotated[
@@ -99,7 +101,7 @@ def run_training(
         torch.set_num_threads(threads)
     model_options = {
         "backbone": backbone,
-        "channels": channels,
+        "channels": _channels(channels),
         "blocks": blocks,
         "deblock": deblock,
         "rates": _rates(palette),
@@ -182,10 +184,19 @@ def _print_how_to_resume(stopped: StoppedError, data: Path, run: Path) -> None:
 
 
 def _rates(text: str | None) -> tuple[int, ...] | None:
+    return None if text is None else tuple(sorted(set(_integers(text, "rates", "2,4,8"))))
+
+
+def _channels(text: str | None) -> int | tuple[int, ...] | None:
+    widths = () if text is None else _integers(text, "widths", "32,48,64")
+    return widths if len(widths) > 1 else next(iter(widths), None)
+
+
+def _integers(text: str, what: str, example: str) -> tuple[int, ...]:
     try:
-        return None if text is None else tuple(sorted({int(rate) for rate in text.split(",")}))
+        return tuple(int(number) for number in text.split(","))
     except ValueError:
-        raise typer.BadParameter(f"'{text}' is not a list of rates; write for example 2,4,8") from None
+        raise typer.BadParameter(f"'{text}' is not a list of {what}; write for example {example}") from None
 
 
 def _fail(error: Exception, status: int) -> NoReturn:

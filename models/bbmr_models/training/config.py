@@ -147,7 +147,7 @@ def _build(kind: type[T], table: str, values: Any, overrides: Table, name: str) 
             raise UsageError(f"{name}: '{key}' in [{table}] is now '{EARLIER_NAMES[key]}'")
         if key not in defaults:
             raise UsageError(f"{name}: unknown key '{key}' in [{table}]; known are {', '.join(defaults)}")
-        if not _fits(value, defaults[key]):
+        if not (_fits(value, defaults[key]) or (key == "channels" and _fits(value, 0))):
             raise UsageError(f"{name}: '{key}' in [{table}] has the wrong type: {value!r}")
     merged: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bbmr_models.composite import expand_cells, pyramid, to_base
-from bbmr_models.jointsr import GRID, Canvas
+from bbmr_models.composite import pyramid, to_base
+from bbmr_models.jointsr import Canvas
 from bbmr_shared.compositing.composite import MAX_LEVEL
 from bbmr_shared.grid import ALIGN
 
@@ -50,15 +50,12 @@ def gather_cells(pool: PicturePool, values: Tensor, crops: Crops, cells: int) ->
 def make_canvas(planes: dict[int, Tensor], cells: Tensor, error: Tensor | None = None) -> Canvas:
     """Composite planes (0 … 255) by the rates of their cells. `error`, `[N, n, n]`, holds coding error bytes."""
     levels = pyramid(planes, cells)
-    rate = expand_cells(cells, GRID)
     return Canvas(
         base=to_base(levels[1]) / 255,
+        rate=cells,
+        error=torch.zeros_like(cells, dtype=torch.float32) if error is None else error.float(),
         half=levels[2] / MAX_LEVEL,
         quarter=levels[4] / MAX_LEVEL,
-        rate=rate,
-        error=torch.zeros_like(rate, dtype=torch.float32)
-        if error is None
-        else expand_cells(error, GRID).float(),
     )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from bbmr_models.jointsr import GRID, Canvas
+from bbmr_models.composite import expand_cells
+from bbmr_models.jointsr import Canvas
 
 BORDER_WEIGHT = 4.0
+BORDER = 4
+"""Pixels on both sides of a border that weigh more."""
 
 
 def weighted_error(picture: Tensor, target: Tensor, canvas: Canvas) -> Tensor:
@@ -23,8 +26,8 @@ def weighted_error(picture: Tensor, target: Tensor, canvas: Canvas) -> Tensor:
 def border_weight(canvas: Canvas) -> Tensor:
     """Return the weight of each pixel in the loss, `[N, 1, H, W]`.
 
-    Pixels within 4 of a border between rates weigh more: they are few, and errors there show as a seam.
+    Pixels near a border between rates weigh more: they are few, and errors there show as a seam.
     """
-    rate = canvas.rate.float()
+    rate = expand_cells(canvas.rate, BORDER).float()
     differs = F.max_pool2d(rate, 3, 1, 1) != -F.max_pool2d(-rate, 3, 1, 1)
-    return 1 + (BORDER_WEIGHT - 1) * F.interpolate(differs.float(), scale_factor=GRID)
+    return 1 + (BORDER_WEIGHT - 1) * F.interpolate(differs.float(), scale_factor=BORDER)

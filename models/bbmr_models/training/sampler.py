@@ -109,5 +109,6 @@ class Sampler:
 
 
 def _concatenated(a: tuple[Canvas, Tensor], b: tuple[Canvas, Tensor]) -> tuple[Canvas, Tensor]:
-    canvas = Canvas(*(torch.cat(pair) for pair in zip(a[0][:5], b[0][:5], strict=True)))
+    names = ("base", "rate", "error", "half", "quarter")
+    canvas = Canvas(**{name: torch.cat((getattr(a[0], name), getattr(b[0], name))) for name in names})
     return canvas, torch.cat((a[1], b[1]))

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bbmr_models.jointsr import JointSR, JointSRConfig, channels_last
+from bbmr_models.jointsr import JointSR, JointSRConfig
+from bbmr_models.networks import channels_last, make_network
 from bbmr_shared.errors import UsageError, one_line
 
 from .config import TrainingConfig
@@ -137,7 +138,7 @@ def _new_state(
     initial: Mapping[str, Tensor] | None,
 ) -> State:
     torch.manual_seed(config.seed)
-    model = channels_last(JointSR(model_config).to(context.device))
+    model = channels_last(make_network(model_config).to(context.device))
     if initial is not None:
         model.load_state_dict(initial)
     optimiser = torch.optim.AdamW(

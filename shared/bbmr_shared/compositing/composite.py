@@ -38,23 +38,28 @@ def composite(planes: DecodedPlanes, rate_map: NDArray[np.uint8], grid: BlockGri
         rate_map: `uint8 [rows, cols]`, the rate of every block.
         grid: the block grid of the picture.
     """
-    if (rate_map == 1).all():  # the other levels are not used, and would take most of the time and memory
+    if (rate_map == 1).all():
         return planes[1]
-    return base(coarse_levels(planes, rate_map, grid), planes, rate_map, grid)
+    levels = coarse_levels(planes, rate_map, grid, coarsest=int(rate_map.max()))
+    return base(levels, planes, rate_map, grid)
 
 
 def coarse_levels(
-    planes: DecodedPlanes, rate_map: NDArray[np.uint8], grid: BlockGrid, finest: int = 2
+    planes: DecodedPlanes,
+    rate_map: NDArray[np.uint8],
+    grid: BlockGrid,
+    finest: int = 2,
+    coarsest: int = RATES[-1],
 ) -> dict[int, Level]:
     """Returns the levels 16, 8, 4 and 2: level → `int16 [padded_height / level, padded_width / level, 3]`.
 
-    Values are in 0 … 255·32, with 5 fractional bits. Levels below `finest` are left out; the other arguments are those
-    of `composite`.
+    Values are in 0 … 255·32, with 5 fractional bits. Levels below `finest` and above `coarsest` are left out; no level
+    depends on those above the largest rate in use. The other arguments are those of `composite`.
     """
     levels: dict[int, Level] = {}
     finer: Level | None = None
     for level in RATES[1:]:  # fine to coarse: what the planes say; elsewhere zero, filled in below
-        if level >= min(finest, *planes):
+        if min(finest, *planes) <= level <= coarsest:
             levels[level] = finer = _known(level, finer, planes, rate_map, grid)
     levels = {level: levels[level] for level in levels if level >= finest}
     for level in reversed([level for level in RATES[1:-1] if level in levels]):  # coarse to fine: the rest
@@ -106,7 +111,8 @@ def reduced(
     """
     if level == 1:
         return composite(planes, rate_map, grid)
-    samples = coarse_levels(planes, rate_map, grid, finest=level)[level]
+    coarsest = max(level, int(rate_map.max()))
+    samples = coarse_levels(planes, rate_map, grid, level, coarsest)[level]
     return ((samples + UNIT // 2) >> FRACTION_BITS).astype(np.uint8)
 
 

@@ -50,7 +50,7 @@ def run(worker: Worker) -> tuple[Any, ...]:
 
 
 def test_a_batch_is_done_in_place(worker: Worker) -> None:
-    (tile,), result = worker.memory.views(0, 1, (SIDE, SIDE))
+    (tile,), result = worker.memory.views(0, 1, (SIDE, SIDE), TILES.levels)
     tile.base[...] = 77
     outcome, seconds, memory = run(worker)
     assert outcome == "done"

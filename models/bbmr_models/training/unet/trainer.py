@@ -15,17 +15,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
+from bbmr_models.jointsr import Canvas, JointSR, JointSRConfig
+from bbmr_models.networks import channels_last, make_network
 from bbmr_models.training.schedule import learning_rate_at
 from bbmr_models.training.stop_signals import collect_stop_signals
-from bbmr_models.unet import JointUNet, load_unet, save_unet
+from bbmr_models.weights import load, save_weights
 from bbmr_shared.errors import BbmrError, UsageError
 from bbmr_shared.grid import ALIGN
 
@@ -64,7 +65,7 @@ class UNetTraining:
 class UNetState:
     """The network, the moving average of its weights, AdamW, the data order, and what was done so far."""
 
-    model: JointUNet
+    model: JointSR
     ema: dict[str, Tensor]
     optimiser: torch.optim.Optimizer
     rng: np.random.Generator
@@ -72,7 +73,7 @@ class UNetState:
     crops: int = 0
     seconds: float = 0.0
 
-    def averaged(self) -> JointUNet:
+    def averaged(self) -> JointSR:
         """Return a network with the averaged weights."""
         model = copy.deepcopy(self.model)
         model.load_state_dict(self.ema)
@@ -107,17 +108,21 @@ def train_unet(dataset: CodedDataset, config: UNetTraining, run: Path, initial: 
                 saved = time.monotonic()
     save_state(state, run)
     gains = _log(state, dataset, run, 0.0)
-    notes = {"steps": state.step, "crops": state.crops, "minutes": round(state.seconds / 60, 1)}
-    save_unet(state.averaged(), run / WEIGHTS_FILE, {**notes, "config": asdict(config), "gain_db": gains})
+    notes: dict[str, Any] = {
+        "steps": state.step,
+        "crops": state.crops,
+        "minutes": round(state.seconds / 60, 1),
+    }
+    notes |= {"config": asdict(config), "gain_db": gains}
+    save_weights(state.averaged(), run / WEIGHTS_FILE, notes)
     return run / WEIGHTS_FILE
 
 
 def load_state(run: Path, config: UNetTraining, initial: Path | None) -> UNetState:
     """Return the state in `run`, or a new one."""
     torch.manual_seed(config.seed)
-    model = JointUNet() if initial is None else load_unet(initial)
-    # torch's own signature of `Module.to` lacks the argument that its documentation names
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = make_network(JointSRConfig(lossy=True)) if initial is None else load(str(initial)).train()
+    model = channels_last(model)
     optimiser = torch.optim.AdamW(
         model.parameters(), config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
     )
@@ -161,13 +166,13 @@ def relative_error(picture: Tensor, target: Tensor, mse: Tensor) -> Tensor:
     return (error.mean((1, 2)) / mse.clamp_min(LEAST_MSE)).mean()
 
 
-def gains_db(model: JointUNet, dataset: CodedDataset) -> dict[str, list[float]]:
+def gains_db(model: JointSR, dataset: CodedDataset) -> dict[str, list[float]]:
     """Condition → mean dB over the composite on held-out pictures in PSNR-Y, 6:1:1 and RGB."""
     found: dict[str, list[list[float]]] = {}
     with torch.inference_mode():
         for condition, window in dataset.validation(VALIDATION_CELLS):
             base, target, rate, error, _ = _tensors([window])
-            restored = (model(base, rate, error).clamp(0, 1) * 255).round() / 255
+            restored = (model(Canvas(base, rate, error)).clamp(0, 1) * 255).round() / 255
             before, after = _errors(base - target), _errors(restored - target)
             if min(before) > 0:
                 found.setdefault(condition, []).append(
@@ -185,7 +190,7 @@ def _step(state: UNetState, dataset: CodedDataset, config: UNetTraining, rate: f
     windows = [dataset.draw(state.rng, config.crop // ALIGN) for _ in range(config.batch)]
     base, target, rates, errors, mse = _turned(_tensors(windows), state.rng)
     with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-        picture = state.model(base, rates, errors)
+        picture = state.model(Canvas(base, rates, errors))
     loss = relative_error(picture.float(), target, mse)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -200,16 +205,13 @@ def _step(state: UNetState, dataset: CodedDataset, config: UNetTraining, rate: f
 
 
 def _tensors(windows: Sequence[CodedPicture]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """base and target `[N, 3, H, W]` in 0 … 1, rate and error byte `[N, 1, H/2, W/2]`, mse `[N]`."""
+    """base and target `[N, 3, H, W]` in 0 … 1, rate and error byte `[N, H/16, W/16]`, mse `[N]`."""
     base, target = (
         torch.from_numpy(np.stack([getattr(window, name) for window in windows])).permute(0, 3, 1, 2)
         for name in ("base", "target")
     )
     rate, error = (
-        F.interpolate(
-            torch.from_numpy(np.stack([getattr(window, name) for window in windows]))[:, None].float(),
-            scale_factor=ALIGN // 2,
-        )
+        torch.from_numpy(np.stack([getattr(window, name) for window in windows]))
         for name in ("rate", "error")
     )
     mse = torch.tensor([window.mse for window in windows])
@@ -221,11 +223,11 @@ def _turned(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The batch, flipped and transposed at random."""
     *pictures, mse = tensors
-    for axis in (2, 3):
+    for axis in (-2, -1):
         if rng.random() < 0.5:
             pictures = [picture.flip(axis) for picture in pictures]
     if rng.random() < 0.5:
-        pictures = [picture.transpose(2, 3) for picture in pictures]
+        pictures = [picture.transpose(-2, -1) for picture in pictures]
     base, target, rate, error = (picture.contiguous() for picture in pictures)
     return base, target, rate, error, mse
 

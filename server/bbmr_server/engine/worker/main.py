@@ -25,6 +25,7 @@ from bbmr_models.inference.network import Network, load_network
 from bbmr_models.inference.tile_input import TileInput
 from bbmr_shared.container import FULL_STRENGTH
 from bbmr_shared.errors import BbmrError, WeightsError, one_line
+from bbmr_shared.grid import ALIGN
 
 from .shared_memory import SharedTiles
 
@@ -90,10 +91,11 @@ class Worker:
         return ("dropped",)
 
     def _run(self, key: str, slot: int, count: int, shape: tuple[int, int]) -> tuple[Any, ...]:
-        tiles, result = self.memory.views(slot, count, shape)
         began = time.perf_counter()
         try:
-            result[...] = self._networks[key].run(tiles)
+            network = self._networks[key]
+            tiles, result = self.memory.views(slot, count, shape, network.config.levels)
+            result[...] = network.run(tiles)
         except Exception as error:
             if is_out_of_memory(error):
                 _free_memory(self.device)
@@ -108,28 +110,22 @@ def try_out(network: Network, name: str, device: str) -> None:
     """Run a grey tile once, so that the first request meets a warm network. Raises `WeightsError`."""
     config = network.config
     side = config.tile + 2 * config.halo if device.startswith("cuda") else WARM_SIDE
-    pixels = network.run([grey_tile(side)])
+    pixels = network.run([grey_tile(side, config.levels)])
     if pixels.shape != (1, side, side, 3) or pixels.dtype != np.uint8:
         raise WeightsError(
             f"the weights '{name}' make {pixels.dtype} {pixels.shape} of a tile of {side}×{side}"
         )
 
 
-def grey_tile(side: int) -> TileInput:
-    """A mid-grey tile of rate 4."""
-    quarter = side // 4
-
-    def grid(value: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        return np.full((quarter, quarter), value, np.uint8)
-
-    return TileInput(
-        np.full((side, side, 3), 128, np.uint8),
-        np.full((side // 2, side // 2, 3), 128 * 32, np.int16),
-        np.full((quarter, quarter, 3), 128 * 32, np.int16),
-        grid(4),
-        grid(0),
-        grid(FULL_STRENGTH),
+def grey_tile(side: int, levels: bool) -> TileInput:
+    """A mid-grey tile of rate 4, with or without the coarser levels of the composite."""
+    half, quarter = (
+        np.full((side // at, side // at, 3), 128 * 32, np.int16) if levels else None for at in (2, 4)
     )
+    rate, error, strength = (
+        np.full((side // ALIGN, side // ALIGN), value, np.uint8) for value in (4, 0, FULL_STRENGTH)
+    )
+    return TileInput(np.full((side, side, 3), 128, np.uint8), rate, error, strength, half, quarter)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

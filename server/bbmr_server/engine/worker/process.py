@@ -76,7 +76,7 @@ class WorkerProcess:
     def __init__(self, device: str, options: ProcessLauncher) -> None:
         self.device = device
         self._options = options
-        self._in_worker: deque[tuple[int, int, tuple[int, int]]] = deque()
+        self._in_worker: deque[tuple[int, int, tuple[int, int], bool]] = deque()
         self._next = 0
         with contextlib.ExitStack() as undo:
             try:
@@ -132,21 +132,23 @@ class WorkerProcess:
     def begin(self, key: str, tiles: Sequence[TileInput]) -> None:
         slot, self._next = self._next, (self._next + 1) % self.depth
         shape = tiles[0].shape
-        inputs, _ = self._memory.views(slot, len(tiles), shape)
+        levels = tiles[0].half is not None
+        inputs, _ = self._memory.views(slot, len(tiles), shape, levels)
         for tile, shared in zip(tiles, inputs, strict=True):
-            for name in ("base", "half", "quarter", "rate", "error", "strength"):
-                np.copyto(getattr(shared, name), getattr(tile, name))
-        self._in_worker.append((slot, len(tiles), shape))
+            for name, samples in vars(tile).items():
+                if samples is not None:
+                    np.copyto(getattr(shared, name), samples)
+        self._in_worker.append((slot, len(tiles), shape, levels))
         self._send(("run", key, slot, len(tiles), shape))
 
     def finish(self) -> BatchResult:
-        slot, count, shape = self._in_worker.popleft()
+        slot, count, shape, levels = self._in_worker.popleft()
         outcome, *rest = self._receive(self._options.batch_s)
         if outcome == "out of memory":
             raise OutOfMemoryError
         if outcome == "failed":
             raise BatchError(rest[0])
-        return BatchResult(self._memory.views(slot, count, shape)[1], *rest)
+        return BatchResult(self._memory.views(slot, count, shape, levels)[1], *rest)
 
     def check(self) -> None:
         if self._process.poll() is not None:

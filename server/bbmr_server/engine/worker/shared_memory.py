@@ -14,11 +14,12 @@ from math import prod
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from bbmr_models.config import GRID
+from bbmr_models.config import BACKBONE_GRID
 from bbmr_models.inference.tile_input import TileInput
+from bbmr_shared.grid import ALIGN
 
-BYTES_A_PIXEL = 3 + 3 + 6 / 4 + 6 / GRID**2 + 3 / GRID**2
-"""Of a tile: the base, the result, the half and quarter levels, and three maps on the quarter."""
+BYTES_A_PIXEL = 3 + 3 + 6 / 4 + 6 / BACKBONE_GRID**2 + 3 / ALIGN**2
+"""Of a tile: the base, the result, the half and quarter levels (`light` reads neither), and three maps of cells."""
 
 
 class SharedTiles:
@@ -48,9 +49,12 @@ class SharedTiles:
             self.fd = -1
 
     def views(
-        self, slot: int, count: int, shape: tuple[int, int]
+        self, slot: int, count: int, shape: tuple[int, int], levels: bool
     ) -> tuple[list[TileInput], NDArray[np.uint8]]:
-        """`count` tiles of `shape` (H, W) and their result, `uint8 [count, H, W, 3]`, in a slot."""
+        """`count` tiles of `shape` (H, W), with or without coarser levels, and their result in a slot.
+
+        The result is `uint8 [count, H, W, 3]`.
+        """
         height, width = shape
         at = slot * self.slot_bytes
 
@@ -60,17 +64,20 @@ class SharedTiles:
             at += array.nbytes
             return array
 
-        def grid() -> NDArray[np.uint8]:
-            return take(np.uint8, height // GRID, width // GRID)  # type: ignore[return-value]
+        def level(at: int) -> NDArray[np.int16] | None:
+            return take(np.int16, height // at, width // at, 3) if levels else None  # type: ignore[return-value]
+
+        def cells() -> NDArray[np.uint8]:
+            return take(np.uint8, height // ALIGN, width // ALIGN)  # type: ignore[return-value]
 
         tiles = [
             TileInput(
                 base=take(np.uint8, height, width, 3),  # type: ignore[arg-type]
-                half=take(np.int16, height // 2, width // 2, 3),  # type: ignore[arg-type]
-                quarter=take(np.int16, height // GRID, width // GRID, 3),  # type: ignore[arg-type]
-                rate=grid(),
-                error=grid(),
-                strength=grid(),
+                half=level(2),
+                quarter=level(BACKBONE_GRID),
+                rate=cells(),
+                error=cells(),
+                strength=cells(),
             )
             for _ in range(count)
         ]
