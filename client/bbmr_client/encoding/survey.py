@@ -133,6 +133,6 @@ class Survey:
     def _effect(self) -> NetworkEffect:
         areas = self.grid.areas()
         if self._model is None:
-            return NetworkEffect(None, areas, np.zeros((0, 0)), np.zeros((0, 0)))
+            return NetworkEffect(None, areas, np.zeros((0, areas.size)), np.zeros((0, areas.size)))
         pyramid = np.stack([self._step(rate) / (areas / rate**2) for rate in RATES[:_PYRAMID]])
         return NetworkEffect(self._model, areas, pyramid, self._statistics_at(1).gradient_moments())
