@@ -18,6 +18,8 @@ BACKBONE_GRID = 4
 """The other backbones work at 1/4 of it."""
 LOG_ERRORS = np.array([0, *(np.log2(1 + np.exp2((np.arange(1, 256) - 81) / 10)) / 8)], np.float32)
 """Coding error byte → log₂(1 + mean squared error) / 8, as `light` reads it. 0 is lossless."""
+RESTORATION = "restoration."
+"""The names of the tensors of a second set of weights begin with this."""
 BACKBONE_NAMES = ("craft", "light", "omnisr")
 DOWNSCALERS = frozenset({"bicubic"})
 """Downscaling Modules whose planes the shipped weights were trained on."""
@@ -31,6 +33,7 @@ class JointSRConfig:
         backbone: one of `BACKBONE_NAMES`.
         channels: width of the backbone; of `light` three widths, at HR/2, HR/4 and HR/8.
         blocks: depth of the backbone; of `light` the residual blocks at HR/8.
+        restoration: whether blocks at rate 1 with coding errors have weights of their own; only `light`.
         deblock: channels of the deblock branch; 0 omits it. `light` has none: its finest level does that work.
         tile: side in pixels of the fixed tiles of reconstruction, counted from the picture's origin.
         halo: pixels of context around a tile; a multiple of 16.
@@ -42,6 +45,7 @@ class JointSRConfig:
     backbone: str = "light"
     channels: int | tuple[int, ...] = (32, 48, 64)
     blocks: int = 2
+    restoration: bool = False
     deblock: int = 0
     tile: int = 1024
     halo: int = 80
@@ -60,6 +64,8 @@ class JointSRConfig:
         light = self.backbone == "light"
         if len(self.widths) != (3 if light else 1):
             raise ValueError(f"the backbone {self.backbone} has {'three widths' if light else 'one width'}")
+        if self.restoration and not light:
+            raise ValueError(f"the backbone {self.backbone} has no weights for restoration")
         if light and self.deblock:
             raise ValueError("the backbone light has no deblock branch: deblock must be 0")
         if self.tile < ALIGN or self.tile % ALIGN or self.halo < 0 or self.halo % ALIGN:

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from .backbone_network import BackboneNetwork
 from .backbones import BACKBONES
+from .config import RESTORATION
 from .jointsr import JointSR, JointSRConfig
 from .unet import JointUNet
 
-Structure = tuple[str, tuple[int, ...], int, int]
-"""(backbone, widths, blocks, deblock)."""
+Structure = tuple[str, tuple[int, ...], int, int, bool]
+"""(backbone, widths, blocks, deblock, restoration)."""
 Network = TypeVar("Network", bound=JointSR)
 
 
@@ -32,7 +33,7 @@ def structure(state: Mapping[str, Tensor]) -> Structure:
     if (up := state.get("up1.weight")) is not None and "body.0.first.weight" in state:
         widths = state["stem.weight"].shape[0], up.shape[1], state["body.0.first.weight"].shape[0]
         blocks = {name.split(".")[1] for name in state if name.startswith("body.")}
-        return "light", widths, len(blocks), 0
+        return "light", widths, len(blocks), 0, any(name.startswith(RESTORATION) for name in state)
     prefix = "backbone."
     inner = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     branch = state.get("deblock.layers.0.weight")
@@ -41,7 +42,7 @@ def structure(state: Mapping[str, Tensor]) -> Structure:
             channels, blocks_read = backbone.hyperparameters(inner)
         except KeyError:
             continue
-        return name, (channels,), blocks_read, 0 if branch is None else branch.shape[0]
+        return name, (channels,), blocks_read, 0 if branch is None else branch.shape[0], False
     raise ValueError("its tensors fit no known backbone")
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from .cards import DIGESTS, FORMAT, Card, card_of, digests
-from .config import JointSRConfig
+from .config import RESTORATION, JointSRConfig
 
 WEIGHTS = Path(str(DIGESTS)).parent
 MAX_BYTES = 4 * 2**20
@@ -26,6 +26,9 @@ CURVE_ROWS = 12
 def publish(
     source: Annotated[Path, typer.Argument(help="Exported weights, a .safetensors file.")],
     name: Annotated[str, typer.Argument(help="Name of the published weights.")],
+    restoration: Annotated[
+        Path | None, typer.Option(help="Weights of the same shape for blocks at rate 1 with coding errors.")
+    ] = None,
     log: Annotated[
         list[Path] | None, typer.Option(help="Logs of the run, the earliest first, for the card's curve.")
     ] = None,
@@ -35,6 +38,8 @@ def publish(
     Raises WeightsError, or ValueError if the file is too large.
     """
     data = completed(source.read_bytes())
+    if restoration is not None:
+        data = joined(data, completed(restoration.read_bytes()))
     card = card_of(name, data)
     if len(data) > MAX_BYTES:
         raise ValueError(f"{source} has {len(data)} bytes; published weights have at most {MAX_BYTES}")
@@ -61,6 +66,31 @@ def completed(data: bytes) -> bytes:
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+def joined(data: bytes, restoration: bytes) -> bytes:
+    """Return the file of one network of `light` that has both sets of weights. Raises `ValueError` for two shapes."""
+    from safetensors.numpy import load, save
+
+    first, second = metadata_of(data), metadata_of(restoration)
+    config = json.loads(first["config"])
+    if config != json.loads(second["config"]):
+        raise ValueError("the two networks have different configurations")
+    tensors = load(data) | {RESTORATION + name: value for name, value in load(restoration).items()}
+    notes = json.loads(first["notes"]) | {"restoration": json.loads(second["notes"])}
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(config | {"restoration": True}),
+        "notes": json.dumps(notes),
+    }
+    return bytes(save(tensors, metadata))
+
+
+def metadata_of(data: bytes) -> dict[str, str]:
+    """Return the metadata of a weights file."""
+    (length,) = struct.unpack_from("<Q", data)
+    found: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+    return found
 
 
 def read_logs(paths: Sequence[Path]) -> list[dict[str, Any]]:

@@ -2,9 +2,14 @@
 
 The fine level repairs coding errors and the borders between rates; the coarse levels see a wide context at little cost.
 Levels are joined by strided 2×2 convolutions down, by 1×1 convolutions and pixel shuffle up, and by addition.
+
+Blocks at rate 1 with coding errors may have weights of their own (`restoration`). To remove coding errors is another
+task than to super-resolve: with one set of weights for both, the gain at rate 1 was a third.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +27,11 @@ INPUTS = FOLDED + len(RATES) + 1
 
 
 class JointUNet(JointSR):
-    """`config.channels` are the widths at HR/2, HR/4 and HR/8, `config.blocks` the residual blocks at HR/8."""
+    """`config.channels` are the widths at HR/2, HR/4 and HR/8, `config.blocks` the residual blocks at HR/8.
+
+    Attributes:
+        restoration: the network for blocks at rate 1 with coding errors; None: this one.
+    """
 
     grid = GRID
 
@@ -41,10 +50,20 @@ class JointUNet(JointSR):
         with torch.no_grad():  # an untrained network returns almost the composite
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()  # type: ignore[union-attr]
+        self.restoration: JointUNet | None = None
+        if config.restoration:
+            self.restoration = JointUNet(replace(config, restoration=False))
         self.log_errors: Tensor
         self.register_buffer("log_errors", torch.tensor(LOG_ERRORS), persistent=False)
 
     def folded_correction(self, canvas: Canvas, rate: Tensor, error: Tensor) -> Tensor:
+        own = self._own_correction(canvas, rate, error)
+        if self.restoration is None:
+            return own
+        restored = (rate == 1) & (error > 0)
+        return torch.where(restored, self.restoration.folded_correction(canvas, rate, error), own)
+
+    def _own_correction(self, canvas: Canvas, rate: Tensor, error: Tensor) -> Tensor:
         folded = F.pixel_unshuffle(canvas.base - 0.5, GRID)
         log_error = self.log_errors[error.long()].to(folded.dtype)
         inputs = torch.cat((folded, self.one_hot(rate, folded.dtype), log_error), 1)

@@ -39,7 +39,8 @@ def build(name: str, data: bytes, device: str = "cpu") -> JointSR:
     config = card_of(name, data).config
     try:
         tensors = {key: value.float() for key, value in load_tensors(data).items()}
-        actual, stated = structure(tensors), (config.backbone, config.widths, config.blocks, config.deblock)
+        actual = structure(tensors)
+        stated = config.backbone, config.widths, config.blocks, config.deblock, config.restoration
         if actual != stated:
             raise ValueError(f"its tensors are those of {actual}, its configuration says {stated}")
         broken = next((key for key, value in tensors.items() if not value.isfinite().all()), None)

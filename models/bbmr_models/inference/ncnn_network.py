@@ -10,12 +10,13 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bbmr_models.cards import card_of
-from bbmr_models.config import JointSRConfig
+from bbmr_models.config import RESTORATION, JointSRConfig
 from bbmr_shared.errors import UsageError, WeightsError
 
 from .planar_network import FOLDED, INPUTS, Features, PlanarNetwork
@@ -49,11 +50,15 @@ class NcnnNetwork(PlanarNetwork):
                 f"the runtime ncnn runs weights of the backbone light, not {self.config.backbone}"
             )
         try:
-            graph, values = describe(self.config, _tensors(data))
+            parts = [describe(self.config, weights) for weights in _sets(_tensors(data), self.config)]
         except (ValueError, LookupError) as error:
             raise WeightsError(f"the weights '{name}' do not fit their own configuration: {error}") from error
-        self._ncnn, self._net = ncnn, ncnn.Net()
-        options = self._net.opt
+        self._ncnn = ncnn
+        self._nets = [self._net(name, *part, threads) for part in parts]
+
+    def _net(self, name: str, graph: str, values: bytes, threads: int) -> Any:
+        net = self._ncnn.Net()
+        options = net.opt
         if threads:
             options.num_threads = threads
         for half in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
@@ -61,12 +66,13 @@ class NcnnNetwork(PlanarNetwork):
         with TemporaryDirectory() as folder:
             file = Path(folder) / "weights"
             file.write_bytes(values)
-            if self._net.load_param_mem(graph) or self._net.load_model(str(file)):
+            if net.load_param_mem(graph) or net.load_model(str(file)):
                 raise WeightsError(f"ncnn does not take the weights '{name}'")
+        return net
 
-    def correct(self, canvas: Features) -> Features:
+    def correct(self, canvas: Features, restoration: bool) -> Features:
         """Run the convolutions. Raises `MemoryError`."""
-        with self._net.create_extractor() as extractor:
+        with self._nets[restoration].create_extractor() as extractor:
             # a view: ncnn wants channels of a multiple of 16 bytes, and those of tiles are
             extractor.input("canvas", self._ncnn.Mat(canvas))
             failed, out = extractor.extract("out")
@@ -172,6 +178,21 @@ class _Writer:
                     lines.append(f"Split {blob}/split 1 {times} {blob} {copies}")
                     blobs += times
         return "\n".join(["7767517", f"{len(lines)} {blobs}", *lines, ""]), b"".join(self._values)
+
+
+def _sets(tensors: Weights, config: JointSRConfig) -> list[Weights]:
+    """The weights for all blocks, and, if the configuration has them, those for restoration."""
+    own = {name: value for name, value in tensors.items() if not name.startswith(RESTORATION)}
+    if not config.restoration:
+        return [tensors]
+    return [
+        own,
+        {
+            name.removeprefix(RESTORATION): value
+            for name, value in tensors.items()
+            if name.startswith(RESTORATION)
+        },
+    ]
 
 
 def _tensors(data: bytes) -> dict[str, NDArray[np.float32]]:

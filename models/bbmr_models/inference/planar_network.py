@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from bbmr_shared.container import FULL_STRENGTH
 from bbmr_shared.grid import ALIGN, RATES
 
 from .tile_input import TileInput
+from .two_networks import run_both
 
 Features = NDArray[np.float32]
 """`[C, h, w]`."""
@@ -32,11 +34,12 @@ class PlanarNetwork(ABC):
     config: JointSRConfig
 
     @abstractmethod
-    def correct(self, canvas: Features) -> Features:
+    def correct(self, canvas: Features, restoration: bool) -> Features:
         """Run the convolutions.
 
         Args:
             canvas: `[18, h, w]`, from `inputs`.
+            restoration: whether with the weights for restoration, which only `config.restoration` has.
 
         Returns:
             `[12, h, w]`, the head's output; the caller may write into it.
@@ -44,10 +47,15 @@ class PlanarNetwork(ABC):
 
     def run(self, batch: Sequence[TileInput]) -> NDArray[np.uint8]:
         """The corrected tiles, `uint8 [N, H, W, 3]`."""
+        if not self.config.restoration:
+            return self._run(False, batch)
+        return run_both(batch, partial(self._run, False), partial(self._run, True))
+
+    def _run(self, restoration: bool, batch: Sequence[TileInput]) -> NDArray[np.uint8]:
         out = np.empty((len(batch), *batch[0].base.shape), np.uint8)
         for tile, pixels in zip(batch, out, strict=True):
             folded = fold(tile.base)
-            add(self.correct(inputs(tile, folded)), folded, tile, pixels)
+            add(self.correct(inputs(tile, folded), restoration), folded, tile, pixels)
         return out
 
 

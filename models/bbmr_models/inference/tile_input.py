@@ -46,6 +46,11 @@ class TileInput:
     quarter: NDArray[np.int16] | None = None
 
     @property
+    def restored(self) -> NDArray[np.bool_]:
+        """The cells at rate 1 with coding errors, `bool [H/16, W/16]`."""
+        return (self.rate == 1) & (self.error > 0)
+
+    @property
     def shape(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return self.base.shape[0], self.base.shape[1]

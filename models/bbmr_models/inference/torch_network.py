@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from bbmr_models.networks import channels_last
 
 from .tile_input import TileInput
 from .torch_tiles import tile_module
+from .two_networks import run_both
 
 
 class TorchNetwork:
@@ -33,8 +35,10 @@ class TorchNetwork:
         self.device = torch.device(device)
         self.model = channels_last(model.to(self.device)).eval()
         self.bfloat16 = self.device.type == "cuda" if bfloat16 is None else bfloat16
-        network = tile_module(self.model, self.bfloat16).eval()
-        self._network: Callable[..., Tensor] = torch.compile(network, dynamic=False) if compile else network
+        self._compile = compile
+        self._network = self._prepared(self.model)
+        restoration = getattr(self.model, "restoration", None)
+        self._restoration = None if restoration is None else self._prepared(restoration)
 
     @property
     def config(self) -> JointSRConfig:
@@ -42,10 +46,19 @@ class TorchNetwork:
 
     def run(self, batch: Sequence[TileInput]) -> NDArray[np.uint8]:
         """The corrected tiles, `uint8 [N, H, W, 3]`."""
+        if self._restoration is None:
+            return self._run(self._network, batch)
+        return run_both(batch, partial(self._run, self._network), partial(self._run, self._restoration))
+
+    def _prepared(self, model: JointSR) -> Callable[..., Tensor]:
+        module = tile_module(model, self.bfloat16).eval()
+        return torch.compile(module, dynamic=False) if self._compile else module
+
+    def _run(self, network: Callable[..., Tensor], batch: Sequence[TileInput]) -> NDArray[np.uint8]:
         names = ["base", "rate", "error", "strength", *(["half", "quarter"] if self.config.levels else [])]
         parts = (self._tensor(batch, name) for name in names)
         with torch.inference_mode():
-            pixels: NDArray[np.uint8] = self._network(*parts).cpu().numpy()
+            pixels: NDArray[np.uint8] = network(*parts).cpu().numpy()
         return pixels
 
     def _tensor(self, batch: Sequence[TileInput], name: str) -> Tensor:
