@@ -1,4 +1,4 @@
-# The command line client: the base install of bbmr, without torch and without a web framework.
+# The command line client with the extra `local`, without torch and without a web framework.
 #   docker build -f docker/client.Dockerfile -t bbmr-client:latest .
 #   docker run --rm -v "$PWD:/out" --user "$(id -u):$(id -g)" bbmr-client:latest encode /out/photo.jpg -o /out/photo.bbmr
 #
@@ -21,7 +21,7 @@ RUN python3 -m venv /opt/uv && \
 WORKDIR /src
 COPY pyproject.toml requirements.lock ./
 RUN --mount=type=cache,target=/var/cache/uv \
-    /opt/uv/bin/uv pip install -c requirements.lock -r pyproject.toml && \
+    /opt/uv/bin/uv pip install -c requirements.lock -r pyproject.toml --extra local && \
     rm -f /opt/bbmr/.lock
 
 FROM libraries AS program

@@ -1,7 +1,7 @@
 """Reconstruction on this machine, without a server.
 
-The network comes from an entry point (group "bbmr.reconstruct", name "local"), which the `server` extra installs. So
-the client itself never imports torch.
+The network comes from an entry point (group "bbmr.reconstruct", name "local"), so the client itself imports no runtime.
+It needs the extra `local` or `server`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from bbmr_shared.container import Container
 
 GROUP, NAME = "bbmr.reconstruct", "local"
-INSTALL = "reconstructing on this machine needs the network: pip install '.[server]' in a checkout, or use --server URL"
-
-_PACKAGES_OF_THE_EXTRA = {"torch", "safetensors", "bbmr_models"}
+INSTALL = "reconstructing on this machine needs the network: pip install '.[local]' in a checkout, or use --server URL"
 
 
 class Reconstruct(Protocol):
@@ -67,10 +65,5 @@ def reconstruct_local(
 
 def _load() -> Reconstruct:
     for entry_point in entry_points(group=GROUP, name=NAME):
-        try:
-            return cast(Reconstruct, entry_point.load())
-        except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in _PACKAGES_OF_THE_EXTRA:
-                raise
-            raise UsageError(INSTALL) from error
+        return cast(Reconstruct, entry_point.load())
     raise UsageError(INSTALL)

@@ -44,7 +44,7 @@ print(os.getuid(), os.getgid(), os.getgroups(), sorted(made), sep="\\n")
 
 
 def test_the_client_image_has_no_torch_and_no_web_framework(client: Image) -> None:
-    server_side = ("torch", "fastapi", "starlette", "uvicorn", "safetensors")
+    server_side = ("torch", "fastapi", "starlette", "uvicorn")
     assert client.find(*(f"opt/**/site-packages/{name}" for name in server_side)) == []
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 import bbmr_models
 from bbmr_client.encoding.encoder import encode
-from bbmr_models import load
+from bbmr_models import load, reconstruct
 from bbmr_models.inference.tile_input import TileSource
 from bbmr_models.reconstruct import CancelledError, Reconstructor, reconstruct_local
 from bbmr_shared.compositing.composite import preview
@@ -257,10 +257,40 @@ def test_no_weights_are_loaded_where_nothing_is_corrected(
     photo: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     container = replace(encode(photo, rate=4), strength=0, strength_map=None, downscaler="of-tomorrow")
-    monkeypatch.setattr("bbmr_models.reconstruct.load", lambda *_: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("bbmr_models.reconstruct.read", lambda *_: pytest.fail("weights were loaded"))
     np.testing.assert_array_equal(pixels(reconstruct_local(container)), pixels(preview(container)))
     with pytest.raises(ValueError, match="region"):
         reconstruct_local(container, region=(0, 0, 9999, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "installed", "gpu", "expected"),
+    [
+        ("light", {"ncnn"}, False, ("cpu", "ncnn")),
+        ("light", {"torch"}, False, ("cpu", "torch")),
+        ("light", {"ncnn", "torch"}, False, ("cpu", "ncnn")),
+        ("light", {"ncnn", "torch"}, True, ("cuda", "auto")),
+        ("omnisr", {"ncnn", "torch"}, False, ("cpu", "torch")),
+    ],
+)
+def test_the_runtime_of_this_machine_is_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    installed: set[str],
+    gpu: bool,
+    expected: tuple[str, str],
+) -> None:
+    def load_network(
+        name: str, data: bytes, device: str = "cpu", runtime: str = "auto", threads: int = 0
+    ) -> tuple[str, str]:
+        assert threads == 3
+        return device, runtime
+
+    monkeypatch.setattr(reconstruct, "find_spec", lambda name: name if name in installed else None)
+    monkeypatch.setattr(reconstruct, "may_have_gpu", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(reconstruct, "load_network", load_network)
+    assert reconstruct._network.__wrapped__(name, 3) == expected
 
 
 def test_weights_that_are_asked_for_must_exist_even_then(photo: Picture) -> None:

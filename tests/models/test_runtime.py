@@ -251,7 +251,7 @@ def test_a_runtime_that_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UsageError, match="on the CPU, not on cuda"):
         load_network("light", data, "cuda", "ncnn")
     monkeypatch.setitem(sys.modules, "ncnn", None)
-    with pytest.raises(UsageError, match=r"pip install '\.\[ncnn\]' in a checkout"):
+    with pytest.raises(UsageError, match=r"pip install '\.\[local\]' in a checkout"):
         load_network("light", data, runtime="ncnn")
     monkeypatch.setattr(network, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install '\.\[server\]' in a checkout"):

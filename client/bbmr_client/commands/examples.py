@@ -40,7 +40,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example(
             "cat photo.jpg | bbmr-client encode - -o - \\\n"
             "    | bbmr-client reconstruct - -o - --local > back.png",
-            "through pipes, on this machine, with the extra `server`",
+            "through pipes, on this machine, with the extra `local`",
         ),
     ),
     "preview": (Example("bbmr-client preview photo.bbmr -o small.webp --max-side 256"),),

@@ -62,7 +62,7 @@ def reconstruct(
     ],
     server: Servers = None,
     local: Annotated[
-        bool, typer.Option("--local", help="Reconstruct on this machine (needs the server extra).")
+        bool, typer.Option("--local", help="Reconstruct on this machine (needs the extra local or server).")
     ] = False,
     threads: Annotated[
         int | None,

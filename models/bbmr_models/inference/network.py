@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -17,6 +16,7 @@ from bbmr_models.cards import card_of
 from bbmr_models.config import JointSRConfig
 from bbmr_shared.errors import UsageError
 
+from .processor import has_bfloat16
 from .tile_input import TileInput
 
 Runtime = Literal["auto", "torch", "torch-float32", "ncnn"]
@@ -85,15 +85,3 @@ def choose_runtime(config: JointSRConfig, device: str) -> Literal["torch", "ncnn
     if device != "cpu" or config.backbone != "light" or find_spec("ncnn") is None:
         return "torch"
     return "torch" if find_spec("torch") is not None and has_bfloat16() else "ncnn"
-
-
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies in bfloat16; on others bfloat16 is many times slower than float32.
-
-    False without `/proc/cpuinfo`, as on macOS and Windows.
-    """
-    try:
-        words = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return False
-    return not words.isdisjoint({"avx512_bf16", "amx_bf16"})

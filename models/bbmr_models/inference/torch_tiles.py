@@ -2,6 +2,10 @@
 
 Pictures and features are `[N, h, w, C]` from end to end. So folding a picture onto the HR/4 grid moves runs of twelve
 values. The channels of the weights are put in that order when they are loaded.
+
+If `light` computes in bfloat16, only its inner convolutions do; the stem, the sums over the blocks and the head stay in
+float32. On 44 tiles of photographs, lossless and with coding errors, the correction then differed from float32 by at
+most 0.33/255, which is at most one step of the picture; with everything in bfloat16 it was 0.73/255.
 """
 
 from __future__ import annotations

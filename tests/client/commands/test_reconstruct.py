@@ -119,17 +119,22 @@ def test_on_this_machine(
     assert Image.open(out).size == (300, 200)
 
 
-@pytest.mark.parametrize("missing", ["torch", "bbmr_models.reconstruct", None])
-def test_without_the_extra(
-    fails: Fails, packed: Path, monkeypatch: pytest.MonkeyPatch, missing: str | None
-) -> None:
-    class Found:
-        def load(self) -> object:
-            raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
-
-    monkeypatch.setattr(local, "entry_points", lambda **where: [] if missing is None else [Found()])
+def test_without_the_network(fails: Fails, packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "entry_points", lambda **where: [])
     line = fails("reconstruct", packed, "-o", packed.with_name("out.png"), "--local", code=2)
-    assert "pip install '.[server]' in a checkout" in line
+    assert "pip install '.[local]' in a checkout" in line
+
+
+@pytest.mark.parametrize(
+    ("model", "package", "extra"), [("light", "ncnn", "local"), ("omnisr", "torch", "server")]
+)
+def test_without_a_runtime(
+    fails: Fails, packed: Path, monkeypatch: pytest.MonkeyPatch, model: str, package: str, extra: str
+) -> None:
+    monkeypatch.setattr("bbmr_models.reconstruct.find_spec", lambda name: None)
+    options = ("-o", packed.with_name("out.png"), "--local", "--model", model)
+    line = fails("reconstruct", packed, *options, code=2)
+    assert f"install {package}: pip install '.[{extra}]' in a checkout; or use --server URL" in line
 
 
 class TestWrongUsage:

@@ -22,6 +22,7 @@ import numpy as np
 
 from bbmr_models.cards import card_of
 from bbmr_models.inference.network import Runtime
+from bbmr_models.inference.processor import OPENMP
 from bbmr_models.inference.tile_input import TileInput
 from bbmr_shared.errors import WeightsError
 
@@ -34,16 +35,9 @@ LOADING_S = 300.0
 """Seconds that a worker may take to start and to load one set of weights; the first use of a GPU is slow."""
 ENDING_S = 5.0
 """Seconds that a worker has to end by itself."""
-ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "passive",
-    "GOMP_SPINCOUNT": "1000",
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
-}
-"""The network's threads sleep soon while they wait for each other. By default they spin for long and keep decoding and
-encoding off the cores: with both cores of a small machine busy, a tile took 6 s with the default and 1.2 s with these
-settings. Sleeping at once would cost more than it saves: on two idle cores a tile of 256² took 28 ms, and 15 ms with a
-short spin; one of 1200² 461 and 383 ms. oneDNN keeps 1024 compiled operations by default, one for every shape of tile
-and batch; regions have any shape, so memory would grow for long."""
+ENVIRONMENT = OPENMP | {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256"}
+"""oneDNN keeps 1024 compiled operations by default, one for every shape of tile and batch; regions have any shape, so
+memory would grow for long."""
 
 
 @dataclass(frozen=True)
