@@ -100,6 +100,7 @@ def boxed(data):  # section 6, AV1 planes: the AVIF file around one
     width = 1 + next(i for i in range(8) if data[frame + 1 + i] < 128)  # of the frame's length (LEB128)
     length = sum((data[frame + 1 + i] & 127) << 7 * i for i in range(width))
     ends = frame + 1 + width + length == len(data) and data[1] <= 12
+    need(all(bits <= side.bit_length() for bits, side in zip((wide, high), size, strict=True)), "room for other sizes")
     need(data[0] == 0x0A and data[frame] == 0x32 and ends and still == 3 and not deep, "an AV1 plane is none")
     ftyp, n = box(b"ftyp", b"avif\0\0\0\0avifmif1miaf"), 1 if mono else 3
     ipco = box(b"ispe", struct.pack(">III", 0, *size)) + box(b"pixi", bytes([0, 0, 0, 0, n]), b"\x08" * n)

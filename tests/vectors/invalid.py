@@ -270,7 +270,13 @@ def _av1(picture: Callable[[str, bytes, str], Broken]) -> dict[str, Broken]:
         """The plane with one bit of its sequence header turned: the size lies from 18 on, the depth at 33."""
         return sequence[:2] + (header ^ 1 << left - 1 - at).to_bytes(sequence[1], "big") + frame
 
+    bits = f"{header:0{left}b}"
+    wide = bits[:10] + "1111" + bits[14:18] + "0" * 11 + bits[18:]
     files = {
+        "room": (
+            b"\x0a\x0a" + int(wide.ljust(80, "0"), 2).to_bytes(10, "big") + frame,
+            "a width of 28 in 16 bits",
+        ),
         "no-still": (bit(3), "AV1 data that is no still picture"),
         "whole-header": (bit(4), "an AV1 sequence header that is not of the reduced form"),
         "profile-4": (bit(0), "an AV1 profile that does not exist"),

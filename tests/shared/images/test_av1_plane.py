@@ -159,6 +159,20 @@ class TestReading:
             with pytest.raises(PlaneError, match="28×16 where"):
                 codecs.decode(GOOD, "av1", size)
 
+    def test_its_sides_have_no_more_bits_than_they_need(self) -> None:
+        bits = f"{int.from_bytes(SEQUENCE[2:], 'big'):0{8 * SEQUENCE[1]}b}"
+        for wide in (5, 6, 16):
+            header = bits[:10] + f"{wide - 1:04b}" + bits[14:18] + f"{SIZE[0] - 1:0{wide}b}" + bits[23:]
+            header = header.ljust(96, "0")
+            data = b"\x0a\x0c" + int(header, 2).to_bytes(12, "big") + FRAME
+            if wide == 5:
+                assert (
+                    codecs.decode(data, "av1", SIZE).tobytes() == codecs.decode(GOOD, "av1", SIZE).tobytes()
+                )
+                continue
+            with pytest.raises(PlaneError, match="leaves room"):
+                probe_av1(data)
+
     def test_an_avif_file_is_no_av1_plane_and_the_other_way_round(self) -> None:
         with pytest.raises(PlaneError, match="not a sequence header and one frame"):
             probe_av1(boxed(GOOD))
