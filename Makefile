@@ -29,16 +29,16 @@ FIND_LINKS = links=$${PIP_FIND_LINKS:-$$($(PY) -m pip config get global.find-lin
 # pip knows dependency groups from 25.1 on only, so it gets the lines of a group as a requirements file.
 GROUP_LINES = import sys, tomllib; \
 	groups = tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]; \
-	print(*groups[sys.argv[1]], sep="\n")
+	print(*(line for name in sys.argv[1:] for line in groups[name]), sep="\n")
 
-# $(call install,GROUP,MORE): install a dependency group, and what MORE says, within the locked versions.
+# $(call install,GROUPS,MORE): install dependency groups, and what MORE says, within the locked versions.
 define install
 $(FIND_LINKS); \
 	{ $(PY) -m pip install -q 'uv>=0.8,<1' && \
-	  $(BIN)/uv pip install -q --python $(PY) -c requirements.lock $(2) --group $(1); } \
+	  $(BIN)/uv pip install -q --python $(PY) -c requirements.lock $(2) $(addprefix --group ,$(1)); } \
 	|| { echo "setup: uv could not do it, trying pip"; \
-	     $(PY) -c '$(GROUP_LINES)' $(1) >$(VENV)/$(1).txt && \
-	     $(PY) -m pip install -q -c requirements.lock $(2) -r $(VENV)/$(1).txt; }
+	     $(PY) -c '$(GROUP_LINES)' $(1) >$(VENV)/groups.txt && \
+	     $(PY) -m pip install -q -c requirements.lock $(2) -r $(VENV)/groups.txt; }
 endef
 
 $(STAMP): pyproject.toml requirements.lock
@@ -46,7 +46,7 @@ $(STAMP): pyproject.toml requirements.lock
 	  || { echo "setup: Python 3.11 or newer is needed; name one with 'make PYTHON=...'" >&2; exit 1; }
 	@test -x $(PY) || { echo "setup: making $(VENV)"; $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; }
 	@echo "setup: installing the project with its extras $(EXTRAS) and the test tools into $(VENV)"
-	@$(call install,test,-e '.[$(EXTRAS)]')
+	@$(call install,test bench,-e '.[$(EXTRAS)]')
 	@touch $@
 	@echo "setup: done; $(BIN)/bbmr-client and $(BIN)/bbmr-server are ready"
 
