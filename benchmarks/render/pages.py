@@ -23,6 +23,7 @@ from . import (
     folder_pages,
     overload_pages,
     paper_pages,
+    rate_distortion_pages,
     rescaling_pages,
     runtimes_pages,
     service_pages,
@@ -53,6 +54,13 @@ class Subject:
 
 
 SUBJECTS: dict[str, Subject] = {
+    "rate-distortion": Subject(
+        "Bytes against quality",
+        "bbmr beside AVIF, JPEG XL, WebP and JPEG at equal quality",
+        rate_distortion_pages.markdown,
+        "png",
+        "Quality over bits per pixel, and bytes beside AVIF's at equal quality",
+    ),
     "rescaling": Subject(
         "Rescaling",
         "block-based against uniform rates, bicubic against the network",
@@ -168,7 +176,7 @@ def _origin(results: dict[str, Any]) -> str:
 def _command() -> str:
     """Return the command of this process, without the folders of this machine."""
     spec = sys.modules["__main__"].__spec__
-    module = spec.name if spec is not None else Path(sys.argv[0]).stem
+    module = spec.name.removesuffix(".__main__") if spec is not None else Path(sys.argv[0]).stem
     return shlex.join(["python", "-m", module, *map(_without_folders, sys.argv[1:])])
 
 
