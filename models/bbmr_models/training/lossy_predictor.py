@@ -1,7 +1,9 @@
-"""Fit the predictor of the network's effect on lossy planes: `python -m bbmr_models.training.lossy_predictor PHOTOS OUT.json`.
+"""Fit the predictor of the network's effect on lossy planes.
 
-In: training photos and shipped weights. Out: coefficients with which a client without a network predicts what is left of
-each block's error (see `bbmr_client.encoding.network_effect`). Planes are coded by the fast trials of the encoder.
+    python -m bbmr_models.training.lossy_predictor PHOTOS OUT.json
+
+In: training photos and shipped weights. Out: coefficients with which a client without a network predicts what is left
+of each block's error (see `bbmr_client.encoding.network_effect`). Planes are coded by the fast trials of the encoder.
 """
 
 from __future__ import annotations
