@@ -7,6 +7,7 @@ It needs the extra `local` or `server`.
 from __future__ import annotations
 
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, cast
 
 from bbmr_client.region import checked_region
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from bbmr_shared.container import Container
 
+_RUNTIMES = ("ncnn", "torch")
 GROUP, NAME = "bbmr.reconstruct", "local"
 INSTALL = "reconstructing on this machine needs the network: pip install '.[local]' in a checkout, or use --server URL"
 
@@ -61,6 +63,11 @@ def reconstruct_local(
         raise InvalidArgumentError(f"threads are a whole number above 0, not {threads!r}")
     part = None if region is None else checked_region(region, (container.width, container.height))
     return _load()(container, model=model, region=part, threads=threads)
+
+
+def has_network() -> bool:
+    """Returns whether a network is installed on this machine."""
+    return bool(entry_points(group=GROUP, name=NAME)) and any(find_spec(name) for name in _RUNTIMES)
 
 
 def _load() -> Reconstruct:

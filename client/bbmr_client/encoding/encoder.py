@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bbmr_client.local import has_network, reconstruct_local
 from bbmr_client.photo import Photo, load_photo
 from bbmr_shared.block_statistics import mean_squared_error
 from bbmr_shared.compositing.composite import composite
@@ -115,6 +116,10 @@ def encode(
     return original_if_smaller(source, container, metadata) if keep_smaller else container
 
 
+NETWORK_EFFORT = 7
+"""From this effort on the network itself is run, where it is installed."""
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A container, and what is not in it.
@@ -154,6 +159,14 @@ def encode_photo(photo: Photo, options: EncodeOptions, before_step: Callable[[],
 def _encode_lossy(photo: Photo, options: EncodeOptions, before_step: Callable[[], object]) -> Encoded:
     grid = BlockGrid(photo.width, photo.height, int(options.block))
     by_network = options.network and options.distortion == "network"
+
+    def container(coded: CodedPicture) -> Container:
+        strength = coded.strength if by_network else FULL_STRENGTH if options.network else 0
+        return _container(photo, options, grid, coded.rate_map, coded.planes, strength, coded.strength_map)
+
+    def restore(coded: CodedPicture) -> NDArray[np.uint8]:
+        return np.asarray(reconstruct_local(replace(container(coded), alpha=None)).convert("RGB"))
+
     picture = LossyPicture(
         photo.rgb,
         photo.grey,
@@ -163,11 +176,8 @@ def _encode_lossy(photo: Photo, options: EncodeOptions, before_step: Callable[[]
         options.plane_codec,
         options.effort,
         before_step,
+        restore if by_network and options.effort >= NETWORK_EFFORT and has_network() else None,
     )
-
-    def container(coded: CodedPicture) -> Container:
-        strength = coded.strength if by_network else FULL_STRENGTH if options.network else 0
-        return _container(photo, options, grid, coded.rate_map, coded.planes, strength)
 
     budget = options.budget
     most = budget.bytes_for(photo.width, photo.height)

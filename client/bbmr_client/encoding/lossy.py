@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bbmr_shared.block_statistics import mean_squared_error
+from bbmr_shared.compositing.composite import composite
 from bbmr_shared.container import FULL_STRENGTH, Plane
 from bbmr_shared.container.planes import pad
 from bbmr_shared.grid import BlockGrid
@@ -21,6 +22,7 @@ from bbmr_shared.images.codecs import coding_error_byte, decode, encode_plane
 
 from .candidates import Candidate, RateTable, best_tables, mixed
 from .operating_points import PlaneSettings, plane_quality, rates_worth_trying, speed
+from .real_effect import best_strengths
 from .survey import Survey, sample_rows
 
 _FULL_CHROMA_FROM = {1: 40}
@@ -30,6 +32,8 @@ _CLOSE = 1.06
 THOROUGH_EFFORT = 5
 """From this effort on, all of a photo is surveyed and not only a sample, rate maps with more than one rate are
 candidates, and the two best candidates are coded at their real speeds."""
+_RESTORED = 3
+"""So many candidates go through the network, if it runs."""
 _MIXED_MUST_WIN = 0.995
 """A mixed map is a candidate if its trial costs at most this share of the best single rate's trial."""
 
@@ -42,6 +46,7 @@ class CodedPicture:
     strength: int
     planes: tuple[Plane, ...]
     decoded: Mapping[int, NDArray[np.uint8]]
+    strength_map: NDArray[np.uint8] | None = None
 
     @property
     def bytes(self) -> int:
@@ -61,6 +66,8 @@ class LossyPicture:
         codec: "av1" or "avif".
         effort: 0 … 9.
         before_step: called before each step that takes long.
+        restore: runs the network on a coded picture at full strength and returns `uint8 [height, width, 3]`. With it,
+            the best candidates are compared by the network's real output, and each block gets its best strength.
     """
 
     def __init__(
@@ -73,11 +80,14 @@ class LossyPicture:
         codec: str,
         effort: int,
         before_step: Callable[[], object],
+        restore: Callable[[CodedPicture], NDArray[np.uint8]] | None = None,
     ) -> None:
         self.grid, self._palette, self._grey, self._codec, self._effort = grid, palette, grey, codec, effort
+        self._restore = restore
+        self._padded = pad(rgb, grid)
         self._strength = 0 if model is None else FULL_STRENGTH
         self._before_step = before_step
-        padded = pad(rgb, grid)
+        padded = self._padded
         self._whole = Survey(padded, grey, grid.block, model, before_step)
         sample = padded if effort >= THOROUGH_EFFORT else sample_rows(padded)
         self._survey = self._whole
@@ -110,6 +120,8 @@ class LossyPicture:
     def code(self, quality: float) -> CodedPicture:
         """Return the picture, coded at this quality."""
         best, *others = self.choose(quality)
+        if self._restore is not None:
+            return self._best_restored([best, *others[: _RESTORED - 1]], quality)
         coded = self.code_candidate(best)
         if self._effort < THOROUGH_EFFORT or not others:
             return coded
@@ -118,6 +130,21 @@ class LossyPicture:
             replace(one, bytes=two.bytes).cost(quality) for one, two in ((best, coded), (others[0], other))
         ]
         return coded if costs[0] <= costs[1] else other
+
+    def _best_restored(self, candidates: list[Candidate], quality: float) -> CodedPicture:
+        """Return the best of these by the network's real output."""
+        assert self._restore is not None
+        found: list[tuple[float, CodedPicture]] = []
+        for candidate in candidates:
+            coded = replace(self.code_candidate(candidate), strength=FULL_STRENGTH)
+            self._before_step()
+            base = composite(coded.decoded, coded.rate_map, self.grid)
+            restored = pad(self._restore(coded), self.grid)
+            effect = best_strengths(self._padded, base, restored, self.grid, quality)
+            coded = replace(coded, strength=effect.strength, strength_map=effect.strength_map)
+            cost = replace(candidate, bytes=coded.bytes, error=effect.error).cost(quality)
+            found.append((cost, coded))
+        return min(found, key=lambda pair: pair[0])[1]
 
     def smallest(self) -> list[Candidate]:
         """Returns what to try if the lowest quality is too large: every rate at its lowest quality, fine to coarse."""
