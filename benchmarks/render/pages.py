@@ -21,6 +21,7 @@ from . import (
     client_pages,
     flops_pages,
     folder_pages,
+    operating_points_pages,
     overload_pages,
     paper_pages,
     rate_distortion_pages,
@@ -60,6 +61,11 @@ SUBJECTS: dict[str, Subject] = {
         rate_distortion_pages.markdown,
         "png",
         "Quality over bits per pixel, and bytes beside AVIF's at equal quality",
+    ),
+    "operating-points": Subject(
+        "Operating points",
+        "how good the encoder's estimates of bytes and errors are",
+        operating_points_pages.markdown,
     ),
     "rescaling": Subject(
         "Rescaling",
