@@ -27,7 +27,8 @@ class OnnxNetwork(PlanarNetwork):
         self.config = read("light")[1].config
         self._infer = infer
 
-    def correct(self, canvas: Features) -> Features:
+    def correct(self, canvas: Features, restoration: bool) -> Features:
+        assert not restoration
         return np.array(self._infer(canvas[None])[0])
 
 

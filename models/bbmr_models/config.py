@@ -33,25 +33,25 @@ class JointSRConfig:
         backbone: one of `BACKBONE_NAMES`.
         channels: width of the backbone; of `light` three widths, at HR/2, HR/4 and HR/8.
         blocks: depth of the backbone; of `light` the residual blocks at HR/8.
-        restoration: whether blocks at rate 1 with coding errors have weights of their own; only `light`.
         deblock: channels of the deblock branch; 0 omits it. `light` has none: its finest level does that work.
         tile: side in pixels of the fixed tiles of reconstruction, counted from the picture's origin.
         halo: pixels of context around a tile; a multiple of 16.
         lossy: whether it was also trained on planes with coding errors; if not, it reads only lossless planes.
         rates: the palette it was trained for; it reads no other rates.
         block: side in pixels of the blocks it was trained on; it reads blocks of any size.
+        restoration: whether blocks at rate 1 with coding errors have weights of their own; only `light`.
     """
 
     backbone: str = "light"
     channels: int | tuple[int, ...] = (32, 48, 64)
     blocks: int = 2
-    restoration: bool = False
     deblock: int = 0
     tile: int = 1024
     halo: int = 80
     lossy: bool = False
     rates: tuple[int, ...] = RATES
     block: int = BLOCK
+    restoration: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError if a value is invalid."""

@@ -102,11 +102,9 @@ def read_logs(paths: Sequence[Path]) -> list[dict[str, Any]]:
 def run_section(card: Card, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the facts of the file and its training, and a table of at most 12 validations of the run."""
     notes = card.notes
-    batch = notes["crops"] // max(1, notes["steps"])
-    text = (
-        f"{card.parameters:,} parameters, {card.bytes / 1e6:.1f} MB. {notes['steps']:,} steps of {batch} crops "
-        f"({notes['crops']:,} crops), {notes['minutes'] / 60:.1f} hours."
-    )
+    text = f"{card.parameters:,} parameters, {card.bytes / 1e6:.1f} MB. {_length(notes)}."
+    if "restoration" in notes:
+        text += f" Restoration: {_length(notes['restoration'])}."
     rows = [row for row in rows if row["step"] <= notes["steps"]]
     if not rows:
         return text
@@ -119,6 +117,12 @@ def run_section(card: Card, rows: Sequence[Mapping[str, Any]]) -> str:
         table.append(f"| {row['step']:,} | {row['minutes'] / 60:.1f} | {' | '.join(gains)} |")
     about = "Gain over the composite on held-out pictures in dB, PSNR-Y / 6:1:1 / RGB, by condition:"
     return "\n".join([text, "", about, "", *table])
+
+
+def _length(notes: Mapping[str, Any]) -> str:
+    steps, crops = notes["steps"], notes["crops"]
+    batch = crops // max(1, steps)
+    return f"{steps:,} steps of {batch} crops ({crops:,} crops), {notes['minutes'] / 60:.1f} hours"
 
 
 def with_run(page: str, section: str) -> str:

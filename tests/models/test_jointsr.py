@@ -75,6 +75,17 @@ def test_known_samples_stay_as_they_are(make: type[JointSR]) -> None:
     assert not torch.equal(model(coded), coded.base)
 
 
+def test_coded_blocks_at_rate_1_have_weights_of_their_own() -> None:
+    model = small_network(restoration=True)
+    assert model.restoration is not None
+    for rate, error, own in ((1, 80, False), (2, 80, True), (2, 0, True)):
+        seen = canvas(64, rate, error)
+        before = model.correction(seen)
+        with torch.no_grad():
+            model.restoration.head.bias.add_(0.1)
+        assert torch.equal(before, model.correction(seen)) == own
+
+
 def test_error_bytes_are_read_as_mean_squared_errors() -> None:
     for mse in (0.5, 7.0, 900.0):
         assert LOG_ERRORS[coding_error_byte(mse)] == pytest.approx(np.log2(1 + mse) / 8, abs=0.01)
@@ -87,6 +98,7 @@ def test_error_bytes_are_read_as_mean_squared_errors() -> None:
     [
         JointSRConfig(),
         JointSRConfig("light", (16, 24, 40), 3),
+        JointSRConfig("light", (8, 12, 16), 1, restoration=True),
         JointSRConfig("omnisr", 64, 2, 0),
         JointSRConfig("omnisr", 64, 2, 16),
         JointSRConfig("craft", 48, 2, 16),
@@ -94,7 +106,8 @@ def test_error_bytes_are_read_as_mean_squared_errors() -> None:
 )
 def test_the_structure_is_read_from_the_weights(config: JointSRConfig) -> None:
     state = make_network(config).state_dict()
-    assert structure(state) == (config.backbone, config.widths, config.blocks, config.deblock)
+    expected = config.backbone, config.widths, config.blocks, config.deblock, config.restoration
+    assert structure(state) == expected
 
 
 def test_the_structure_of_other_weights_is_refused() -> None:
@@ -119,6 +132,7 @@ def test_a_configuration_survives_its_dictionary() -> None:
         {"blocks": 0},
         {"deblock": -1},
         {"deblock": 8},
+        {"backbone": "omnisr", "channels": 16, "restoration": True},
         {"tile": 100},
         {"halo": 10},
         {"rates": (3,)},

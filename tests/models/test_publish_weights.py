@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from bbmr_models import publish_weights
@@ -40,7 +42,7 @@ def test_the_card_tells_of_the_run(weights: Path, tmp_path: Path) -> None:
     source = tmp_path / "model.safetensors"
     save_weights(small_network(), source, NOTES)
     logs = [log_of(tmp_path / "a", range(0, 100, 10)), log_of(tmp_path / "b", range(90, 260, 10))]
-    publish(source, "own", logs)
+    publish(source, "own", log=logs)
     assert (weights / "own.safetensors").read_bytes() == source.read_bytes()
     recorded = json.loads((weights / "digests.json").read_text())
     assert recorded == {"other": "0", "own": read(str(source))[1].sha256}
@@ -63,6 +65,21 @@ def test_weights_with_the_metadata_of_an_early_trainer_are_completed(weights: Pa
     again = build("own", (weights / "own.safetensors").read_bytes())
     assert (again.config.channels, again.config.blocks, again.config.lossy) == ((8, 12, 16), 1, True)
     assert all((value == again.state_dict()[name].half()).all() for name, value in tensors.items())
+
+
+def test_weights_for_restoration_are_joined(weights: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("others", "restoration", "wider")]
+    models = [small_network(seed, channels=(8, 12, 16 + seed // 2)) for seed in range(3)]
+    for path, model in zip(paths, models, strict=True):
+        save_weights(model, path, NOTES)
+    publish(paths[0], "own", paths[1])
+    again = build("own", (weights / "own.safetensors").read_bytes())
+    assert again.config == replace(models[0].config, restoration=True)
+    assert torch.equal(again.head.weight, models[0].head.weight.half().float())
+    assert torch.equal(again.restoration.head.weight, models[1].head.weight.half().float())
+    assert "Restoration: 200 steps" in (weights / "own.md").read_text()
+    with pytest.raises(ValueError, match="different configurations"):
+        publish(paths[0], "own", paths[2])
 
 
 def test_weights_that_are_too_large_are_not_published(weights: Path, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_the_picture_is_that_of_the_shipped_model(
 
 
 @pytest.mark.parametrize("make", MAKERS)
-@pytest.mark.parametrize("config", [{}, {"channels": (12, 10, 7), "blocks": 3}])
+@pytest.mark.parametrize("config", [{}, {"channels": (12, 10, 7), "blocks": 3}, {"restoration": True}])
 def test_noise_comes_out_alike(make: Maker, config: dict[str, Any], tmp_path: Path) -> None:
     model = small_network(**config)
     network = make(model, tmp_path)
@@ -148,6 +148,26 @@ def test_noise_comes_out_alike(make: Maker, config: dict[str, Any], tmp_path: Pa
             1 if make is not torch_bfloat16 else 3
         )  # noise is no photograph, this network none that was trained
         assert worst(network.run([tile]), wanted) <= limit
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_two_networks_on_parts_of_a_tile_make_the_picture_of_the_model(
+    make: Maker, photo: Picture, tmp_path: Path
+) -> None:
+    """Few blocks are for each network, far apart, and many are exact or of strength 0."""
+    model = small_network(restoration=True)
+    network = make(model, tmp_path)
+    tile = tile_of(photo, 448, 576)
+    rate, error, strength = (np.full(tile.rate.shape, value, np.uint8) for value in (1, 0, FULL_STRENGTH))
+    rate[2:4, 3:5] = rate[20:22, 3:5] = 2
+    error[6:9, 16:20] = error[20:22, 3:5] = 90
+    strength[8, 18] = 0
+    parts = replace(tile, rate=rate, error=error, strength=strength)
+    wanted = plain(model, [parts])
+    got = network.run([parts])
+    assert worst(got, wanted) <= (1 if make is not torch_bfloat16 else 3)
+    changed = (got[0] != tile.base).any(2).reshape(28, 16, 36, 16).any((1, 3))
+    assert (changed == ((rate > 1) | (error > 0)) & (strength > 0)).all()
 
 
 @pytest.mark.parametrize("deblock", [0, 8])

@@ -49,7 +49,7 @@ class PlanarNetwork(ABC):
         """The corrected tiles, `uint8 [N, H, W, 3]`."""
         if not self.config.restoration:
             return self._run(False, batch)
-        return run_both(batch, partial(self._run, False), partial(self._run, True))
+        return run_both(batch, partial(self._run, False), partial(self._run, True), self.config.radius)
 
     def _run(self, restoration: bool, batch: Sequence[TileInput]) -> NDArray[np.uint8]:
         out = np.empty((len(batch), *batch[0].base.shape), np.uint8)

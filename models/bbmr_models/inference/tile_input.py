@@ -50,6 +50,12 @@ class TileInput:
         """The cells at rate 1 with coding errors, `bool [H/16, W/16]`."""
         return (self.rate == 1) & (self.error > 0)
 
+    def part(self, rows: slice, columns: slice) -> TileInput:
+        """These rows and columns of cells, views; for a network that reads no coarser levels."""
+        pixels = (slice(cells.start * ALIGN, cells.stop * ALIGN) for cells in (rows, columns))
+        cells = rows, columns
+        return TileInput(self.base[tuple(pixels)], self.rate[cells], self.error[cells], self.strength[cells])
+
     @property
     def shape(self) -> tuple[int, int]:
         """(H, W) in pixels."""
