@@ -22,6 +22,7 @@ def samples(photos: int = 12, blocks: int = 30) -> Samples:
     rng = np.random.default_rng(1)
     count = photos * blocks
     features = rng.normal(0, 1, (count, LOSSY_FEATURES))
+    features[:, 0] = 1
     before = rng.uniform(5, 50, count)
     after = before * np.exp2(-0.5 + 0.2 * features[:, 3] - 0.1 * features[:, 7] + rng.normal(0, 0.02, count))
     return Samples(np.arange(count) // blocks, before, after, features)
