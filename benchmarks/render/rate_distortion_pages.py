@@ -52,8 +52,9 @@ def markdown(results: dict[str, Any]) -> str:
         "error, of tunes psnr and ssim in 4:2:0 for PSNR-Y, in 4:2:0 and 4:4:4 for PSNR-RGB and for PSNR of YCbCr "
         "weighted 6:1:1, of tune iq in both for SSIMULACRA 2, and of all six for MS-SSIM. The logarithm of the rate is "
         "interpolated over the score by a piecewise cubic and integrated over the scores that the anchor has between "
-        "two rates, in bits per pixel, and that the codec reaches. In brackets: photos that need more bytes than the "
-        "anchor, of all.",
+        "two rates, in bits per pixel, and that the codec reaches. A photo counts in a range if the anchor reaches a "
+        "third of it: AVIF's lowest quality is above 0.08 bits per pixel where detail is everywhere. In brackets: "
+        "photos that need more bytes than the anchor, of those that count.",
         table([["set, bpp", "codec", *METRICS.values()], *map(_mean_line, against_avif)]),
     ]
     if classic:

@@ -57,8 +57,13 @@ def test_the_ends_of_a_range_lie_on_the_curve() -> None:
 
 @pytest.mark.parametrize(
     ("test", "low", "high"),
-    [(curve(shift=20), 0.0, math.inf), (curve(), 1.0, 2.0), (curve(shift=7), 0.05, 0.2)],
-    ids=["scores apart", "anchor outside the range", "scores apart within the range"],
+    [
+        (curve(shift=20), 0.0, math.inf),
+        (curve(), 1.0, 2.0),
+        (curve(shift=7), 0.05, 0.2),
+        (curve(), 0.005, 0.06),
+    ],
+    ids=["scores apart", "anchor outside the range", "scores apart within the range", "anchor hardly inside"],
 )
 def test_without_an_overlap_there_is_no_figure(test: Curve, low: float, high: float) -> None:
     assert bd_rate(curve(), test, low, high) is None

@@ -98,7 +98,7 @@ def test_the_light_server_is_the_server_with_ncnn_in_place_of_torch(project: dic
 
 def test_tools_for_work_on_the_project_are_no_extras(project: dict[str, Any]) -> None:
     groups = project["dependency-groups"]
-    assert set(groups) == {"test", "fuzz", "dev"}
+    assert set(groups) == {"test", "bench", "fuzz", "dev"}
     shown = metadata.metadata("bbmr").get_all("Provides-Extra")
     assert shown is not None
     assert set(groups).isdisjoint(shown)

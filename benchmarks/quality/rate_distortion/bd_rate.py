@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST_REACHED = 1 / 3
 _BISECTIONS = 60
 
 
@@ -71,9 +72,10 @@ def bd_rate(anchor: Curve, test: Curve, low: float = 0.0, high: float = math.inf
     """Return the BD-rate of `test` against `anchor` between two rates of the anchor, in bits per pixel.
 
     The integral goes over the scores that the anchor has between these rates and that the tested curve reaches, at
-    whatever rate: so all codecs are compared at the same qualities. Without such scores there is no figure: None.
+    whatever rate: so all codecs are compared at the same qualities. None, no figure: there are no such scores, or the
+    anchor reaches less than a third of the range, by the logarithm of the rate.
     """
-    if anchor.rates[0] >= high or anchor.rates[-1] <= low:
+    if _reached(anchor, low, high) < LEAST_REACHED:
         return None
     bottom, top = anchor.score_at(low), anchor.score_at(high)
     start, stop = max(bottom, test.scores[0]), min(top, test.scores[-1])
@@ -109,6 +111,15 @@ def _is_below(point: tuple[float, float], left: tuple[float, float], right: tupl
     """Whether a point lies below the line from `left` to `right`."""
     share = (point[0] - left[0]) / (right[0] - left[0])
     return point[1] < left[1] + share * (right[1] - left[1])
+
+
+def _reached(curve: Curve, low: float, high: float) -> float:
+    """Return the share of a range of rates, in logarithms, that a curve lies in; 1 for a range that has no bounds."""
+    lowest, highest = max(low, curve.rates[0]), min(high, curve.rates[-1])
+    if lowest >= highest:
+        return 0.0
+    bounded = low > 0 and math.isfinite(high)
+    return math.log(highest / lowest) / math.log(high / low) if bounded else 1.0
 
 
 def _ascends(values: tuple[float, ...] | NDArray[np.float64]) -> bool:

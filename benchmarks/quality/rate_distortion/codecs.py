@@ -25,7 +25,7 @@ Encoder = Callable[[Picture, float], tuple[bytes, float]]
 """Photo and quality → the whole file, and the CPU seconds that writing it took."""
 TUNES = ("psnr", "ssim", "iq")
 CHROMA = ("4:2:0", "4:4:4")
-AVIF_QUALITIES = (1, 4, 8, 13, 19, 26, 33, 40, 47, 54, 61, 68, 75, 83, 91)
+AVIF_QUALITIES = (0, 4, 8, 13, 19, 26, 33, 40, 47, 54, 61, 68, 75, 83, 91)
 JPEG_QUALITIES = (4, 7, 11, 16, 22, 29, 37, 46, 56, 66, 76, 85, 92)
 JXL_QUALITIES = (1, 4, 9, 16, 24, 33, 43, 53, 63, 72, 80, 87, 93)
 WEBP_QUALITIES = (0, 3, 8, 15, 24, 34, 45, 56, 67, 77, 86, 93)

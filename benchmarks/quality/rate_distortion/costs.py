@@ -18,7 +18,7 @@ from .points import Key, Point
 from .times import time_ratio
 
 Picture = NDArray[np.uint8]
-AVIF_QUALITIES = (1, 13, 33, 54, 75, 91)
+AVIF_QUALITIES = (0, 13, 33, 54, 75, 91)
 LOW_BPP = 0.1
 MEMORY_QUALITY = 50
 
