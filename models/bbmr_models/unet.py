@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bbmr_shared.grid import RATES
 
 from .config import LIGHT_GRID as GRID
-from .config import LOG_ERRORS
+from .config import LOG_ERRORS, RESTORATION
 from .jointsr import Canvas, JointSR, JointSRConfig
 
 FOLDED = 3 * GRID**2
@@ -68,6 +68,14 @@ class JointUNet(JointSR):
         log_error = self.log_errors[error.long()].to(folded.dtype)
         inputs = torch.cat((folded, self.one_hot(rate, folded.dtype), log_error), 1)
         return self.head(self.features(self.stem(inputs)))
+
+    def part(self, restoration: bool) -> JointUNet:
+        """Return a network of its own with one of the two sets of weights."""
+        prefix = RESTORATION if restoration else ""
+        network = JointUNet(replace(self.config, restoration=False))
+        state = self.state_dict()
+        network.load_state_dict({name: state[prefix + name] for name in network.state_dict()})
+        return network
 
     def features(self, stem: Tensor) -> Tensor:
         """Run everything between stem and head, `[N, fine, H/2, W/2]` → the same shape."""

@@ -13,7 +13,7 @@ from PIL import Image
 
 from bbmr_models.jointsr import JointSR, JointSRConfig
 from bbmr_models.networks import make_network
-from bbmr_models.training.pool import PicturePool, load_pool
+from bbmr_models.training.lossless.pool import PicturePool, load_pool
 
 from .training_parts import make_folder
 
@@ -43,7 +43,7 @@ def pool(folder: Path) -> PicturePool:
 def small_network(seed: int = 0, gain: float = 1.0, **config: Any) -> JointSR:
     """An untrained network whose correction is clearly not zero."""
     torch.manual_seed(seed)
-    sizes = {"channels": (8, 12, 16), "blocks": 1, "tile": 256, "halo": 64} | config
+    sizes = {"channels": (8, 12, 16), "blocks": 1, "tile": 256, "halo": 64, "lossy": True} | config
     model = make_network(JointSRConfig(**sizes)).eval()
     with torch.no_grad():
         model.head.weight.mul_(10 * gain)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import json
 import os
 import signal
 import subprocess
@@ -25,7 +25,7 @@ from bbmr_models.reconstruct import Reconstructor
 from bbmr_models.training import loop, loss
 from bbmr_models.training.cli import app
 from bbmr_models.training.loop import DivergedError, StoppedError, train
-from bbmr_models.training.pool import PicturePool
+from bbmr_models.training.lossless.pool import PicturePool
 from bbmr_models.weights import load, read, save_weights
 from bbmr_shared.errors import UsageError
 
@@ -52,12 +52,12 @@ def test_a_run_exports_resumes_and_reconstructs(
     second = load(str(train(pool, CONFIG, TRAINING, tmp_path)))
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] > steps > 0
     assert not torch.equal(first.head.weight, second.head.weight)
-    assert Reconstructor(second).reconstruct(encode(photo)).size == (700, 500)
-    with (tmp_path / "log.csv").open() as handle:
-        rows = list(csv.DictReader(handle))
+    assert Reconstructor(second).reconstruct(encode(photo, rate=4)).size == (700, 500)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert len(rows) == 2
-    assert float(rows[1]["loss"]) > 0
-    assert {"samples_per_s", "x4_uniform", "x4_blocks"} <= rows[0].keys()
+    assert rows[1]["loss"] > 0
+    assert {"x4_uniform", "x2_uniform", "x4_blocks"} <= rows[0]["gain_db"].keys()
+    assert not second.config.lossy
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -118,7 +118,7 @@ def test_kill_9_at_any_time_leaves_a_run_that_goes_on_and_serves(
     data, card = read(str(tmp_path / "model.safetensors"))
     assert card.notes["steps"] == steps + 4
     assert len(data) > 1000
-    container = encode(photo, model=None)
+    container = encode(photo, rate=4, model=None)
     picture = Reconstructor(load(str(tmp_path / "model.safetensors"))).reconstruct(container)
     assert picture.size == (700, 500)
 
@@ -140,7 +140,7 @@ def test_sigterm_finishes_the_step_and_saves(folder: Path, tmp_path: Path) -> No
         stdout=subprocess.PIPE,
         text=True,
     )
-    wait_for(tmp_path / "log.csv")
+    wait_for(tmp_path / "log.jsonl")
     (tmp_path / "state.pt").unlink()
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=90)
@@ -190,7 +190,7 @@ def test_the_command_goes_on_from_weights(folder: Path, tmp_path: Path) -> None:
     weights = tmp_path / "start.safetensors"
     save_weights(start, weights, {}, torch.float32)
     command = [folder, "--run", tmp_path / "run", "--steps", "2", "--learning-rate", "1e-9", "--crop", "64"]
-    done = run_command(*command, "--batch", "2", "--start", weights)
+    done = run_command(*command, "--lossless", "--batch", "2", "--start", weights)
     assert done.exit_code == 0, done.output
     result = load(str(tmp_path / "run" / "model.safetensors"))
     assert result.config == CONFIG
@@ -245,7 +245,7 @@ def test_a_state_of_the_first_version_goes_on_with_a_new_data_order(
 def test_what_makes_no_sense_is_one_clear_line(
     folder: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
-    done = run_command(folder, "--run", tmp_path / "run", "--crop", "64", *options)
+    done = run_command(folder, "--run", tmp_path / "run", "--lossless", "--crop", "64", *options)
     assert done.exit_code == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith("error: ")
@@ -258,13 +258,6 @@ def test_tensorboard_that_is_missing_is_named(
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UsageError, match=r"pip install '.\[tensorboard\]'"):
         train(pool, CONFIG, TRAINING, tmp_path, tensorboard=True)
-
-
-def test_a_log_of_an_earlier_version_is_put_aside(pool: PicturePool, tmp_path: Path) -> None:
-    (tmp_path / "log.csv").write_text("step,loss\n1,2\n")
-    train(pool, CONFIG, replace(TRAINING, steps=1), tmp_path)
-    assert (tmp_path / "log-earlier.csv").read_text() == "step,loss\n1,2\n"
-    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
 
 
 def wait_for(path: Path, seconds: float = 200.0) -> None:

@@ -57,7 +57,8 @@ def test_options_go_before_the_file(tmp_path: Path) -> None:
         ("[training]\ncrop = 100", "multiple of 16"),
         ("[training]\nbatch = 0", "at least one"),
         ("[training]\nuniform_rate = 3", "uniform rate must be one of"),
-        ("[training]\ncoded_share = 2", "coded share must be from 0 to 1"),
+        ("[training]\ndecay_share = 2", "decay share must be from 0 to 1"),
+        ("[training]\nconditions = [2]", "'conditions' in .training. has the wrong type"),
         ("[training]\nminutes = 0", "minutes must be above 0, or steps at least 0"),
         ("model = 3", "must be a table"),
         ("=", "not a readable TOML"),
@@ -79,7 +80,7 @@ def test_a_file_that_is_not_there_names_the_known() -> None:
 def test_a_run_that_starts_from_weights_is_trained_as_their_backbone_is(tmp_path: Path) -> None:
     weights = tmp_path / "weights.safetensors"
     save_weights(make_network(JointSRConfig("omnisr", 16, 1)), weights, {})
-    model, training, _ = _configurations(tmp_path / "run", None, str(weights), False, {}, {"crop": 64})
+    model, training, _ = _configurations(tmp_path / "run", None, str(weights), False, False, {}, {"crop": 64})
     own = read_config("omnisr", {}, {})[1]
     assert model.backbone == "omnisr"
     assert (training.batch, training.learning_rate, training.crop) == (

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bbmr_models.composite import expand_cells
-from bbmr_models.training.bicubic_planes import make_planes
-from bbmr_models.training.crop_settings import CropSettings
-from bbmr_models.training.crops import Crops, gather, gather_cells
-from bbmr_models.training.pool import PicturePool, hold_out, load_pool
-from bbmr_models.training.rate_maps import block_of_cell, expand_blocks, lagrangian, most_blocks
-from bbmr_models.training.sampler import Sampler
+from bbmr_models.training.lossless.bicubic_planes import make_planes
+from bbmr_models.training.lossless.crop_settings import CropSettings
+from bbmr_models.training.lossless.crops import Crops, gather, gather_cells
+from bbmr_models.training.lossless.pool import PicturePool, hold_out, load_pool
+from bbmr_models.training.lossless.rate_maps import block_of_cell, expand_blocks, lagrangian, most_blocks
+from bbmr_models.training.lossless.sampler import Sampler
 from bbmr_shared.errors import UsageError
 from bbmr_shared.grid import RATES, BlockGrid
 from bbmr_shared.resample import bicubic, round_trip_error

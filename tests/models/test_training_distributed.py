@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from bbmr_models.training.loop import train
-from bbmr_models.training.pool import load_pool
+from bbmr_models.training.lossless.pool import load_pool
 from bbmr_models.weights import read
 
 from .training_parts import CONFIG, TRAINING, make_folder
@@ -41,7 +41,7 @@ def test_two_processes_train_one_model_and_one_goes_on(
     held = torch.load(run / "state.pt", weights_only=True)
     assert len(held["order"]) == 2
     assert held["crops"] == 3 * 2 * TRAINING.batch
-    assert len((run / "log.csv").read_text().splitlines()) == 2
+    assert len((run / "log.jsonl").read_text().splitlines()) == 1
 
     path = train(load_pool(folder, 64, 1, 0), CONFIG, replace(TRAINING, steps=2, decay_share=0.0), run)
     assert "state is from 2 processes, this run has 1" in capsys.readouterr().out

@@ -12,8 +12,8 @@ from bbmr_models.jointsr import JointSRConfig
 from bbmr_models.training.config import TrainingConfig
 
 CONFIG = JointSRConfig(channels=(8, 12, 16), blocks=1, halo=64)
-TRAINING = TrainingConfig(minutes=1 / 60, batch=2, crop=64, held_out=1, warmup=5)
-OPTIONS = ["--channels", "8,12,16", "--blocks", "1", "--crop", "64", "--batch", "2"]
+TRAINING = TrainingConfig(minutes=1 / 60, batch=2, crop=64, held_out=1, warmup=5, lossless=True)
+OPTIONS = ["--channels", "8,12,16", "--blocks", "1", "--crop", "64", "--batch", "2", "--lossless"]
 
 
 def make_folder(path: Path, photo: NDArray[np.uint8]) -> Path:

@@ -12,7 +12,7 @@ import torch
 
 from bbmr_models.training import loop
 from bbmr_models.training.distributed import distributed_context
-from bbmr_models.training.pool import load_pool
+from bbmr_models.training.lossless.pool import load_pool
 from tests.models.training_parts import CONFIG, TRAINING
 
 folder, run = (Path(argument) for argument in sys.argv[1:])
@@ -30,7 +30,7 @@ loop.load_or_create = kept_start
 with distributed_context("cpu") as context:
     pool = load_pool(folder, 64, 1, 0)
     loop.train(pool, CONFIG, replace(TRAINING, steps=3, decay_share=0.0), run, context)
-    model, order = states[0].model, states[0].sampler.generator.get_state()
+    model, order = states[0].model, states[0].data.generator.get_state()
     weights = torch.cat([value.flatten() for value in model.parameters()])
     digests = [
         hashlib.sha256(part.numpy().tobytes()).hexdigest() for part in context.all_gather(weights.detach())

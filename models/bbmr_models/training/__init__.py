@@ -1,4 +1,5 @@
-"""Training of JointSR: pictures (`pool`, `coded`), batches (`sampler`), the loop (`loop`), the command (`cli`).
+"""Training of JointSR: the loop (`loop`) and the command (`cli`), on one of two kinds of data.
 
-`schedule` decides the learning rate of a step, and `loss` what the network is trained for.
+`coded` has pictures with coding errors, made once, for `light`. `lossless` makes lossless planes while training, for
+the paper's setting. `schedule` decides the learning rate of a step, and `loss` what the network is trained for.
 """

@@ -1,4 +1,4 @@
-"""The command `bbmr-train`: train JointSR on a folder of photographs, or resume a run.
+"""The command `bbmr-train`: train JointSR on photographs or on coded pictures, or resume a run.
 
 Exit status: 0 on success, 1 if training failed, 2 on wrong usage, 128 + n after signal n.
 """
@@ -6,6 +6,7 @@ Exit status: 0 on success, 1 if training failed, 2 on wrong usage, 128 + n after
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -13,14 +14,15 @@ import torch
 import typer
 
 from bbmr_models.jointsr import JointSRConfig
+from bbmr_models.unet import JointUNet
 from bbmr_models.weights import load
 from bbmr_shared.errors import BbmrError, UsageError
 
-from .coded.pool import CodingError
+from .coded.dataset import CodedDataset, is_dataset, make_dataset, parse_shares
 from .config import DEFAULT_CONFIG, TrainingConfig, read_config, saved_training_config, with_overrides
-from .distributed import distributed_context
+from .distributed import DistributedContext, distributed_context
 from .loop import DivergedError, StoppedError, train
-from .pool import load_pool
+from .lossless.pool import PicturePool, load_pool
 from .state import STATE_FILE, read_state, saved_model_config
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -28,7 +30,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def run_training(
-    data: Annotated[Path, typer.Argument(help="Folder of photographs, searched recursively.", exists=True)],
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folder of photographs, searched recursively, or datasets of coded pictures.", exists=True
+        ),
+    ],
     run: Annotated[Path, typer.Option("--run", "-o", help="Run folder; a run that is in it is resumed.")],
     config: Annotated[
         str | None,
@@ -56,6 +63,9 @@ def run_training(
             help="Start a new run from shipped weights or a .safetensors file, with their model.",
         ),
     ] = None,
+    restoration: Annotated[
+        bool, typer.Option(help="Of the weights of --start take those for coded blocks at rate 1.")
+    ] = False,
     backbone: Annotated[str | None, typer.Option(help="light, omnisr or craft.")] = None,
     channels: Annotated[
         str | None, typer.Option(help="Width of the backbone; for light three, as 32,48,64.")
@@ -74,10 +84,13 @@ def run_training(
         int | None,
         typer.Option(help="Train for this one rate over the whole picture (the paper's baseline)."),
     ] = None,
-    coded_share: Annotated[
-        float | None, typer.Option(help="Share of the crops that went through a lossy codec.")
+    lossless: Annotated[
+        bool | None, typer.Option("--lossless", help="Train light on lossless planes, like the others.")
     ] = None,
-    coded_workers: Annotated[int | None, typer.Option(help="Processes that code pictures.")] = None,
+    conditions: Annotated[
+        str | None, typer.Option(help="Of coded pictures only these conditions, for example r2,r4,mixed.")
+    ] = None,
+    passes: Annotated[int, typer.Option(help="Coded versions of each photograph.", min=1)] = 5,
     save_seconds: Annotated[
         float | None, typer.Option(help="Seconds between two saves of the state.")
     ] = None,
@@ -89,8 +102,10 @@ def run_training(
         bool | None,
         typer.Option("--bf16/--no-bf16", help="bfloat16 autocast. Default: on CUDA only."),
     ] = None,
-    variants: Annotated[int, typer.Option(help="Sizes of each picture.", min=1)] = 2,
-    pictures: Annotated[int | None, typer.Option(help="Use only the first N pictures.")] = None,
+    variants: Annotated[int, typer.Option(help="Lossless: sizes of each picture.", min=1)] = 2,
+    max_pictures: Annotated[
+        int | None, typer.Option("--pictures", help="Of photographs use only the first N.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
     tensorboard: Annotated[bool, typer.Option(help="Also write RUN/tensorboard.")] = False,
@@ -115,8 +130,8 @@ def run_training(
         "learning_rate": learning_rate,
         "decay_share": 1.0 if export else decay_share,
         "uniform_rate": uniform_rate,
-        "coded_share": coded_share,
-        "coded_workers": coded_workers,
+        "lossless": lossless,
+        "conditions": None if conditions is None else tuple(parse_shares(conditions)),
         "save_seconds": save_seconds,
         "seed": seed,
         "bf16": bf16,
@@ -124,15 +139,15 @@ def run_training(
     }
     try:
         model_config, training_config, initial = _configurations(
-            run, config, start, export, model_options, training_options
+            run, config, start, restoration, export, model_options, training_options
         )
         with distributed_context(device) as context:
-            pool = load_pool(
-                data, training_config.crop, variants, training_config.seed, pictures, context.device
+            pictures = (
+                _coded(data, run, training_config, passes, context)
+                if trains_on_coded(model_config, training_config, data)
+                else _pool(data, training_config, variants, max_pictures, context)
             )
-            if context.is_main:
-                print(f"{len(pool)} pictures ready", flush=True)
-            path = train(pool, model_config, training_config, run, context, initial, tensorboard)
+            path = train(pictures, model_config, training_config, run, context, initial, tensorboard)
             if context.is_main:
                 print(f"wrote {path}")
     except StoppedError as stopped:
@@ -140,14 +155,53 @@ def run_training(
         raise SystemExit(128 + stopped.number) from None
     except UsageError as error:
         _fail(error, 2)
-    except (DivergedError, CodingError, BbmrError) as error:
+    except (DivergedError, BbmrError) as error:
         _fail(error, 1)
+
+
+def trains_on_coded(model: JointSRConfig, training: TrainingConfig, data: Sequence[Path]) -> bool:
+    """Whether a run trains on coded pictures: `light`, unless it is to learn lossless planes or one rate alone."""
+    if training.lossless or training.uniform_rate is not None:
+        return False
+    return not model.levels or all(is_dataset(folder) for folder in data)
+
+
+def _pool(
+    data: Sequence[Path],
+    config: TrainingConfig,
+    variants: int,
+    max_pictures: int | None,
+    context: DistributedContext,
+) -> PicturePool:
+    if len(data) != 1:
+        raise UsageError("lossless planes are made from one folder of photographs")
+    pool = load_pool(data[0], config.crop, variants, config.seed, max_pictures, context.device)
+    if context.is_main:
+        print(f"{len(pool)} pictures ready", flush=True)
+    return pool
+
+
+def _coded(
+    data: Sequence[Path], run: Path, config: TrainingConfig, passes: int, context: DistributedContext
+) -> CodedDataset:
+    """Return the datasets, or one that is made of a folder of photographs once for the run."""
+    if not all(is_dataset(folder) for folder in data):
+        if len(data) != 1:
+            raise UsageError("name one folder of photographs, or datasets of coded pictures only")
+        own = run / "coded"
+        if context.is_main and not is_dataset(own):
+            print(f"coding {passes} versions of each photograph into {own}", flush=True)
+            make_dataset(data[0], own, passes, config.seed)
+        context.barrier()
+        data = [own]
+    return CodedDataset(data, config.held_out, config.conditions)
 
 
 def _configurations(
     run: Path,
     config: str | None,
     start: str | None,
+    restoration: bool,
     export: bool,
     model_options: dict[str, Any],
     training_options: dict[str, Any],
@@ -164,6 +218,8 @@ def _configurations(
         if config is not None or any(value is not None for value in model_options.values()):
             raise UsageError("--start brings its own model: omit --config and the options of the model")
         network = load(start)
+        if isinstance(network, JointUNet) and network.restoration is not None:
+            network = network.part(restoration)
         # Every backbone has a configuration file of its name.
         _, training_config = read_config(network.config.backbone, {}, training_options)
         return network.config, training_config, network.state_dict()
@@ -173,12 +229,12 @@ def _configurations(
     return model_config, training_config, None
 
 
-def _print_how_to_resume(stopped: StoppedError, data: Path, run: Path) -> None:
+def _print_how_to_resume(stopped: StoppedError, data: Sequence[Path], run: Path) -> None:
     state = run / STATE_FILE
     saved = f"{state} is kept" if state.exists() else f"{state} does not exist yet"
     print(
         f"{stopped}; {saved}. The same command resumes the run; "
-        f"'bbmr-train {data} --run {run} --export --minutes 5' decays and exports it.",
+        f"'bbmr-train {' '.join(map(str, data))} --run {run} --export --minutes 5' decays and exports it.",
         flush=True,
     )
 

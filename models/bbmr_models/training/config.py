@@ -18,7 +18,7 @@ from bbmr_shared.grid import ALIGN, RATES
 
 CONFIGS = files("bbmr_models") / "configs"
 DEFAULT_CONFIG = "light"
-PER_CALL = frozenset({"minutes", "steps", "decay_share", "coded_workers", "save_seconds", "compile", "bf16"})
+PER_CALL = frozenset({"minutes", "steps", "decay_share", "save_seconds", "compile", "bf16"})
 """Fields that belong to one call of the trainer. All others belong to the run, and a resumed run keeps them."""
 EARLIER_NAMES = {"rate": "learning_rate", "held": "held_out"}
 """Name in the states of earlier versions → name now."""
@@ -44,8 +44,8 @@ class TrainingConfig:
         seed: seed of initial weights and data order.
         held_out: largest number of pictures for validation.
         uniform_rate: trains for this one rate over the whole picture (the paper's baseline).
-        coded_share: share of the crops that went through a real codec; above 0 the model reads lossy planes too.
-        coded_workers: processes that make those crops; 0 chooses a number for the machine.
+        lossless: trains `light`, too, on lossless planes that are made while training.
+        conditions: trains on coded pictures of these conditions alone; on all if it is empty.
         save_seconds: how often `state.pt` is written.
         compile: whether torch compiles the network.
         bf16: whether the network runs under bfloat16 autocast; None means on CUDA only. On processors without
@@ -64,8 +64,8 @@ class TrainingConfig:
     seed: int = 0
     held_out: int = 12
     uniform_rate: int | None = None
-    coded_share: float = 0.0
-    coded_workers: int = 0
+    lossless: bool = False
+    conditions: tuple[str, ...] = ()
     save_seconds: float = 20.0
     compile: bool = False
     bf16: bool | None = None
@@ -79,11 +79,8 @@ class TrainingConfig:
             raise UsageError(
                 f"the uniform rate must be one of {', '.join(map(str, RATES))}, not {self.uniform_rate}"
             )
-        for name in ("decay_share", "coded_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(
-                    f"the {name.replace('_', ' ')} must be from 0 to 1, not {getattr(self, name):g}"
-                )
+        if not 0 <= self.decay_share <= 1:
+            raise UsageError(f"the decay share must be from 0 to 1, not {self.decay_share:g}")
         if not (self.minutes > 0 if self.steps is None else self.steps >= 0):
             raise UsageError("minutes must be above 0, or steps at least 0")
 
@@ -120,7 +117,10 @@ def saved_training_config(saved: Table) -> TrainingConfig:
     """Return the configuration of a saved run from its fields, without those of one call and without unknown ones."""
     known = {field.name for field in fields(TrainingConfig)} - PER_CALL
     renamed = {EARLIER_NAMES.get(key, key): value for key, value in saved.items()}
-    return TrainingConfig(**{key: value for key, value in renamed.items() if key in known})
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in renamed.items()
+    }
+    return TrainingConfig(**{key: value for key, value in values.items() if key in known})
 
 
 def _tables(name: str) -> dict[str, Any]:
@@ -165,5 +165,6 @@ def _fits(value: Any, default: Any) -> bool:
     if isinstance(default, float):
         return isinstance(value, int | float)
     if isinstance(default, tuple):
-        return isinstance(value, list) and all(isinstance(rate, int) for rate in value)
+        kind = type(default[0]) if default else str
+        return isinstance(value, list) and all(isinstance(one, kind) for one in value)
     return isinstance(value, int if default is None else type(default))

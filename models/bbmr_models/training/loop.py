@@ -1,7 +1,7 @@
 """The training loop. `schedule` has the learning rate of each step, `loss` what the network is trained for.
 
-In: a pool of pictures and the two configurations. Out: a run folder with `state.pt`, from which the stable part goes
-on; `log.csv`; and `model.safetensors`, the decayed weights.
+In: pictures and the two configurations. Out: a run folder with `state.pt`, from which the stable part goes on;
+`log.jsonl`; and `model.safetensors`, the decayed weights.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bbmr_models.jointsr import Canvas, JointSRConfig
+from bbmr_models.jointsr import JointSRConfig
 from bbmr_models.weights import save_weights
+from bbmr_shared.errors import UsageError
 
-from .coded.pool import open_coded_pool
+from .coded.data import CodedData
+from .coded.dataset import CodedDataset
 from .config import TrainingConfig
-from .crop_settings import CropSettings
+from .data import Batch, TrainingData
 from .distributed import DistributedContext
-from .loss import weighted_error
-from .pool import PicturePool, hold_out
+from .lossless.data import LosslessData
+from .lossless.pool import PicturePool
 from .report import Report
-from .sampler import Sampler
 from .schedule import learning_rate_at
 from .state import State, load_or_create, order_seed, save_state
 from .stop_signals import collect_stop_signals
-from .validation import gains, validation_batches
+from .validation import Gains, gains
 
 SYNC_EVERY = 10
 """Steps between two reads of the loss and the clock on a GPU; each read waits for the device."""
@@ -50,7 +51,7 @@ class StoppedError(RuntimeError):
 
 
 def train(
-    pool: PicturePool,
+    pictures: PicturePool | CodedDataset,
     model_config: JointSRConfig,
     config: TrainingConfig,
     run: Path,
@@ -58,10 +59,11 @@ def train(
     initial: Mapping[str, Tensor] | None = None,
     tensorboard: bool = False,
 ) -> Path:
-    """Train on the pool's device, or resume from `run/state.pt`; returns the path of the exported weights.
+    """Train, or resume from `run/state.pt`; returns the path of the exported weights.
 
     Args:
-        pool: pictures for training and validation.
+        pictures: for training and validation. From a pool the model learns to read lossless planes; with coded pictures
+            it reads lossy ones too, and must be a `light`.
         model_config: the network.
         config: how to train it.
         run: folder of the run; made if it is missing.
@@ -72,30 +74,28 @@ def train(
     Raises:
         DivergedError: if the loss is not finite.
         StoppedError: if SIGINT or SIGTERM came; the step was finished and the state saved.
-        CodingError: if a worker that codes pictures failed.
-        UsageError: if there are fewer than two pictures, or the run has another configuration.
+        UsageError: if there are fewer than two pictures, they do not suit the model, or the run has another
+            configuration.
     """
-    context = context or DistributedContext(0, 1, pool.device)
-    model_config = replace(model_config, lossy=model_config.lossy or config.coded_share > 0)
-    settings = CropSettings(
-        config.crop,
-        config.batch,
-        model_config.rates,
-        model_config.block,
-        config.uniform_rate,
-        config.coded_share,
-    )
-    training, held_out = hold_out(pool, config.held_out)
+    if context is None:
+        device = pictures.device if isinstance(pictures, PicturePool) else torch.device("cpu")
+        context = DistributedContext(0, 1, device)
+    coded = isinstance(pictures, CodedDataset)
+    if coded and model_config.levels:
+        raise UsageError(
+            f"the backbone {model_config.backbone} is trained on lossless planes: name a folder of photos"
+        )
+    model_config = replace(model_config, lossy=coded)
     run.mkdir(parents=True, exist_ok=True)
     seed = order_seed(config, context)
-    with (
-        open_coded_pool(training, settings, seed, config.coded_workers) as coded,
-        collect_stop_signals() as signals,
-        Report(run, context.is_main, tensorboard) as report,
-    ):
-        sampler = Sampler(training, settings, seed, coded)
-        state = load_or_create(model_config, config, run, sampler, context, initial)
-        return _Run(state, config, run, context, report, signals, held_out).finish()
+    data: TrainingData
+    if isinstance(pictures, CodedDataset):
+        data = CodedData(pictures, config, seed, context.device)
+    else:
+        data = LosslessData(pictures, model_config, config, seed)
+    with collect_stop_signals() as signals, Report(run, context.is_main, tensorboard) as report:
+        state = load_or_create(model_config, config, run, data, context, initial)
+        return _Run(state, config, run, context, report, signals).finish()
 
 
 class _Run:
@@ -109,11 +109,9 @@ class _Run:
         context: DistributedContext,
         report: Report,
         signals: list[int],
-        held_out: PicturePool,
     ) -> None:
         self.state, self.config, self.run, self.context, self.report = state, config, run, context, report
         self._signals, self._first_step = signals, state.step
-        self._validation = validation_batches(held_out, state.sampler.settings) if context.is_main else {}
         self._began = self._saved = self._validated = time.monotonic()
         self._validation_s = self._clock_share = 0.0
         self._diverged = torch.zeros((), dtype=torch.bool, device=context.device)
@@ -135,13 +133,11 @@ class _Run:
         return self._export()
 
     def _step(self, learning_rate: float) -> None:
-        state, sampler = self.state, self.state.sampler
-        if sampler.coded is not None:
-            sampler.coded.refresh()
-        canvas, target = sampler.draw()
+        state = self.state
+        batch = state.data.draw()
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate
-        loss = self._loss(canvas, target)
+        loss = self._loss(batch)
         state.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.context.average_gradients(state.model)
@@ -149,16 +145,17 @@ class _Run:
         self._diverged |= ~torch.isfinite(loss.detach() + norm)
         state.optimiser.step()
         state.step += 1
-        state.crops += sampler.settings.batch * self.context.world_size
+        state.crops += self.config.batch * self.context.world_size
         decay = min(self.config.ema, (1 + state.step) / (10 + state.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(state.ema.values()), list(state.model.parameters()), 1 - decay)
         self.report.add(loss)
 
-    def _loss(self, canvas: Canvas, target: Tensor) -> Tensor:
+    def _loss(self, batch: Batch) -> Tensor:
         device, bf16 = self.context.device.type, self.config.bf16
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda" if bf16 is None else bf16):
-            return weighted_error(self._network(canvas), target, canvas)
+            picture = self._network(batch.canvas)
+        return self.state.data.loss(picture, batch)
 
     def _synchronise(self, stable: bool) -> None:
         """Read loss, clock and signals; save, log or stop where all processes agree that it is time."""
@@ -213,14 +210,14 @@ class _Run:
         if self.state.step > self._first_step:
             save_state(self.state, self.run, self.context, self.config, self._seconds())
 
-    def _log(self, learning_rate: float) -> dict[str, float]:
+    def _log(self, learning_rate: float) -> Gains:
         if not self.context.is_main:
             return {}
         began = time.monotonic()
-        measured = gains(self.state.averaged(), self._validation)
+        measured = gains(self.state.averaged(), self.state.data.validation())
         self._validated = time.monotonic()
         self._validation_s = self._validated - began
-        self.report.log(self.state.step, self._seconds(), learning_rate, measured)
+        self.report.log(self.state.step, self.state.crops, self._seconds(), learning_rate, measured)
         return measured
 
     def _export(self) -> Path:
@@ -232,14 +229,14 @@ class _Run:
         self.context.barrier()
         return path
 
-    def _notes(self, measured: dict[str, float]) -> dict[str, Any]:
+    def _notes(self, measured: Gains) -> dict[str, Any]:
         """Return how the weights were trained, for their metadata."""
         notes: dict[str, Any] = {
             "steps": self.state.step,
             "crops": self.state.crops,
             "crop": self.config.crop,
             "minutes": round(self._seconds() / 60, 1),
-            "held_out_gain_db": {name: round(value, 3) for name, value in measured.items()},
+            "gain_db": measured,
         }
         if self.config.uniform_rate is not None:
             notes["uniform_rate"] = self.config.uniform_rate

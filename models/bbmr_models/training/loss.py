@@ -1,4 +1,9 @@
-"""The loss of the trainer: the mean absolute error, with a larger weight near borders between rates."""
+"""What the networks are trained for.
+
+On lossless planes: the mean absolute error, with a larger weight near borders between rates. On coded pictures: the
+squared error in YCbCr weighted 6:1:1, relative to the error of the composite of the whole picture. So every quality
+counts alike, as in a mean of dB or a BD-rate.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +13,16 @@ from torch import Tensor
 from bbmr_models.composite import expand_cells
 from bbmr_models.jointsr import Canvas
 
+from .colour import weighted_ycbcr
+
 BORDER_WEIGHT = 4.0
 BORDER = 4
 """Pixels on both sides of a border that weigh more."""
+LEAST_MSE = 0.3
+"""Below this error of the composite, in 8-bit steps squared, pictures weigh alike."""
 
 
-def weighted_error(picture: Tensor, target: Tensor, canvas: Canvas) -> Tensor:
+def border_error(picture: Tensor, target: Tensor, canvas: Canvas) -> Tensor:
     """Return the mean of |picture − target| · `border_weight`, a scalar.
 
     Args:
@@ -31,3 +40,14 @@ def border_weight(canvas: Canvas) -> Tensor:
     rate = expand_cells(canvas.rate, BORDER).float()
     differs = F.max_pool2d(rate, 3, 1, 1) != -F.max_pool2d(-rate, 3, 1, 1)
     return 1 + (BORDER_WEIGHT - 1) * F.interpolate(differs.float(), scale_factor=BORDER)
+
+
+def relative_error(picture: Tensor, target: Tensor, mse: Tensor) -> Tensor:
+    """Return the mean squared error (6:1:1) over that of the composite, a scalar.
+
+    Args:
+        picture, target: `[N, 3, H, W]` in 0 … 1.
+        mse: `[N]`, squared error of the composite of the whole picture, in 8-bit steps.
+    """
+    error = weighted_ycbcr((picture - target) * 255).square().sum(1)
+    return (error.mean((1, 2)) / mse.clamp_min(LEAST_MSE)).mean()

@@ -30,7 +30,7 @@ from bbmr_shared.images.codecs import coding_error_byte, decode, encode_plane
 from bbmr_shared.prediction import LOSSY_FLOOR, lossy_features
 from bbmr_shared.resample import bicubic
 
-from .pool import SUFFIXES
+from .lossless.pool import SUFFIXES
 
 RATES = (1, 2, 4, 8)
 QUALITIES = {1: (2, 88), 2: (8, 78), 4: (24, 85), 8: (40, 90)}

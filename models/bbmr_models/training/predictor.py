@@ -23,7 +23,7 @@ from bbmr_shared.grid import BLOCK, RATES, BlockGrid
 from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.prediction import COARSE, FLOOR, features
 
-from .pool import PicturePool, hold_out, load_pool
+from .lossless.pool import PicturePool, hold_out, load_pool
 
 RIDGE = 1e-3
 

@@ -1,11 +1,11 @@
-"""Progress of a run: a bar on a terminal, plain lines elsewhere, `log.csv` and TensorBoard.
+"""Progress of a run: a bar on a terminal, plain lines elsewhere, `log.jsonl` and TensorBoard.
 
 Every process has a report; only that of the main process is enabled.
 """
 
 from __future__ import annotations
 
-import csv
+import json
 import time
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +17,10 @@ from torch import Tensor
 
 from bbmr_shared.errors import UsageError
 
+from .validation import Gains
+
 PLAIN_EVERY_S = 30.0
 SPEED_OVER_S = 0.5
-GAINS = ("x4_uniform", "x2_uniform", "x4_blocks", "x2_blocks")
 
 
 class Report:
@@ -27,7 +28,7 @@ class Report:
 
     def __init__(self, run: Path, enabled: bool = True, tensorboard: bool = False) -> None:
         self._enabled = enabled
-        self._csv = run / "log.csv"
+        self._log = run / "log.jsonl"
         self._console = Console(highlight=False, soft_wrap=True)
         self._board = _board(run) if enabled and tensorboard else None
         columns = (
@@ -75,29 +76,29 @@ class Report:
             self._plain = now
             self.print_line(f"{stage} {100 * share:.0f} % · {text}")
 
-    def log(self, step: int, seconds: float, learning_rate: float, measured: dict[str, float]) -> None:
+    def log(self, step: int, crops: int, seconds: float, learning_rate: float, gain_db: Gains) -> None:
         """Write a line of the log: the mean loss since the last line, gains and speed."""
         if not self._enabled:
             return
-        values: dict[str, Any] = {
+        numbers = {
             "step": step,
+            "crops": crops,
             "minutes": round(seconds / 60, 2),
             "loss": round(self._loss(), 6),
-            "learning_rate": f"{learning_rate:.3g}",
+            "learning_rate": float(f"{learning_rate:.3g}"),
             "samples_per_s": round(self._speed, 1),
         }
-        values |= {name: round(measured[name], 4) if name in measured else "" for name in GAINS}
-        self._write(values)
-        self.print_line(" ".join(f"{key}={value}" for key, value in values.items()))
+        with self._log.open("a") as handle:
+            handle.write(json.dumps({**numbers, "gain_db": gain_db}) + "\n")
+        parts = [f"{key}={value:g}" for key, value in numbers.items()]
+        parts += [f"{name}={'/'.join(f'{gain:.2f}' for gain in three)}" for name, three in gain_db.items()]
+        self.print_line(" ".join(parts))
         if self._board is not None:
-            numbers = {
-                "loss": self._loss(),
-                "learning_rate": learning_rate,
-                "samples_per_s": self._speed,
-                **measured,
-            }
             for name, value in numbers.items():
                 self._board.add_scalar(name, value, step)
+            for name, three in gain_db.items():
+                for kind, value in zip(("psnr_y", "psnr_weighted", "psnr_rgb"), three, strict=True):
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
         self._sum, self._count = 0.0, 0
 
     def print_line(self, text: str) -> None:
@@ -111,20 +112,6 @@ class Report:
 
     def _loss(self) -> float:
         return float(self._sum) / max(1, self._count)
-
-    def _write(self, row: dict[str, Any]) -> None:
-        head = ",".join(row)
-        if self._csv.exists():
-            with self._csv.open() as handle:
-                old = handle.readline().strip()
-            if old != head:  # written by an earlier version
-                self._csv.replace(self._csv.with_name("log-earlier.csv"))
-        new = not self._csv.exists()
-        with self._csv.open("a", newline="") as handle:
-            writer = csv.DictWriter(handle, fieldnames=list(row))
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
 
 
 def _board(run: Path) -> Any:

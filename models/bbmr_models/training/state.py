@@ -18,8 +18,8 @@ from bbmr_models.networks import channels_last, make_network
 from bbmr_shared.errors import UsageError, one_line
 
 from .config import TrainingConfig
+from .data import TrainingData
 from .distributed import DistributedContext
-from .sampler import Sampler
 
 STATE_FILE = "state.pt"
 REQUIRED_KEYS = {"model", "ema", "optimiser", "order", "step", "seconds"}
@@ -32,14 +32,14 @@ class State:
     Attributes:
         model, optimiser: the network and AdamW.
         ema: name of a parameter → its moving average.
-        sampler: holds the data order.
+        data: holds the data order.
         step, crops, seconds: progress of the run; crops over all processes, seconds of wall time.
     """
 
     model: JointSR
     ema: dict[str, Tensor]
     optimiser: torch.optim.Optimizer
-    sampler: Sampler
+    data: TrainingData
     step: int = 0
     crops: int = 0
     seconds: float = 0.0
@@ -55,7 +55,7 @@ def load_or_create(
     model_config: JointSRConfig,
     config: TrainingConfig,
     run: Path,
-    sampler: Sampler,
+    data: TrainingData,
     context: DistributedContext,
     initial: Mapping[str, Tensor] | None = None,
 ) -> State:
@@ -64,7 +64,7 @@ def load_or_create(
     Raises:
         UsageError: if the run has another configuration, or its state cannot be read.
     """
-    state = _new_state(model_config, config, sampler, context, initial)
+    state = _new_state(model_config, config, data, context, initial)
     saved = read_state(run, context.device)
     if saved is not None:
         _check_configuration(saved, model_config, run)
@@ -103,7 +103,7 @@ def save_state(
 
     A kill at any time leaves the old file or the new one.
     """
-    order = context.all_gather(state.sampler.generator.get_state())
+    order = context.all_gather(state.data.generator.get_state())
     if not context.is_main:
         return
     saved = {
@@ -133,7 +133,7 @@ def order_seed(config: TrainingConfig, context: DistributedContext, step: int = 
 def _new_state(
     model_config: JointSRConfig,
     config: TrainingConfig,
-    sampler: Sampler,
+    data: TrainingData,
     context: DistributedContext,
     initial: Mapping[str, Tensor] | None,
 ) -> State:
@@ -149,7 +149,7 @@ def _new_state(
         fused=context.device.type == "cuda",
     )
     ema = {name: value.detach().clone() for name, value in model.named_parameters()}
-    return State(model, ema, optimiser, sampler)
+    return State(model, ema, optimiser, data)
 
 
 def _check_configuration(saved: Mapping[str, Any], config: JointSRConfig, run: Path) -> None:
@@ -179,7 +179,7 @@ def _restore(
 
 def _restore_order(state: State, orders: Any, context: DistributedContext, config: TrainingConfig) -> None:
     """Set the data order of this process; begin a new one if the number of processes has changed."""
-    generator = state.sampler.generator
+    generator = state.data.generator
     if isinstance(orders, list) and len(orders) == context.world_size:
         generator.set_state(orders[context.rank].cpu())
         return

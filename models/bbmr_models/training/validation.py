@@ -2,52 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
-from bbmr_models.jointsr import Canvas, JointSR
+from bbmr_models.jointsr import JointSR
 
-from .crop_settings import CropSettings
-from .pool import PicturePool
-from .sampler import Sampler
+from .colour import LUMA_SHARE, weighted_ycbcr
+from .data import Samples
 
-CONDITIONS: dict[str, tuple[int | None, float]] = {
-    "x4_uniform": (4, 0.0),
-    "x2_uniform": (2, 0.0),
-    "x4_blocks": (None, 1200.0),
-    "x2_blocks": (None, 180.0),
-}
-"""Name → (uniform rate, or None; multiplier of the Lagrangian choice). These λ give overall rates of about 4 and 2."""
-Batches = Mapping[str, list[tuple[Canvas, Tensor]]]
+Gains = dict[str, list[float]]
+"""Condition → mean gain in dB in PSNR-Y, in PSNR of YCbCr weighted 6:1:1, and in PSNR-RGB."""
 
 
-def validation_batches(held_out: PicturePool, settings: CropSettings) -> Batches:
-    """Return the centre of every picture in batches, for every condition that the palette allows."""
-    settings = replace(settings, uniform_rate=None, coded_share=0.0)
-    result = {}
-    for name, (uniform, multiplier) in CONDITIONS.items():
-        if uniform is None or uniform in settings.palette:
-            parts = torch.arange(len(held_out)).split(settings.batch)
-            samplers = (Sampler(held_out.subset(part.tolist()), settings, 0) for part in parts)
-            result[name] = [sampler.centre_crops(uniform, multiplier) for sampler in samplers]
-    return result
+def gains(model: JointSR, samples: Samples) -> Gains:
+    """Return the gain of the model over the composite, as a mean over the pictures of each condition.
 
-
-def gains(model: JointSR, batches: Batches) -> dict[str, float]:
-    """Return the gain in PSNR (RGB, dB) of the model over the composite, per condition, as a mean over pictures."""
-    result = {}
+    Pictures whose composite is exact are left out.
+    """
+    found: dict[str, list[Tensor]] = {}
     with torch.inference_mode():
-        for name, samples in batches.items():
-            deltas = [_psnr(model(canvas), target) - _psnr(canvas.base, target) for canvas, target in samples]
-            result[name] = torch.cat(deltas).mean().item()
-    return result
+        for name, canvas, target in samples:
+            restored = (model(canvas).clamp(0, 1) * 255).round() / 255
+            before, after = _errors(canvas.base - target), _errors(restored - target)
+            inexact = before.amin(1) > 0
+            gain = 10 * (before / after.clamp_min(1e-12)).log10()
+            found.setdefault(name, []).append(gain[inexact])
+    means = {name: torch.cat(parts).mean(0) for name, parts in found.items()}
+    return {
+        name: [round(x, 4) for x in mean.tolist()] for name, mean in means.items() if mean.isfinite().all()
+    }
 
 
-def _psnr(picture: Tensor, target: Tensor) -> Tensor:
-    """Return the PSNR of each picture after rounding to 8 bits, `[N]`."""
-    rounded = (picture.clamp(0, 1) * 255).round() / 255
-    errors = (rounded - target).square().mean((1, 2, 3))
-    return -10 * errors.clamp_(min=1e-8).log10()
+def _errors(difference: Tensor) -> Tensor:
+    """Return the mean squared errors of each picture in Y, weighted and in RGB, `[N, 3, H, W]` → `[N, 3]`."""
+    weighted = weighted_ycbcr(difference).square().mean((2, 3))
+    return torch.stack((weighted[:, 0] / LUMA_SHARE, weighted.sum(1), difference.square().mean((1, 2, 3))), 1)

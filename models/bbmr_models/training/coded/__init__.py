@@ -1,1 +1,1 @@
-"""Coded crops for `bbmr-train --coded-share`, made beside the training. (The next `light` trains in `unet/`.)"""
+"""Training on coded pictures that were made once: `dataset` makes and reads them, `data` draws batches."""

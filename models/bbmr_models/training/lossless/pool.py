@@ -6,7 +6,7 @@ The samples of all pictures lie in one flat tensor per rate, so the crops of a b
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,12 +117,21 @@ def hold_out(pool: PicturePool, pictures: int) -> tuple[PicturePool, PicturePool
     Raises:
         UsageError: if there is only one photograph.
     """
-    sources = sorted(set(pool.sources))
-    if len(sources) < 2:
-        raise UsageError("training needs at least two usable photographs, one of them for validation")
-    held_out = set(sources[-max(1, min(pictures, len(sources) // 4)) :])
+    held_out = held_out_sources(pool.sources, pictures)
     kept = [index for index, source in enumerate(pool.sources) if source not in held_out]
     return pool.subset(kept), pool.subset(sorted(set(range(len(pool))) - set(kept)))
+
+
+def held_out_sources(sources: Iterable[str], pictures: int) -> set[str]:
+    """Return the last `pictures` sources by name, at most a quarter of all and at least one.
+
+    Raises:
+        UsageError: if there is only one.
+    """
+    names = sorted(set(sources))
+    if len(names) < 2:
+        raise UsageError("training needs at least two usable photographs, one of them for validation")
+    return set(names[-max(1, min(pictures, len(names) // 4)) :])
 
 
 def _ahead(
@@ -130,15 +139,21 @@ def _ahead(
 ) -> Iterator[list[NDArray[np.uint8]]]:
     """Yield the sizes of each photograph in order. Reads a few ahead, so that memory holds few of them."""
     ahead = 2 * available_cpus()
-    jobs = [readers.submit(_read, *job, minimum) for job in zip(paths[:ahead], factors[:ahead], strict=True)]
+    jobs = [
+        readers.submit(read_reduced, *job, minimum)
+        for job in zip(paths[:ahead], factors[:ahead], strict=True)
+    ]
     for index in range(len(paths)):
         if index + ahead < len(paths):
-            jobs.append(readers.submit(_read, paths[index + ahead], factors[index + ahead], minimum))
+            jobs.append(readers.submit(read_reduced, paths[index + ahead], factors[index + ahead], minimum))
         yield jobs.pop(0).result()
 
 
-def _read(path: Path, factors: NDArray[np.float64], minimum: int) -> list[NDArray[np.uint8]]:
-    """Return the photograph at every size, each cut to multiples of 16: `uint8 [H, W, 3]`."""
+def read_reduced(path: Path, factors: NDArray[np.float64], minimum: int) -> list[NDArray[np.uint8]]:
+    """Return a photograph at several sizes, each cut to multiples of 16: `uint8 [H, W, 3]`.
+
+    An empty list, and a warning, for a file that cannot be read or has fewer than `minimum` pixels a side.
+    """
     try:
         with Image.open(path) as opened:
             image = opened.convert("RGB")

@@ -1,6 +1,6 @@
 """Coded pictures made once and kept on disk: what a decoder composites, beside what it should show.
 
-    python -m bbmr_models.training.unet.dataset PHOTOS OUT --passes 5
+    python -m bbmr_models.training.coded.dataset PHOTOS OUT --passes 5
 
 Each pass reduces every photograph by a random factor, which removes the errors of its own codec, and sends it through
 one random condition: a rate for the whole picture or a map of rates, lossless or with AVIF planes as an encoder would
@@ -10,7 +10,7 @@ write them. Training from memory is several times faster than coding beside it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,10 +19,8 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from PIL import Image
 
-from bbmr_models.training.coded.worker import lagrangian_rates
-from bbmr_models.training.pool import SUFFIXES
+from bbmr_models.training.lossless.pool import SUFFIXES, held_out_sources, read_reduced
 from bbmr_shared.colour import weighted_squared_error
 from bbmr_shared.compositing.composite import composite
 from bbmr_shared.container.planes import keep_blocks
@@ -40,6 +38,7 @@ PALETTES = ((1, 2), (1, 2, 4), (2, 4), (1, 2, 4, 8), RATES)
 RANDOM_MAP_SHARE = 0.12
 QUALITY_STEP = (3.0, 10.0)
 """AVIF's quality rises by this much with each octave of the rate."""
+INDEX = "index.json"
 FILES = ("base", "target", "rate", "error")
 
 
@@ -65,19 +64,25 @@ class Entry:
     mse: float
 
 
-def make_dataset(photos: Path, out: Path, passes: int, seed: int) -> list[Entry]:
+def make_dataset(
+    photos: Path, out: Path, passes: int, seed: int, shares: Mapping[str, int] = CONDITIONS
+) -> list[Entry]:
     """Write the files of a dataset to the folder `out`.
 
+    Args:
+        photos: folder of photographs, searched recursively.
+        passes: versions of each photograph.
+        seed: seed of all that is random.
+        shares: condition → its share.
+
     Raises:
-        UsageError: if there is no photograph under `photos`.
+        UsageError: if there is no usable photograph under `photos`.
     """
     paths = sorted(path for path in photos.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise UsageError(f"there is no photograph under {photos}")
     rng = np.random.default_rng(seed)
-    shares = np.array(list(CONDITIONS.values())) / sum(CONDITIONS.values())
+    weights = np.array(list(shares.values())) / sum(shares.values())
     tasks = [
-        (path, str(rng.choice(list(CONDITIONS), p=shares)), int(rng.integers(2**31)))
+        (path, str(rng.choice(list(shares), p=weights)), int(rng.integers(2**31)))
         for _ in range(passes)
         for path in paths
     ]
@@ -87,6 +92,8 @@ def make_dataset(photos: Path, out: Path, passes: int, seed: int) -> list[Entry]
     with ProcessPoolExecutor(available_cpus()) as pool:
         made = pool.map(code_photo, *zip(*tasks, strict=True), chunksize=4)
         for (path, condition, _), picture in zip(tasks, made, strict=True):
+            if picture is None:
+                continue
             for name, handle in handles.items():
                 handle.write(getattr(picture, name).tobytes())
             rows, columns = picture.rate.shape
@@ -94,21 +101,19 @@ def make_dataset(photos: Path, out: Path, passes: int, seed: int) -> list[Entry]
             first += picture.rate.size
     for handle in handles.values():
         handle.close()
+    if not entries:
+        raise UsageError(f"no usable photograph of at least {LEAST_SIDE} pixels a side under {photos}")
     # Last: a folder without an index is not a dataset.
-    (out / "index.json").write_text(json.dumps([asdict(entry) for entry in entries]))
+    (out / INDEX).write_text(json.dumps([asdict(entry) for entry in entries]))
     return entries
 
 
-def code_photo(path: Path, condition: str, seed: int) -> CodedPicture:
-    """Reduce a photograph at random and send it through `condition`."""
+def code_photo(path: Path, condition: str, seed: int) -> CodedPicture | None:
+    """Reduce a photograph at random and send it through `condition`; None if it cannot be used."""
     rng = np.random.default_rng(seed)
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
-    factor = max(rng.uniform(*SHRINK), (LEAST_SIDE + 0.5) / min(image.size))
-    size = round(image.width * factor), round(image.height * factor)
-    reduced = np.asarray(image.resize(size, Image.Resampling.LANCZOS))
-    height, width = (side // ALIGN * ALIGN for side in reduced.shape[:2])
-    return code_picture(np.ascontiguousarray(reduced[:height, :width]), condition, rng)
+    for picture in read_reduced(path, rng.uniform(*SHRINK, 1), LEAST_SIDE):
+        return code_picture(picture, condition, rng)
+    return None
 
 
 def code_picture(picture: NDArray[np.uint8], condition: str, rng: np.random.Generator) -> CodedPicture:
@@ -144,31 +149,40 @@ class CodedDataset:
 
     Args:
         folders: what `make_dataset` wrote.
-        held_out: so many sources, the last by name in each folder, are for validation.
+        held_out: so many sources, the last by name in each folder and at most a quarter, are for validation.
+        conditions: keeps only the pictures of these; all if it is empty.
 
     Raises:
-        UsageError: if a folder is not a dataset.
+        UsageError: if a folder is not a dataset, or none of its pictures is of these conditions.
     """
 
-    def __init__(self, folders: list[Path], held_out: int = 12) -> None:
+    def __init__(self, folders: Sequence[Path], held_out: int = 12, conditions: Sequence[str] = ()) -> None:
         self._maps: list[dict[str, NDArray[np.uint8]]] = []
         self._training: list[tuple[int, Entry]] = []
         self._held_out: list[tuple[int, Entry]] = []
         for number, folder in enumerate(folders):
             entries = _read_index(folder)
-            held = set(sorted({entry.source for entry in entries})[-held_out:]) if held_out else set()
+            held = held_out_sources((entry.source for entry in entries), held_out)
             self._maps.append({name: np.memmap(folder / f"{name}.u8", np.uint8, "r") for name in FILES})
             for entry in entries:
-                (self._held_out if entry.source in held else self._training).append((number, entry))
+                if not conditions or entry.condition in conditions:
+                    (self._held_out if entry.source in held else self._training).append((number, entry))
+        if not self._training:
+            raise UsageError(f"no picture for training is of the conditions {', '.join(conditions)}")
         areas = np.array([entry.rows * entry.columns for _, entry in self._training], float)
         self._cumulative = areas.cumsum() / areas.sum()
 
-    def draw(self, rng: np.random.Generator, cells: int) -> CodedPicture:
-        """A random window of `cells`×`cells` cells of a random training picture."""
-        index = min(int(np.searchsorted(self._cumulative, rng.random())), len(self._training) - 1)
+    @property
+    def least_cells(self) -> int:
+        """The shortest side of a training picture, in cells."""
+        return min(min(entry.rows, entry.columns) for _, entry in self._training)
+
+    def draw(self, picture: float, top: float, left: float, cells: int) -> CodedPicture:
+        """A window of `cells`×`cells` cells of a training picture, chosen by three numbers in 0 … 1."""
+        index = min(int(np.searchsorted(self._cumulative, picture)), len(self._training) - 1)
         number, entry = self._training[index]
-        top, left = (int(rng.integers(side - cells + 1)) for side in (entry.rows, entry.columns))
-        return self._window(number, entry, top, left, cells)
+        row, column = int(top * (entry.rows - cells + 1)), int(left * (entry.columns - cells + 1))
+        return self._window(number, entry, row, column, cells)
 
     def validation(self, cells: int) -> Iterator[tuple[str, CodedPicture]]:
         """Condition and centre, at most `cells` a side, of every held-out picture of the first folder."""
@@ -193,9 +207,14 @@ class CodedDataset:
         return CodedPicture(base, target, rate, error, entry.mse)
 
 
+def is_dataset(folder: Path) -> bool:
+    """Whether the folder holds a whole dataset."""
+    return (folder / INDEX).is_file()
+
+
 def _read_index(folder: Path) -> list[Entry]:
     try:
-        return [Entry(**row) for row in json.loads((folder / "index.json").read_text())]
+        return [Entry(**row) for row in json.loads((folder / INDEX).read_text())]
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"{folder} is not a dataset of coded pictures ({error})") from None
 
@@ -219,6 +238,30 @@ def _rate_map(
     return lagrangian_rates(means, multiplier, palette)
 
 
+def lagrangian_rates(
+    errors: NDArray[np.floating], multiplier: float, palette: tuple[int, ...]
+) -> NDArray[np.uint8]:
+    """Return the rate of each block with the least error + `multiplier` · samples, per pixel.
+
+    Args:
+        errors: `[rows, cols, rates]`, the mean squared error of each block at each rate of the `palette`.
+        multiplier: λ.
+    """
+    samples = np.array([1 / rate**2 for rate in palette])
+    return np.array(palette, np.uint8)[(errors + multiplier * samples).argmin(axis=2)]
+
+
+def parse_shares(text: str) -> dict[str, int]:
+    """Return condition → share from "r1:3,mixed"; a share that is left out is 1. Raises `UsageError`."""
+    shares = {}
+    for word in text.split(","):
+        name, _, share = word.partition(":")
+        if name not in CONDITIONS or not (share or "1").isdecimal():
+            raise UsageError(f"'{word}' is not a condition; known are {', '.join(CONDITIONS)}")
+        shares[name] = int(share or 1)
+    return shares
+
+
 def _through_avif(
     samples: NDArray[np.uint8], rate: int, quality: float, tune: str, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
@@ -239,9 +282,12 @@ def main(
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
     passes: Annotated[int, typer.Option(help="Versions of each photograph.", min=1)] = 5,
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 0,
+    conditions: Annotated[
+        str | None, typer.Option(help="Conditions and their shares, for example r1:2,r2:1,mixed:1.")
+    ] = None,
 ) -> None:
     """Make a dataset of coded pictures: about 3 MB for each photograph and pass."""
-    entries = make_dataset(photos, out, passes, seed)
+    entries = make_dataset(photos, out, passes, seed, parse_shares(conditions) if conditions else CONDITIONS)
     megapixels = sum(entry.rows * entry.columns for entry in entries) * ALIGN**2 / 1e6
     typer.echo(f"{out}: {len(entries)} pictures, {megapixels:.0f} megapixels")
 

@@ -1,4 +1,4 @@
-"""Settings for drawing crops, shared by the sampler and the coded pool."""
+"""Settings for drawing crops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ class CropSettings:
         palette: the rates that blocks may have.
         block: side of a block in pixels.
         uniform_rate: draws this one rate over the whole picture (the paper's baseline).
-        coded_share: share of the crops that come from coded pictures.
     """
 
     crop: int
@@ -29,7 +28,6 @@ class CropSettings:
     palette: tuple[int, ...] = RATES
     block: int = BLOCK
     uniform_rate: int | None = None
-    coded_share: float = 0.0
 
     @property
     def rates(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bbmr_shared.colour import CHROMA_WEIGHT, LUMA_WEIGHT
+from bbmr_models.training.colour import weighted_ycbcr
 from bbmr_shared.grid import ALIGN, RATES
 
 
@@ -46,9 +46,6 @@ def make_planes(picture: Tensor) -> tuple[dict[int, Tensor], Tensor]:
 
 
 def cell_errors(a: Tensor, b: Tensor) -> Tensor:
-    """Return Σ (6·ΔY² + ΔCb² + ΔCr²) / 8 of each cell, as `bbmr_shared.colour`: `[3, H, W]` twice → `[H/16, W/16]`."""
-    red, green, blue = a - b
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    chroma = ((blue - luma) * 0.564334).square_() + ((red - luma) * 0.713267).square_()
-    error = (LUMA_WEIGHT * luma.square_() + CHROMA_WEIGHT * chroma) / (LUMA_WEIGHT + 2 * CHROMA_WEIGHT)
+    """Return the weighted squared error of each cell, summed: `[3, H, W]` twice → `[H/16, W/16]`."""
+    error = weighted_ycbcr(a - b).square().sum(0)
     return F.avg_pool2d(error[None], ALIGN, divisor_override=1)[0]

@@ -1,7 +1,7 @@
 """Batches for training: random crops with random rate maps, composited on the device.
 
-In: the pool, and optionally coded pictures. Out: `Canvas` and target. Crops and blocks start at independent multiples
-of 16, so block borders lie anywhere in a crop. Planes are made once: flips and rotations do not change them.
+Crops and blocks start at independent multiples of 16, so block borders lie anywhere in a crop. Planes are made once:
+flips and rotations do not change them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from torch import Tensor
 from bbmr_models.jointsr import Canvas
 from bbmr_shared.grid import ALIGN
 
-from .coded.pool import CodedPool
 from .crop_settings import LAMBDA, CropSettings
 from .crops import Crops, gather, gather_cells, make_canvas, place, scaled
 from .pool import PicturePool
@@ -29,10 +28,8 @@ NUMBERS_PER_CROP = 9
 class Sampler:
     """Draws batches. All random numbers of a batch come from one call to `generator`, whose state is the data order."""
 
-    def __init__(
-        self, pool: PicturePool, settings: CropSettings, seed: int, coded: CodedPool | None = None
-    ) -> None:
-        self.pool, self.settings, self.coded = pool, settings, coded
+    def __init__(self, pool: PicturePool, settings: CropSettings, seed: int) -> None:
+        self.pool, self.settings = pool, settings
         self.generator = torch.Generator().manual_seed(seed)
         self.cells, self._block_cells = settings.crop // ALIGN, settings.block // ALIGN
         self._blocks = most_blocks(self.cells, self._block_cells)
@@ -46,15 +43,10 @@ class Sampler:
         """Return a `Canvas` of `[batch, …]` and the target, float32 `[batch, 3, crop, crop]` in 0 … 1."""
         size = self.settings.batch, NUMBERS_PER_CROP + self._blocks**2
         drawn = torch.rand(size, generator=self.generator, dtype=torch.float64)
-        share = self.settings.coded_share if self.coded is not None else 0.0
-        count = int((drawn[:, 0] < share).sum())
         drawn = drawn.to(self.pool.device, non_blocking=True)
-        if not count or self.coded is None:
-            return self._lossless(drawn)
-        coded = self.coded.draw(drawn[:count], self.cells)
-        if count == len(drawn):
-            return coded
-        return _concatenated(coded, self._lossless(drawn[count:]))
+        picture = torch.searchsorted(self._cumulative, drawn[:, 1].contiguous(), right=True)
+        crops = place(self.pool, picture.clamp_(max=len(self.pool) - 1), drawn[:, 2:5], self.cells)
+        return self._canvas(crops, self._choose(crops, drawn[:, 5:]))
 
     def centre_crops(self, uniform: int | None, multiplier: float = 0.0) -> tuple[Canvas, Tensor]:
         """Return the centre of every picture, `[pictures, …]`, at one rate or by Lagrangian choice: for validation."""
@@ -68,14 +60,6 @@ class Sampler:
             multipliers = torch.full((count,), multiplier, device=pool.device)
             cells = self._lagrangian(crops, multipliers, phase, phase.flip(0))
         return self._canvas(crops, cells)
-
-    def _lossless(self, drawn: Tensor) -> tuple[Canvas, Tensor]:
-        pool = self.pool
-        picture = torch.searchsorted(self._cumulative, drawn[:, 1].contiguous(), right=True).clamp_(
-            max=len(pool) - 1
-        )
-        crops = place(pool, picture, drawn[:, 2:5], self.cells)
-        return self._canvas(crops, self._choose(crops, drawn[:, 5:]))
 
     def _canvas(self, crops: Crops, cells: Tensor) -> tuple[Canvas, Tensor]:
         rates = sorted({1, *self.settings.rates})
@@ -106,9 +90,3 @@ class Sampler:
         rows, columns = (block_of_cell(phase, self.cells, self._block_cells) for phase in (top, left))
         choice = lagrangian(errors, multiplier, rows, columns, self._blocks, self.settings.palette)
         return self._rates[expand_blocks(choice, rows, columns)]
-
-
-def _concatenated(a: tuple[Canvas, Tensor], b: tuple[Canvas, Tensor]) -> tuple[Canvas, Tensor]:
-    names = ("base", "rate", "error", "half", "quarter")
-    canvas = Canvas(**{name: torch.cat((getattr(a[0], name), getattr(b[0], name))) for name in names})
-    return canvas, torch.cat((a[1], b[1]))

@@ -47,13 +47,13 @@ def gather_cells(pool: PicturePool, values: Tensor, crops: Crops, cells: int) ->
     return values.index_select(0, index.flatten()).view(*index.shape, *values.shape[1:])
 
 
-def make_canvas(planes: dict[int, Tensor], cells: Tensor, error: Tensor | None = None) -> Canvas:
-    """Composite planes (0 … 255) by the rates of their cells. `error`, `[N, n, n]`, holds coding error bytes."""
+def make_canvas(planes: dict[int, Tensor], cells: Tensor) -> Canvas:
+    """Composite lossless planes (0 … 255) by the rates of their cells, `[N, n, n]`."""
     levels = pyramid(planes, cells)
     return Canvas(
         base=to_base(levels[1]) / 255,
         rate=cells,
-        error=torch.zeros_like(cells, dtype=torch.float32) if error is None else error.float(),
+        error=torch.zeros_like(cells),
         half=levels[2] / MAX_LEVEL,
         quarter=levels[4] / MAX_LEVEL,
     )
