@@ -50,12 +50,11 @@ class EncodeDefaults:
 
     def lossless(self) -> EncodeDefaults:
         """Returns the same without the settings that lose pixels."""
-        codec = self.codec if self.codec in LOSSLESS_CODECS else None
-        return replace(self.without_budget(), rate=1.0, rates=(1,), codec=codec, alpha_quality=None)
+        return replace(self.without_budget(), rate=1.0, rates=(1,), alpha_quality=None)
 
     def without_budget(self) -> EncodeDefaults:
         """Returns the same without the settings that an option for another budget replaces."""
-        return replace(self, quality=None, bpp=None, max_bytes=None, target_psnr=None, rate=None, codec=None)
+        return replace(self, quality=None, bpp=None, max_bytes=None, target_psnr=None, rate=None)
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,9 @@ def test_a_killed_run_continues_where_it_stopped(archive: Path, tmp_path: Path) 
     [
         (["no-such-folder", "out"], "is not a folder"),
         ([".", "out", "--rate", "3"], "--rate belongs to --encode"),
+        ([".", "out", "--quality", "3"], "--quality belongs to --encode"),
+        ([".", "out", "--encode", "--quality", "101"], "from 0 to 100, not 101"),
+        ([".", "out", "--encode", "--quality", "50", "--rate", "2"], "quality and rate exclude each other"),
         ([".", "out", "--encode", "--format", "png"], "do not belong to --encode"),
         ([".", "out", "--workers", "0"], "whole number, at least 1"),
         ([".", "out", "--device", "gpu"], "BBMR_DEVICE"),

@@ -79,7 +79,8 @@ class TestReconstruction:
     def test_odd_sizes(self, server: str, detail: np.ndarray, size: tuple[int, int]) -> None:
         small = np.ascontiguousarray(detail[: min(size[1], 300), : size[0]])
         with Client(server) as client:
-            assert client.reconstruct(encode(small)).size == (small.shape[1], small.shape[0])
+            for options in ({"rate": 4}, {}):
+                assert client.reconstruct(encode(small, **options)).size == (small.shape[1], small.shape[0])
 
     @pytest.mark.parametrize("format", ["png", "webp", "avif", "jpeg"])
     def test_formats_carry_alpha_and_metadata(self, server: str, detail: np.ndarray, format: str) -> None:
@@ -90,7 +91,7 @@ class TestReconstruction:
         data = io.BytesIO()
         photo.save(data, "PNG", exif=exif, icc_profile=None)
         with Client(server) as client:
-            answer = client.reconstruct_bytes(encode(data.getvalue()), format)
+            answer = client.reconstruct_bytes(encode(data.getvalue(), rate=4), format)
         with Image.open(io.BytesIO(answer.data)) as back:
             assert back.format == format.upper()
             assert back.size == (120, 100)

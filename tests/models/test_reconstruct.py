@@ -121,7 +121,7 @@ def test_a_region_is_that_part_of_the_picture(photo: Picture, region: tuple[int,
 @pytest.mark.parametrize("region", [(-1, 0, 5, 5), (0, 0, 701, 5), (0, 0, 0, 5), (10, 499, 5, 2)])
 def test_a_region_outside_is_refused(photo: Picture, region: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match="region"):
-        Reconstructor(small_network()).reconstruct(encode(photo), region)
+        Reconstructor(small_network()).reconstruct(encode(photo, rate=4), region)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (127, 129), (16, 128), (129, 16)])
@@ -187,7 +187,7 @@ def test_blocks_of_a_rate_that_was_not_trained_are_refused(photo: Picture) -> No
 
 
 def test_planes_of_an_unknown_downscaler_are_refused(photo: Picture) -> None:
-    container = replace(encode(photo), downscaler="learned")
+    container = replace(encode(photo, rate=4), downscaler="learned")
     with pytest.raises(IncompatibleModelError, match="learned"):
         reconstruct_local(container)
 
@@ -205,7 +205,7 @@ def test_cancelling_stops_between_tiles(photo: Picture) -> None:
         return len(asked) > 2
 
     with pytest.raises(CancelledError):
-        Reconstructor(small_network(tile=128)).reconstruct(encode(photo), cancelled=cancelled)
+        Reconstructor(small_network(tile=128)).reconstruct(encode(photo, rate=4), cancelled=cancelled)
     assert len(asked) == 3
 
 

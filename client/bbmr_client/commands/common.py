@@ -115,6 +115,8 @@ def plane_lines(info: InfoReport) -> list[str]:
     for plane, count, size in zip(info.planes, counts, sizes, strict=True):
         error = info.coding_errors[str(plane.rate)]
         exact = "lossless" if error == 0 else f"coding error {error}"
+        if plane.quality is not None:
+            exact = f"quality {plane.quality}, {exact}"
         if info.original:
             exact = "the source file itself"
         lines.append(

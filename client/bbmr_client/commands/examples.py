@@ -23,7 +23,11 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example("bbmr-client compare photo.jpg back.png"),
     ),
     "encode": (
-        Example("bbmr-client encode photo.jpg --rate 2", "writes photo.bbmr, with at most 1/4 of the pixels"),
+        Example("bbmr-client encode photo.jpg -q 50", "writes photo.bbmr, smaller than without -q"),
+        Example(
+            "bbmr-client encode photo.jpg -o mail.bbmr --max-bytes 200k", "the best within 200,000 bytes"
+        ),
+        Example("bbmr-client encode photo.jpg -o good.bbmr --target-psnr 40", "small, with at least 40 dB"),
         Example("bbmr-client encode photo.jpg -o exact.bbmr --lossless", "every pixel, exactly"),
         Example(
             "bbmr-client encode photos -o packed --report packed.csv",

@@ -15,7 +15,7 @@ DEFAULT_QUALITY = 65
 BUDGETS = ("quality", "bpp", "max_bytes", "target_psnr", "rate")
 """The arguments of which at most one is given."""
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
-_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", re.IGNORECASE)
+_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", re.IGNORECASE | re.ASCII)
 LEAST_PSNR, GREATEST_PSNR = 10.0, 60.0
 
 

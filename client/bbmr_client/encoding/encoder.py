@@ -26,13 +26,17 @@ from bbmr_shared.grid import BLOCK, RATES, BlockGrid
 from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
 
-from .budget_search import code_to_psnr, code_within
+from .budget_search import FixedParts, code_to_psnr, code_within
 from .downscale import DOWNSCALER, bicubic_planes
 from .lossy import CodedPicture, LossyPicture
+from .operating_points import speed
 from .options import DEFAULT_MODEL, EncodeOptions
 from .original import original_if_smaller
 from .predict import coefficients_of
 from .rate_map import choose_rates
+
+NETWORK_EFFORT = 7
+"""From this effort on the network itself is run, where it is installed."""
 
 
 def encode(
@@ -66,7 +70,8 @@ def encode(
         image: a photo, or what `load_photo` takes: a path, the bytes of a file, a PIL image, `uint8 [H, W, 3]`.
         quality: 0 … 100: AVIF's scale; more bytes and a better picture with each step.
         bpp, max_bytes: the file has at most so many bits per pixel, or bytes; the best picture within that.
-        target_psnr: dB over RGB that the picture without the network reaches with few bytes.
+        target_psnr: dB over RGB that the picture reaches with few bytes: the one without the network, or the one with
+            it at efforts that run it.
         rate: overall rate S in 1 … 16: each block has a rate of its own, and all keep at most 1/S² of the padded
             picture's pixels, without loss.
         rates: the palette; a subset of 1, 2, 4, 8, 16.
@@ -112,12 +117,11 @@ def encode(
     before_step = step or _do_nothing
     source = load_photo(image, limits)
     before_step()
-    container = encode_photo(source.keeping(metadata), options, before_step).container
-    return original_if_smaller(source, container, metadata) if keep_smaller else container
+    return encode_photo(source, options, keep_smaller, before_step).container
 
 
-NETWORK_EFFORT = 7
-"""From this effort on the network itself is run, where it is installed."""
+def _do_nothing() -> None:
+    """The default of `step`."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +129,15 @@ class Encoded:
     """A container, and what is not in it.
 
     Attributes:
-        quality: that was used; None with lossless planes.
-        psnr: dB over RGB of the picture without the network, if that was the target.
+        quality: that was used; None with lossless planes, and with the photo's own file.
+        psnr: dB over RGB, if that was the target; None otherwise.
+        psnr_of: what has this PSNR: "composite", the picture without the network, or "output", that with it.
     """
 
     container: Container
     quality: int | None = None
     psnr: float | None = None
+    psnr_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -144,28 +150,51 @@ class _Downscaled:
     planes: Mapping[int, NDArray[np.uint8]]
 
 
-def encode_photo(photo: Photo, options: EncodeOptions, before_step: Callable[[], object]) -> Encoded:
-    """Encode a photo that has only the metadata which is to be kept. Raises as `encode`."""
+def encode_photo(
+    photo: Photo,
+    options: EncodeOptions,
+    keep_smaller: bool = False,
+    before_step: Callable[[], object] = _do_nothing,
+) -> Encoded:
+    """As `encode`, and return what is known beside the container."""
+    encoded = _encode(photo.keeping(options.metadata), options, before_step)
+    if not keep_smaller:
+        return encoded
+    container = original_if_smaller(photo, encoded.container, options.metadata)
+    return Encoded(container) if container.original else encoded
+
+
+def _encode(photo: Photo, options: EncodeOptions, before_step: Callable[[], object]) -> Encoded:
     if options.budget.lossy:
         return _encode_lossy(photo, options, before_step)
     picture = _downscale(photo, options, before_step)
     planes = _code_planes(picture, options, photo.grey, before_step)
     strength = FULL_STRENGTH if options.network else 0
+    alpha = _code_alpha(photo, options)
     return Encoded(
-        _container(photo, options, picture.grid, picture.rate_map, planes, strength, picture.strength_map)
+        _container(
+            photo, options, picture.grid, alpha, picture.rate_map, planes, strength, picture.strength_map
+        )
     )
 
 
 def _encode_lossy(photo: Photo, options: EncodeOptions, before_step: Callable[[], object]) -> Encoded:
     grid = BlockGrid(photo.width, photo.height, int(options.block))
     by_network = options.network and options.distortion == "network"
+    runs_network = by_network and options.effort >= NETWORK_EFFORT and has_network()
+    alpha = _code_alpha(photo, options)
 
     def container(coded: CodedPicture) -> Container:
         strength = coded.strength if by_network else FULL_STRENGTH if options.network else 0
-        return _container(photo, options, grid, coded.rate_map, coded.planes, strength, coded.strength_map)
+        return _container(
+            photo, options, grid, alpha, coded.rate_map, coded.planes, strength, coded.strength_map
+        )
 
     def restore(coded: CodedPicture) -> NDArray[np.uint8]:
         return np.asarray(reconstruct_local(replace(container(coded), alpha=None)).convert("RGB"))
+
+    def psnr(coded: CodedPicture) -> float:
+        return _psnr(restore(coded) if runs_network else _composite(coded, grid), photo.rgb)
 
     picture = LossyPicture(
         photo.rgb,
@@ -176,31 +205,40 @@ def _encode_lossy(photo: Photo, options: EncodeOptions, before_step: Callable[[]
         options.plane_codec,
         options.effort,
         before_step,
-        restore if by_network and options.effort >= NETWORK_EFFORT and has_network() else None,
+        restore if runs_network else None,
     )
-
     budget = options.budget
     most = budget.bytes_for(photo.width, photo.height)
     if most is not None:
-        coded, quality = code_within(picture, most, lambda coded: len(container(coded).to_bytes()))
+        fixed = FixedParts(_metadata_bytes(photo), 0 if alpha is None else len(alpha.data))
+        coded, quality = code_within(picture, most, lambda coded: len(container(coded).to_bytes()), fixed)
         return Encoded(container(coded), quality)
     if budget.kind == "target_psnr":
-
-        def psnr(coded: CodedPicture) -> float:
-            base = composite(coded.decoded, coded.rate_map, grid)[: photo.height, : photo.width]
-            error = mean_squared_error(base, photo.rgb)
-            return 10 * math.log10(255**2 / error) if error else math.inf
-
         coded, quality, found = code_to_psnr(picture, budget.value, psnr)
-        return Encoded(container(coded), quality, found)
+        return Encoded(container(coded), quality, found, "output" if runs_network else "composite")
     quality = int(budget.value)
     return Encoded(container(picture.code(quality)), quality)
+
+
+def _composite(coded: CodedPicture, grid: BlockGrid) -> NDArray[np.uint8]:
+    return composite(coded.decoded, coded.rate_map, grid)
+
+
+def _psnr(picture: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> float:
+    """Returns dB over RGB; the picture may be padded."""
+    error = mean_squared_error(picture[: rgb.shape[0], : rgb.shape[1]], rgb)
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def _metadata_bytes(photo: Photo) -> int:
+    return sum(len(part) for part in (photo.icc, photo.exif, photo.xmp) if part)
 
 
 def _container(
     photo: Photo,
     options: EncodeOptions,
     grid: BlockGrid,
+    alpha: AlphaPlane | None,
     rate_map: NDArray[np.uint8],
     planes: tuple[Plane, ...],
     strength: int,
@@ -212,7 +250,7 @@ def _container(
         block=grid.block,
         rate_map=rate_map,
         planes=planes,
-        alpha=None if photo.alpha is None else _code_alpha(photo.alpha, options),
+        alpha=alpha,
         icc=photo.icc,
         exif=photo.exif,
         xmp=photo.xmp,
@@ -261,10 +299,18 @@ def _code_planes(
     return tuple(coded)
 
 
-def _code_alpha(alpha: NDArray[np.uint8], options: EncodeOptions) -> AlphaPlane:
+def _code_alpha(photo: Photo, options: EncodeOptions) -> AlphaPlane | None:
+    if photo.alpha is None:
+        return None
     if options.alpha_quality is None:
-        return AlphaPlane(*encode_plane(alpha, options.alpha_codec, effort=options.effort))
-    return AlphaPlane(*encode_plane(alpha, "avif", quality=options.alpha_quality))
+        return AlphaPlane(*encode_plane(photo.alpha, options.alpha_codec, effort=options.effort))
+    if not options.budget.lossy:
+        return AlphaPlane(*encode_plane(photo.alpha, "avif", quality=options.alpha_quality))
+    slow = speed(1, options.effort)
+    coded = encode_plane(
+        photo.alpha, options.plane_codec, quality=options.alpha_quality, speed=slow, tune="psnr"
+    )
+    return AlphaPlane(*coded)
 
 
 def _check_input(limits: object, step: object) -> None:
@@ -272,7 +318,3 @@ def _check_input(limits: object, step: object) -> None:
         raise UsageError(f"limits is a bbmr_client.Limits, not {limits!r}")
     if step is not None and not callable(step):
         raise UsageError(f"step is a function or None, not {step!r}")
-
-
-def _do_nothing() -> None:
-    """The default of `step`."""

@@ -14,7 +14,10 @@ from bbmr_shared.grid import RATES
 
 
 class PlaneReport(BaseModel):
-    """One plane. `quality` is null if it is lossless; `bytes` is its coded size."""
+    """One plane. `bytes` is its coded size.
+
+    quality: that its codec was given; null if it is lossless, or was read from a file, which does not have it.
+    """
 
     rate: int
     codec: str
@@ -30,6 +33,9 @@ class EncodeReport(BaseModel):
     overall_rate: √(padded area / pixels).
     rates: the number of blocks at each rate, also where it is 0.
     original: the container carries the photo's file as it is.
+    quality: that was used; null if planes are lossless.
+    psnr: dB over RGB that was reached, if a PSNR was the target. psnr_of: what has it; "composite" is the picture
+        without the network.
     warnings: what of the photo is not kept.
     seconds: from the decoded photo to the bytes of the container.
     """
@@ -43,6 +49,9 @@ class EncodeReport(BaseModel):
     rates: dict[str, int]
     planes: list[PlaneReport]
     original: bool
+    quality: int | None
+    psnr: float | None
+    psnr_of: str | None
     warnings: list[str]
     seconds: float
 
@@ -84,14 +93,16 @@ def encode_report(
     size: int,
     seconds: float,
     quality: int | None = None,
+    psnr: float | None = None,
+    psnr_of: str | None = None,
     warnings: Sequence[str] = (),
 ) -> EncodeReport:
-    """Returns the report on a container whose file has `size` bytes.
-
-    quality: of the lossy planes. The others are described in `EncodeReport`.
-    """
+    """Returns the report on a container whose file has `size` bytes. `EncodeReport` describes the arguments."""
     return EncodeReport(
-        **_common(container, size, quality),
+        **_common(container, size),
+        quality=quality,
+        psnr=None if psnr is None else finite(round(psnr, 3)),
+        psnr_of=psnr_of,
         warnings=list(warnings),
         seconds=round(seconds, 3),
     )
@@ -100,7 +111,7 @@ def encode_report(
 def info_report(container: Container, size: int) -> InfoReport:
     """Returns the report on a container whose file has `size` bytes."""
     return InfoReport(
-        **_common(container, size, None),
+        **_common(container, size),
         block=container.block,
         grid=container.grid.shape,
         coding_errors={str(rate): error for rate, error in container.coding_errors.items()},
@@ -135,7 +146,7 @@ def overall_rate(container: Container) -> float:
     return math.sqrt(grid.padded_width * grid.padded_height / container.samples)
 
 
-def _common(container: Container, size: int, quality: int | None) -> dict[str, Any]:
+def _common(container: Container, size: int) -> dict[str, Any]:
     return {
         "width": container.width,
         "height": container.height,
@@ -145,12 +156,7 @@ def _common(container: Container, size: int, quality: int | None) -> dict[str, A
         "overall_rate": round(overall_rate(container), 6),
         "rates": rate_counts(container),
         "planes": [
-            PlaneReport(
-                rate=plane.rate,
-                codec=plane.codec,
-                quality=quality if plane.error else None,
-                bytes=len(plane.data),
-            )
+            PlaneReport(rate=plane.rate, codec=plane.codec, quality=plane.quality, bytes=len(plane.data))
             for plane in container.planes
         ],
         "original": container.original,

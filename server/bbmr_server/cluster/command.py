@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from bbmr_client.batch.file_task import recipe_key
 from bbmr_client.batch.inputs import CONTAINERS, PICTURES
 from bbmr_client.batch.run import Batch, run
+from bbmr_client.encoding.budget import DEFAULT_QUALITY
+from bbmr_client.encoding.options import EncodeOptions
 from bbmr_models.cards import available
 from bbmr_server.settings import Settings, load_settings
 from bbmr_shared.errors import UnknownModelError, UsageError
@@ -23,6 +25,8 @@ from bbmr_shared.images.output import OUTPUT_FORMATS, get_format
 from .bulk_worker import BulkTask
 
 TERMINATED = 143
+_ENCODING = ("quality", "rate")
+"""Options that go to `bbmr_client.encode`."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,8 +39,9 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     if not os.path.isdir(options.source):
         raise UsageError(f"{options.source} is not a folder; name the folder of the archive")
-    if options.rate is not None and not options.encode:
-        raise UsageError("--rate belongs to --encode")
+    for name in _ENCODING:
+        if getattr(options, name) is not None and not options.encode:
+            raise UsageError(f"--{name} belongs to --encode")
     if options.encode and (options.format or options.model):
         raise UsageError("--format and --model do not belong to --encode")
     from .ray_pool import RayWorkerPool  # after the checks that do not need Ray
@@ -66,7 +71,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _task(options: argparse.Namespace, settings: Settings) -> BulkTask:
     if options.encode:
-        encoding = {} if options.rate is None else {"rate": options.rate}
+        chosen = {name: getattr(options, name) for name in _ENCODING}
+        encoding = {name: value for name, value in chosen.items() if value is not None}
+        EncodeOptions(**encoding)  # raises UsageError
         return BulkTask("encode", recipe_key("encode", encoding), settings, encoding=encoding)
     cards = available()
     for name in settings.engine.model:
@@ -101,7 +108,12 @@ def _parser() -> argparse.ArgumentParser:
         "--model", metavar="NAME", help="use these weights, whatever the containers name (BBMR_MODEL)"
     )
     parser.add_argument("--encode", action="store_true", help="encode photos into containers instead")
-    parser.add_argument("--rate", type=float, metavar="R", help="with --encode: the overall rate")
+    parser.add_argument(
+        "--quality", type=int, metavar="Q", help=f"with --encode: the quality, 0 to 100 ({DEFAULT_QUALITY})"
+    )
+    parser.add_argument(
+        "--rate", type=float, metavar="R", help="with --encode: lossless planes with this overall rate"
+    )
     parser.add_argument("--device", metavar="NAME", help="auto, cpu or cuda (BBMR_DEVICE, auto)")
     parser.add_argument(
         "--workers",

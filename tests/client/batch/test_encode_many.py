@@ -78,6 +78,21 @@ def test_options_reach_the_workers_and_the_journal(run: Run, photos: Path, tmp_p
     assert run("encode", *names, "-o", out, "--overwrite", "--quiet").code == 0
 
 
+def test_a_budget_that_one_photo_cannot_keep(
+    run: Run, tmp_path: Path, rgb: Callable[..., np.ndarray]
+) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(rgb(60, 40)).save(tmp_path / "in" / "a.png")
+    Image.fromarray(np.dstack([rgb(60, 40), rgb(60, 40, seed=8)[..., 0]])).save(tmp_path / "in" / "b.png")
+    for budget in (("--max-bytes", 1000), ("--bpp", 1000 * 8 / 2400)):
+        outcome = run("encode", tmp_path / "in", "-o", tmp_path / "out", *budget, "--overwrite")
+        assert outcome.code == 1
+        assert "b.png: the smallest file of this photo has " in outcome.err
+        assert "the alpha channel" in outcome.err
+        assert (tmp_path / "out/a.bbmr").stat().st_size <= 1000
+        assert not (tmp_path / "out/b.bbmr").exists()
+
+
 def test_one_photo_into_a_folder(run: Run, photos: Path, tmp_path: Path) -> None:
     assert run("encode", photos / "a.png", "-o", f"{tmp_path}/new/").code == 0
     assert run("encode", photos / "b.jpg", "-o", tmp_path / "new").code == 0
@@ -126,11 +141,13 @@ def test_a_smaller_file_is_said_or_kept(run: Run, tmp_path: Path, rgb: Callable[
     ("options", "words"),
     [
         (("--rate", 17), "1 to 16"),
-        (("--rates", "1,2"), "palette"),
+        (("--rate", 4, "--rates", "1,2"), "palette"),
         (("--jobs", 0), "--jobs"),
         (("--jobs", 1000), "--jobs"),
         (("--report", "r.txt"), ".csv or .json"),
-        (("--quality", 50), "which comes with lossy planes"),
+        (("--quality", 50, "--codec", "png"), "png planes are lossless"),
+        (("--target-psnr", 90), "from 10 to 60 dB"),
+        (("--bpp", 0), "above 0"),
     ],
 )
 def test_wrong_usage_is_known_before_anything_is_written(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from bbmr_client import BbmrError, LimitExceededError, UsageError, encode, load_photo
+from bbmr_client.encoding.budget import DEFAULT_QUALITY, Budget
 from bbmr_client.encoding.options import EncodeOptions
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.limits import DEFAULT_LIMITS
@@ -38,7 +39,25 @@ PIXELS = np.zeros((16, 16, 3), np.uint8)
         ({"rates": 4}, "the rates are among"),
         ({"rates": "124"}, "the rates are among"),
         ({"rates": [[1]]}, "the rates are among"),
-        ({"codec": "avif"}, "lossless: codec webp or png, not avif"),
+        ({"rate": 4, "codec": "avif"}, "lossless: codec webp or png, not avif"),
+        ({"lossless": True, "codec": "av1"}, "lossless: codec webp or png, not av1"),
+        ({"codec": "png"}, "png planes are lossless: add rate or lossless"),
+        ({"quality": 50, "codec": "webp"}, "webp planes are lossless"),
+        ({"uniform": True}, "uniform needs an overall rate"),
+        ({"quality": 50, "uniform": True}, "uniform needs an overall rate"),
+        ({"quality": 101}, "quality is a whole number from 0 to 100, not 101"),
+        ({"quality": 50.0}, "quality is a whole number"),
+        ({"quality": True}, "quality is a whole number"),
+        ({"bpp": 0}, "bpp is a number above 0, not 0"),
+        ({"bpp": float("nan")}, "bpp is a number above 0, not nan"),
+        ({"bpp": "1"}, "bpp is a number above 0"),
+        ({"max_bytes": 0}, "max_bytes is a whole number above 0, not 0"),
+        ({"max_bytes": "200k"}, "max_bytes is a whole number"),
+        ({"target_psnr": 9}, "from 10 to 60 dB, not 9"),
+        ({"target_psnr": float("inf")}, "from 10 to 60 dB, not inf"),
+        ({"quality": 50, "bpp": 1}, "quality and bpp exclude each other: leave out one"),
+        ({"max_bytes": 999, "rate": 4}, "max_bytes and rate exclude each other"),
+        ({"lossless": True, "quality": 100}, "lossless and quality exclude each other"),
         ({"codec": 3}, "codec"),
         ({"distortion": "none"}, "the distortion is network or bicubic"),
         ({"model": "no such name"}, "is not a name"),
@@ -68,7 +87,8 @@ def test_an_input_of_another_type() -> None:
 
 def test_the_integers_of_numpy_are_whole_numbers() -> None:
     numbers = {"effort": np.int64(4), "block": np.int32(128), "rates": np.array([1, 2, 4, 8, 16])}
-    assert encode(PIXELS, rate=np.float32(4), **numbers) == encode(PIXELS)  # type: ignore[arg-type]
+    assert encode(PIXELS, rate=np.float32(4), **numbers) == encode(PIXELS, rate=4)  # type: ignore[arg-type]
+    assert encode(PIXELS, quality=np.int64(30)) == encode(PIXELS, quality=30)  # type: ignore[arg-type]
 
 
 def test_defaults_are_those_of_encode() -> None:
@@ -79,6 +99,11 @@ def test_defaults_are_those_of_encode() -> None:
         one.name for one in signature(encode).parameters.values() if one.kind is Parameter.KEYWORD_ONLY
     }
     assert keywords - {one.name for one in fields(EncodeOptions)} == {"keep_smaller", "limits", "step"}
+
+
+def test_the_default_is_a_quality() -> None:
+    assert EncodeOptions().budget == Budget("quality", DEFAULT_QUALITY)
+    assert encode(PIXELS) == encode(PIXELS, quality=DEFAULT_QUALITY, codec="av1")
 
 
 class TestLossless:

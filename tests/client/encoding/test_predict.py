@@ -59,7 +59,7 @@ def test_weights_nobody_knows_are_planned_as_bicubic() -> None:
     assert coefficients_of("no-such-model") is None
     assert coefficients_of("../predictors/light") is None
     photo = np.asarray(Image.open(SAMPLE).convert("RGB").resize((640, 360)))
-    unknown, bicubic = encode(photo, model="other"), encode(photo, distortion="bicubic")
+    unknown, bicubic = encode(photo, rate=4, model="other"), encode(photo, rate=4, distortion="bicubic")
     np.testing.assert_array_equal(unknown.rate_map, bicubic.rate_map)
     assert unknown.strength_map is None
     assert bicubic.strength_map is None

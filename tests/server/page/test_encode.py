@@ -23,20 +23,28 @@ BYTES = {"Content-Type": "application/octet-stream"}
 KEY = "a-key-of-some-length"
 
 
-@pytest.mark.parametrize("query", ["", "?rate=2.5", "?rate=16&metadata=none", "?model=light&metadata=icc"])
+@pytest.mark.parametrize(
+    ("query", "options"),
+    [
+        ("", {}),
+        ("?quality=30", {"quality": 30}),
+        ("?bpp=1.5", {"bpp": 1.5}),
+        ("?max_bytes=3000", {"max_bytes": 3000}),
+        ("?target_psnr=30", {"target_psnr": 30}),
+        ("?rate=2.5", {"rate": 2.5}),
+        ("?rate=16&metadata=none", {"rate": 16, "metadata": "none"}),
+        ("?model=light&metadata=icc", {"metadata": "icc"}),
+    ],
+)
 async def test_encode_equals_the_client(
-    make_bench: Callable[..., Any], connect: Any, jpeg: bytes, query: str
+    make_bench: Callable[..., Any], connect: Any, jpeg: bytes, query: str, options: dict[str, Any]
 ) -> None:
     async with connect(make_bench()) as client:
         answer = await client.post(f"/encode{query}", content=jpeg, headers=JPEG)
     assert answer.headers["content-type"] == MEDIA_TYPE
     assert (answer.headers["bbmr-width"], answer.headers["bbmr-height"]) == ("200", "150")
     assert answer.headers["cache-control"] == "no-store"
-    asked = dict(part.split("=") for part in query[1:].split("&") if part)
-    expected = encode(
-        load_photo(jpeg), rate=float(asked.get("rate", 4)), metadata=asked.get("metadata", "all")
-    )
-    assert answer.content == expected.to_bytes()
+    assert answer.content == encode(load_photo(jpeg), **options).to_bytes()
 
 
 async def test_the_container_names_the_requested_weights(
@@ -56,6 +64,14 @@ async def test_the_container_names_the_requested_weights(
         ("?rate=0.5", JPEG, None, 422, "invalid-request", "rate"),
         ("?rate=17", JPEG, None, 422, "invalid-request", "rate"),
         ("?rate=nan", JPEG, None, 422, "invalid-request", "rate"),
+        ("?quality=101", JPEG, None, 422, "invalid-request", "quality"),
+        ("?quality=6.5", JPEG, None, 422, "invalid-request", "quality"),
+        ("?bpp=0", JPEG, None, 422, "invalid-request", "bpp"),
+        ("?bpp=inf", JPEG, None, 422, "invalid-request", "bpp"),
+        ("?max_bytes=0", JPEG, None, 422, "invalid-request", "max_bytes"),
+        ("?target_psnr=61", JPEG, None, 422, "invalid-request", "target_psnr"),
+        ("?quality=60&rate=4", JPEG, None, 422, "usage", "quality and rate exclude each other"),
+        ("?max_bytes=40", JPEG, None, 422, "usage", "the smallest file of this photo has"),
         ("?metadata=some", JPEG, None, 422, "invalid-request", "metadata"),
         ("?model=none", JPEG, None, 422, "unknown-model", "none"),
         ("", JPEG, b"", 400, "unreadable-picture", "empty"),
