@@ -90,6 +90,21 @@ def cases(draw: st.DrawFn, modes: tuple[str, ...] = ("RGB", "RGBA", "L", "LA")) 
     return Case(picture, options)
 
 
+@st.composite
+def lossy_cases(draw: st.DrawFn) -> Case:
+    """A picture as those of `cases`, and options with which planes are lossy."""
+    case = draw(cases())
+    budget = draw(st.sampled_from(["quality", "max_bytes", "target_psnr"]))
+    value = {
+        "quality": st.integers(0, 100),
+        "max_bytes": st.integers(60_000, 90_000),
+        "target_psnr": st.floats(10, 60),
+    }[budget]
+    options = {name: case.options[name] for name in ("rates", "distortion", "effort", "block")}
+    options |= {budget: draw(value), "codec": draw(st.sampled_from(["av1", "avif"]))}
+    return Case(case.picture, options)
+
+
 def encoded(case: Case, **changes: Any) -> Container:
     """The container; a palette that cannot meet the rate is none of our cases."""
     try:
@@ -111,6 +126,20 @@ def test_what_is_written_is_read(case: Case) -> None:
     assert (read.strengths == made.strengths).all()
     for name in ("icc", "exif", "xmp", "dpi", "channels", "model", "extra"):
         assert getattr(read, name) == getattr(made, name)
+
+
+@settings(QUICK, max_examples=examples(20))
+@given(lossy_cases())
+def test_lossy_planes_are_written_and_read(case: Case) -> None:
+    made = encode(case.picture, **case.options)
+    data = made.to_bytes()
+    assert Container.from_bytes(data) == made
+    assert set(np.unique(made.rate_map)) <= set(case.options["rates"])
+    shown = preview(Container.from_bytes(data))
+    assert shown.size == case.picture.size
+    assert ("A" in shown.mode) <= ("A" in case.picture.mode)
+    assert len(data) <= case.options.get("max_bytes", len(data))
+    assert encode(case.picture, **case.options).to_bytes() == data
 
 
 @QUICK
