@@ -148,13 +148,19 @@ class TestBatches:
         with pytest.raises(UsageError, match="crops of 512 do not fit"):
             CodedData(dataset, replace(RUN, crop=512), 0)
 
-    def test_the_loss_is_the_weighted_error_over_that_of_the_composite(
+    def test_the_loss_is_the_mean_of_two_errors_over_those_of_the_composite(
         self, picture: NDArray[np.uint8]
     ) -> None:
-        noise = np.random.default_rng(0).integers(-9, 9, picture.shape)
-        other = np.clip(picture.astype(int) + noise, 0, 255).astype(np.uint8)
-        tensors = [torch.from_numpy(x.copy()).permute(2, 0, 1)[None].float() / 255 for x in (picture, other)]
-        expected = float(weighted_squared_error(picture, other).mean()) / 5
+        noise = np.random.default_rng(0).integers(-9, 9, (2, *picture.shape))
+        restored, base = (
+            np.clip(picture.astype(int) + one * n, 0, 255).astype(np.uint8)
+            for one, n in zip(noise, (1, 3), strict=True)
+        )
+        tensors = [
+            torch.from_numpy(x.copy()).permute(2, 0, 1)[None].float() / 255 for x in (restored, picture, base)
+        ]
+        rgb = [float(np.square(x.astype(float) - picture).mean()) for x in (restored, base)]
+        expected = (float(weighted_squared_error(restored, picture).mean()) / 5 + rgb[0] / rgb[1]) / 2
         assert relative_error(*tensors, torch.tensor([5.0])).item() == pytest.approx(expected, rel=1e-4)
 
     def test_gains_are_those_of_the_metrics(self, dataset: CodedDataset) -> None:

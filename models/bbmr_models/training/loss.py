@@ -1,12 +1,13 @@
 """What the networks are trained for.
 
 On lossless planes: the mean absolute error, with a larger weight near borders between rates. On coded pictures: the
-squared error in YCbCr weighted 6:1:1, relative to the error of the composite of the whole picture. So every quality
-counts alike, as in a mean of dB or a BD-rate.
+squared errors in YCbCr weighted 6:1:1 and in RGB, half and half, each relative to the error of the composite. So every
+quality counts alike, as in a mean of dB or a BD-rate, and so does lost chroma, which 6:1:1 hardly sees.
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -42,12 +43,16 @@ def border_weight(canvas: Canvas) -> Tensor:
     return 1 + (BORDER_WEIGHT - 1) * F.interpolate(differs.float(), scale_factor=BORDER)
 
 
-def relative_error(picture: Tensor, target: Tensor, mse: Tensor) -> Tensor:
-    """Return the mean squared error (6:1:1) over that of the composite, a scalar.
+def relative_error(picture: Tensor, target: Tensor, base: Tensor, mse: Tensor) -> Tensor:
+    """Return the mean squared errors (6:1:1 and RGB) over those of the composite, their mean, a scalar.
 
     Args:
-        picture, target: `[N, 3, H, W]` in 0 … 1.
-        mse: `[N]`, squared error of the composite of the whole picture, in 8-bit steps.
+        picture, target, base: `[N, 3, H, W]` in 0 … 1; the base is the composite.
+        mse: `[N]`, squared error (6:1:1) of the composite of the whole picture, in 8-bit steps.
     """
-    error = weighted_ycbcr((picture - target) * 255).square().sum(1)
-    return (error.mean((1, 2)) / mse.clamp_min(LEAST_MSE)).mean()
+    difference = (picture - target) * 255
+    weighted = weighted_ycbcr(difference).square().sum(1).mean((1, 2)) / mse.clamp_min(LEAST_MSE)
+    before = ((base - target) * 255).square().mean((1, 2, 3))
+    # a crop may be almost exact where its picture is not
+    rgb = difference.square().mean((1, 2, 3)) / torch.maximum(before, mse).clamp_min(LEAST_MSE)
+    return (weighted + rgb).mean() / 2

@@ -57,7 +57,7 @@ class CodedData:
 
     def loss(self, picture: Tensor, batch: Batch) -> Tensor:
         assert batch.mse is not None
-        return relative_error(picture.float(), batch.target, batch.mse)
+        return relative_error(picture.float(), batch.target, batch.canvas.base, batch.mse)
 
     def validation(self) -> Iterator[tuple[str, Canvas, Tensor]]:
         """Yield the centre of every held-out picture."""

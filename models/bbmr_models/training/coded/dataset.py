@@ -36,8 +36,10 @@ CONDITIONS = {"r1": 27, "r2": 25, "r4": 10, "r8": 2, "mixed": 13, "lossless": 6,
 """Condition → its share in percent. `r2` is rate 2 with an AVIF plane; `mixed` has a map of rates."""
 PALETTES = ((1, 2), (1, 2, 4), (2, 4), (1, 2, 4, 8), RATES)
 RANDOM_MAP_SHARE = 0.12
-QUALITY_STEP = (3.0, 10.0)
-"""AVIF's quality rises by this much with each octave of the rate."""
+FINE_QUALITIES, COARSE_QUALITIES = (2.0, 82.0), (4.0, 40.0)
+"""Qualities of the encoder: with blocks at rate 1, and without."""
+QUALITY_STEP = (10.0, 20.0)
+"""The quality of a plane rises by this much with each octave of its rate, as the encoder's does."""
 INDEX = "index.json"
 FILES = ("base", "target", "rate", "error")
 
@@ -122,10 +124,8 @@ def code_picture(picture: NDArray[np.uint8], condition: str, rng: np.random.Gene
     grid = BlockGrid(width, height)
     rate_map = _rate_map(picture, grid, condition, rng)
     lossy = not condition.startswith("lossless")
-    quality, step = (
-        rng.uniform(8, 72) if rate_map.min() == 1 else rng.uniform(6, 62),
-        rng.uniform(*QUALITY_STEP),
-    )
+    quality = rng.uniform(*(FINE_QUALITIES if rate_map.min() == 1 else COARSE_QUALITIES))
+    step = rng.uniform(*QUALITY_STEP)
     tune = str(rng.choice(["psnr", "ssim"]))
     planes: dict[int, NDArray[np.uint8]] = {}
     errors = np.zeros(RATES[-1] + 1, np.uint8)
@@ -270,8 +270,8 @@ def _through_avif(
         samples,
         "avif",
         quality=int(np.clip(round(quality), 1, 95)),
-        speed=int(rng.choice([6, 6, 6, 8] if rate == 1 else [4, 6])),
-        subsampling="4:4:4" if rng.random() < (0.25 if rate == 1 else 0.5) else "4:2:0",
+        speed=int(rng.choice([6, 6, 6, 8] if rate == 1 else [4, 5, 6, 6])),
+        subsampling="4:4:4" if rng.random() < (0.15 if rate == 1 else 0.35) else "4:2:0",
         tune=tune,
     )
     return decode(data, codec, (samples.shape[1], samples.shape[0]))
