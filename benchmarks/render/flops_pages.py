@@ -35,9 +35,10 @@ def markdown(results: dict[str, Any]) -> str:
         )
     note = (
         "GFLOP (1 multiply-accumulate = 2 FLOP) for a 2K picture (2048×1365), by part: tiles with their halo, none "
-        "skipped. They are the same at every overall rate, because the network works on the HR/4 grid. *Plain "
-        "network*: the backbone between a 3×3 convolution of 3 channels and one to 48, on the same tiles. *Rise*: "
-        "what JointSR adds to it, a stem that sees three levels and the rate map, and the deblock branch."
+        "skipped. They are the same at every overall rate. *Plain network*, on the same tiles: of `omnisr` and `craft` "
+        "the backbone between a 3×3 convolution of 3 channels and one to 48, of `light` the same U-shape on the "
+        "picture alone. *Rise*: what JointSR adds to it, a stem that sees the rate map and the coding error, and, "
+        "around `omnisr` and `craft`, three levels and the deblock branch."
     )
     return f"{note}\n\n{table(lines)}"
 
