@@ -1,8 +1,8 @@
-"""The demo on one photo: encode, send to a real server, reconstruct, compare with uniform rescaling.
+"""The demo on one photo: encode, send to a real server, reconstruct, compare with AVIF and with uniform rescaling.
 
 In: a photo. Out: `DemoReport`, and a folder with photo.bbmr, reconstruction.png, comparison.png and report.json.
-Uniform and block-based containers keep at most the same number of samples. "bicubic" is the composite, without the
-network; "light" is what the server answers.
+photo.bbmr is what `encode` writes without options. Of the lossless containers, uniform and block-based ones keep at
+most the same number of samples. "bicubic" is the composite, without the network; "light" is what the server answers.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from bbmr_client.commands.common import read_photo
+from bbmr_client.encoding.budget import DEFAULT_QUALITY
 from bbmr_client.encoding.encoder import encode
 from bbmr_client.files import FileAccessError, write_file
 from bbmr_client.http import Client
@@ -29,6 +31,7 @@ from bbmr_client.server_process import running_server
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import Container
 from bbmr_shared.errors import PictureError
+from bbmr_shared.images.codecs import decode, encode_plane
 from bbmr_shared.images.output import encode_picture
 from bbmr_shared.metrics import compare
 
@@ -55,12 +58,20 @@ class RateTable(BaseModel):
     rows: list[MethodResult]
 
 
+class DefaultTable(BaseModel):
+    """An AVIF file of the default quality, and the container without and with the network."""
+
+    quality: int
+    rows: list[MethodResult]
+
+
 class DemoReport(BaseModel):
     """What the demo measured. Seconds are wall time on the machine that ran it."""
 
     photo: str
     width: int
     height: int
+    default: DefaultTable
     tables: list[RateTable]
     seconds: dict[str, float]
     files: dict[str, str]
@@ -95,9 +106,13 @@ def run_demo(photo_name: str, folder_name: str, say: Say) -> DemoReport:
     with running_server() as url:
         say(f"server ready at {url}")
         with Client(url) as client:
+            default = _run_case(photo, client, seconds)
+            say(
+                f"quality {DEFAULT_QUALITY}: {default.size} bytes sent, {photo.width}×{photo.height} came back"
+            )
             for rate in OVERALL_RATES:
                 for uniform in (True, False):
-                    case = _run_case(photo, rate, uniform, client, seconds)
+                    case = _run_case(photo, client, seconds, rate=rate, uniform=uniform)
                     cases[rate, uniform] = case
                     kind = "uniform" if uniform else "block-based"
                     say(
@@ -110,13 +125,13 @@ def run_demo(photo_name: str, folder_name: str, say: Say) -> DemoReport:
         photo=photo_name,
         width=photo.width,
         height=photo.height,
+        default=_default_table(photo, default),
         tables=tables,
         seconds={step: round(value, 2) for step, value in seconds.items()},
         files={name: str(folder / name) for name in names},
     )
-    shown = cases[OVERALL_RATES[0], False]
-    write_file(folder / "photo.bbmr", shown.container.to_bytes())
-    write_file(folder / "reconstruction.png", encode_picture(shown.light, "png"))
+    write_file(folder / "photo.bbmr", default.container.to_bytes())
+    write_file(folder / "reconstruction.png", encode_picture(default.light, "png"))
     write_file(folder / "comparison.png", encode_picture(_figure(photo, tables[0], cases), "png"))
     write_file(folder / "report.json", report.model_dump_json(indent=2).encode() + b"\n")
     return report
@@ -124,28 +139,30 @@ def run_demo(photo_name: str, folder_name: str, say: Say) -> DemoReport:
 
 def table(report: DemoReport) -> str:
     """Returns the report as aligned text."""
-    lines = []
+    lines = _lines(f"quality {report.default.quality}, the default", report.default.rows)
     for part in report.tables:
-        lines += [
-            f"overall rate {part.overall_rate}: at most 1/{part.overall_rate**2} of the samples",
-            f"  {'':<20}{'PSNR-Y':>9}{'PSNR-RGB':>10}{'samples':>11}{'bytes':>11}",
-        ]
-        for row in part.rows:
-            luma, colour = _decibels(row.psnr_y), _decibels(row.psnr_rgb)
-            lines.append(f"  {row.method:<20}{luma:>9}{colour:>10}{row.samples:>11,}{row.bytes:>11,}")
-        lines.append("")
+        title = f"overall rate {part.overall_rate}, lossless: at most 1/{part.overall_rate**2} of the samples"
+        lines += _lines(title, part.rows)
     seconds = report.seconds
     lines.append(
         f"encoding {seconds['encode']:.1f} s, reconstruction over HTTP {seconds['reconstruct']:.1f} s "
-        f"(four each), all {seconds['total']:.1f} s"
+        f"(five each), all {seconds['total']:.1f} s"
     )
     lines.append(f"written: {', '.join(report.files.values())}")
     return "\n".join(lines)
 
 
-def _run_case(photo: Photo, rate: int, uniform: bool, client: Client, seconds: dict[str, float]) -> _Case:
+def _lines(title: str, rows: list[MethodResult]) -> list[str]:
+    lines = [title, f"  {'':<20}{'PSNR-Y':>9}{'PSNR-RGB':>10}{'samples':>11}{'bytes':>11}"]
+    for row in rows:
+        luma, colour = _decibels(row.psnr_y), _decibels(row.psnr_rgb)
+        lines.append(f"  {row.method:<20}{luma:>9}{colour:>10}{row.samples:>11,}{row.bytes:>11,}")
+    return [*lines, ""]
+
+
+def _run_case(photo: Photo, client: Client, seconds: dict[str, float], **options: Any) -> _Case:
     started = time.perf_counter()
-    container = encode(photo, rate=rate, uniform=uniform)
+    container = encode(photo, **options)
     size = len(container.to_bytes())
     encoded = time.perf_counter()
     light = client.reconstruct(container)
@@ -159,17 +176,32 @@ def _table(photo: Photo, rate: int, cases: dict[tuple[int, bool], _Case]) -> Rat
     for way in ("bicubic", "light"):
         for uniform in (True, False):
             case = cases[rate, uniform]
-            figures = compare(photo.rgb, _rgb(case.bicubic if way == "bicubic" else case.light))
-            rows.append(
-                MethodResult(
-                    method=f"{way} {'uniform' if uniform else 'block-based'}",
-                    psnr_y=_rounded(figures["psnr_y"]),
-                    psnr_rgb=_rounded(figures["psnr_rgb"]),
-                    samples=case.container.samples,
-                    bytes=case.size,
-                )
-            )
+            picture = case.bicubic if way == "bicubic" else case.light
+            name = f"{way} {'uniform' if uniform else 'block-based'}"
+            rows.append(_measured(name, photo, picture, case.container.samples, case.size))
     return RateTable(overall_rate=rate, rows=rows)
+
+
+def _default_table(photo: Photo, case: _Case) -> DefaultTable:
+    codec, data = encode_plane(
+        photo.rgb, "avif", quality=DEFAULT_QUALITY, subsampling="4:2:0", speed=6, tune="psnr"
+    )
+    avif = Image.fromarray(decode(data, codec, (photo.width, photo.height)))
+    samples = case.container.samples
+    return DefaultTable(
+        quality=DEFAULT_QUALITY,
+        rows=[
+            _measured("AVIF", photo, avif, photo.width * photo.height, len(data)),
+            _measured("bicubic", photo, case.bicubic, samples, case.size),
+            _measured("light", photo, case.light, samples, case.size),
+        ],
+    )
+
+
+def _measured(method: str, photo: Photo, picture: Image.Image, samples: int, size: int) -> MethodResult:
+    figures = compare(photo.rgb, _rgb(picture))
+    luma, colour = _rounded(figures["psnr_y"]), _rounded(figures["psnr_rgb"])
+    return MethodResult(method=method, psnr_y=luma, psnr_rgb=colour, samples=samples, bytes=size)
 
 
 def _figure(photo: Photo, figures: RateTable, cases: dict[tuple[int, bool], _Case]) -> Image.Image:

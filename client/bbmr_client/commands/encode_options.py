@@ -61,9 +61,7 @@ MaxBytes = Annotated[
 ]
 TargetPsnr = Annotated[
     float | None,
-    typer.Option(
-        "--target-psnr", metavar="DB", help="Few bytes with this PSNR (RGB, before the network); 10-60."
-    ),
+    typer.Option("--target-psnr", metavar="DB", help="Few bytes with at least this PSNR over RGB; 10-60."),
 ]
 Rate = Annotated[
     float | None,

@@ -35,7 +35,7 @@ class EncodeReport(BaseModel):
     original: the container carries the photo's file as it is.
     quality: that was used; null if planes are lossless.
     psnr: dB over RGB that was reached, if a PSNR was the target. psnr_of: what has it; "composite" is the picture
-        without the network.
+        without the network, "output" that with it.
     warnings: what of the photo is not kept.
     seconds: from the decoded photo to the bytes of the container.
     """

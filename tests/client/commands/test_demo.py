@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from bbmr_client.commands import demo_job
+from bbmr_client.encoding.encoder import encode
 from bbmr_client.reports.figure import Panel, best_and_worst_details, comparison_figure
 from bbmr_client.server_process import running_server
 from bbmr_shared.container import Container
@@ -79,8 +80,15 @@ def test_what_it_writes(run: Run, scene: Path, tmp_path: Path) -> None:
         assert rows["bicubic block-based"]["samples"] <= rows["bicubic uniform"]["samples"]
         assert rows["bicubic block-based"]["psnr_y"] > rows["bicubic uniform"]["psnr_y"]
         assert rows["light uniform"] == {**rows["bicubic uniform"], "method": "light uniform"}, "a stand-in"
-    kept = Container.from_bytes((folder / "photo.bbmr").read_bytes())
-    assert len((folder / "photo.bbmr").read_bytes()) == told["tables"][0]["rows"][1]["bytes"]
+    avif, composite, light = told["default"]["rows"]
+    assert [row["method"] for row in (avif, composite, light)] == ["AVIF", "bicubic", "light"]
+    assert light == {**composite, "method": "light"}, "a stand-in"
+    assert composite["bytes"] <= avif["bytes"] + 200
+    data = (folder / "photo.bbmr").read_bytes()
+    assert len(data) == composite["bytes"]
+    kept = Container.from_bytes(data)
+    assert told["default"]["quality"] == 65
+    assert data == encode(scene).to_bytes()
     with Image.open(folder / "reconstruction.png") as picture:
         assert picture.size == (kept.width, kept.height) == (512, 256)
 
@@ -88,7 +96,15 @@ def test_what_it_writes(run: Run, scene: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("with_server")
 def test_the_table(run: Run, scene: Path, tmp_path: Path) -> None:
     outcome = run("demo", "--photo", scene, "-o", tmp_path / "out")
-    for words in ("PSNR-Y", "PSNR-RGB", "bicubic uniform", "light block-based", "overall rate 2"):
+    for words in (
+        "quality 65, the default",
+        "AVIF",
+        "PSNR-Y",
+        "PSNR-RGB",
+        "bicubic uniform",
+        "light block-based",
+        "overall rate 2",
+    ):
         assert words in outcome.out
     assert "server ready" in outcome.err
 

@@ -14,8 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from bbmr_client.encoding.encoder import encode
+from bbmr_client.encoding.encoder import encode, encode_photo
 from bbmr_client.encoding.network_effect import lossy_coefficients
+from bbmr_client.encoding.options import EncodeOptions
+from bbmr_client.local import has_network, reconstruct_local
 from bbmr_client.photo import load_photo
 from bbmr_shared.compositing.composite import preview
 from bbmr_shared.container import Container
@@ -113,6 +115,15 @@ class TestPsnr:
         rgb = np.asarray(crop(name))
         found = psnr_of(encode(rgb, target_psnr=target), rgb)
         assert target <= found < target + 0.8
+
+    @pytest.mark.skipif(not has_network(), reason="needs the extra local or server")
+    def test_of_the_output_where_the_network_runs(self) -> None:
+        rgb = np.ascontiguousarray(np.asarray(crop("shore"))[:128, :160])
+        encoded = encode_photo(load_photo(rgb), EncodeOptions(target_psnr=34, effort=7))
+        output = np.asarray(reconstruct_local(encoded.container))
+        assert encoded.psnr_of == "output"
+        assert encoded.psnr == pytest.approx(compare(rgb, output)["psnr_rgb"], abs=0.01)
+        assert 34 <= encoded.psnr < 34.8  # type: ignore[operator]
 
     def test_of_a_flat_picture_it_may_be_infinite(self) -> None:
         black = np.zeros((40, 60, 3), np.uint8)
