@@ -19,7 +19,7 @@ from .resample import enlarged_rows
 GRADIENT_MOMENTS = (1, 2, 4)
 """The powers of the absolute gradient whose means are taken."""
 _STRIPE = 16
-_PERIODS = ((500_000, 1), (2_000_000, 2), (2**40, 4))
+_PERIODS = ((600_000, 1), (3_000_000, 2), (2**62, 4))
 """(Pixels, one of so many stripes is looked at). By half of them, the errors of pictures of 0.4 MP were off by 5 %."""
 _CAP = 80
 """Gradients above it count as this in the moments."""
@@ -39,11 +39,10 @@ class BlockStatistics:
 
     def __init__(self, picture: NDArray[np.uint8], grid: BlockGrid, at: int = 1) -> None:
         self._heights, self._widths = (sides // at for sides in (grid.heights, grid.widths))
+        pixels = grid.padded_width * grid.padded_height
+        period = next(period for most, period in _PERIODS if pixels <= most) * _STRIPE // at
         self._stripes = [
-            [
-                (top, min(top + _STRIPE // at, bottom))
-                for top in range(bottom - height, bottom, 2 * _STRIPE // at)
-            ]
+            [(top, min(top + _STRIPE // at, bottom)) for top in range(bottom - height, bottom, period)]
             for bottom, height in zip(np.cumsum(self._heights).tolist(), self._heights.tolist(), strict=True)
         ]
         self._looked_at = [self._joined(picture, 1, stripes) for stripes in self._stripes]
