@@ -21,7 +21,7 @@ from bbmr_shared.block_statistics import mean_squared_error
 from bbmr_shared.compositing.composite import composite
 from bbmr_shared.container import FULL_STRENGTH, AlphaPlane, Container, Plane
 from bbmr_shared.container.planes import keep_blocks, pad
-from bbmr_shared.errors import UsageError
+from bbmr_shared.errors import UnknownModelError, UsageError
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
 from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
@@ -166,7 +166,13 @@ def encode_photo(
 
 def _encode(photo: Photo, options: EncodeOptions, before_step: Callable[[], object]) -> Encoded:
     if options.budget.lossy:
-        return _encode_lossy(photo, options, before_step)
+        by_network = options.network and options.distortion == "network"
+        if by_network and options.effort >= NETWORK_EFFORT and has_network():
+            try:
+                return _encode_lossy(photo, options, before_step, runs_network=True)
+            except UnknownModelError:  # the weights are on a server
+                pass
+        return _encode_lossy(photo, options, before_step, runs_network=False)
     picture = _downscale(photo, options, before_step)
     planes = _code_planes(picture, options, photo.grey, before_step)
     strength = FULL_STRENGTH if options.network else 0
@@ -178,10 +184,11 @@ def _encode(photo: Photo, options: EncodeOptions, before_step: Callable[[], obje
     )
 
 
-def _encode_lossy(photo: Photo, options: EncodeOptions, before_step: Callable[[], object]) -> Encoded:
+def _encode_lossy(
+    photo: Photo, options: EncodeOptions, before_step: Callable[[], object], runs_network: bool
+) -> Encoded:
     grid = BlockGrid(photo.width, photo.height, int(options.block))
     by_network = options.network and options.distortion == "network"
-    runs_network = by_network and options.effort >= NETWORK_EFFORT and has_network()
     alpha = _code_alpha(photo, options)
 
     def container(coded: CodedPicture) -> Container:

@@ -275,3 +275,8 @@ def test_lossy_alpha_is_smaller_than_in_an_avif_file() -> None:
     opaque = avif_bytes(picture.convert("RGB"), 40, "4:2:0")
     assert len(container.alpha.data) <= len(avif_bytes(picture, 40, "4:2:0")) - len(opaque)
     assert encode(picture, rate=4, alpha_quality=40).alpha.codec == "avif"  # type: ignore[union-attr]
+
+
+def test_high_efforts_do_without_weights_that_are_not_here() -> None:
+    container = encode(crop("sky"), quality=40, effort=7, model="elsewhere")
+    assert container.model == "elsewhere"
