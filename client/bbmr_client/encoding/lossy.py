@@ -29,6 +29,11 @@ _FULL_CHROMA_FROM = {1: 40}
 """Rate → the quality from which 4:4:4 is tried; 0 for rates that are not named."""
 _CLOSE = 1.06
 """4:4:4 is tried at rates whose cost with 4:2:0 is at most so many times the best one's."""
+_SLOW_FROM_BPP = 0.1
+"""From so many bits per pixel on, a plane at rate 2 is coded at the next slower speed. This takes as long as AVIF takes
+for the whole photo; with fewer bits, AVIF is faster."""
+_SLOWER_BYTES, _SLOWER_ERROR = 0.985, 0.985
+"""Factors that this is expected to have."""
 THOROUGH_EFFORT = 5
 """From this effort on, all of a photo is surveyed and not only a sample, rate maps with more than one rate are
 candidates, and the two best candidates are coded at their real speeds."""
@@ -183,12 +188,12 @@ class LossyPicture:
         """The candidate with every block at `rate`, for the whole photo."""
         candidate = table.uniform(rate)
         scale = self._whole.pixels / self._survey.pixels
-        return replace(
-            candidate,
-            rate_map=np.full(self.grid.shape, rate, np.uint8),
-            bytes=candidate.bytes * scale,
-            error=candidate.error * scale,
-        )
+        size, error, settings = candidate.bytes * scale, candidate.error * scale, table.settings
+        if rate == 2 and self._effort < THOROUGH_EFFORT and 8 * size >= _SLOW_FROM_BPP * self._whole.pixels:
+            settings = replace(settings, speed=max(settings.speed - 1, 0))
+            size, error = size * _SLOWER_BYTES, error * _SLOWER_ERROR
+        rate_map = np.full(self.grid.shape, rate, np.uint8)
+        return Candidate(rate_map, {rate: settings}, candidate.strength, size, error)
 
     def _coding_error(
         self, candidate: Candidate, rate: int, decoded: NDArray[np.uint8], samples: NDArray[np.uint8]
