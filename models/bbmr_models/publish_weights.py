@@ -32,6 +32,7 @@ def publish(
     log: Annotated[
         list[Path] | None, typer.Option(help="Logs of the run, the earliest first, for the card's curve.")
     ] = None,
+    restoration_log: Annotated[list[Path] | None, typer.Option(help="The same for restoration.")] = None,
 ) -> None:
     """Check `source`, copy it as `name`, record its digest and rewrite the run in its card.
 
@@ -49,7 +50,8 @@ def publish(
     Path(str(DIGESTS)).write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
     page = WEIGHTS / f"{name}.md"
     if page.is_file():
-        page.write_text(with_run(page.read_text("utf-8"), run_section(card, read_logs(log or []))), "utf-8")
+        section = run_section(card, read_logs(log or []), read_logs(restoration_log or []))
+        page.write_text(with_run(page.read_text("utf-8"), section), "utf-8")
     typer.echo(f"{name}: {card.parameters} parameters, {card.notes}")
 
 
@@ -99,15 +101,29 @@ def read_logs(paths: Sequence[Path]) -> list[dict[str, Any]]:
     return [row for _, row in sorted({line["step"]: line for line in lines if line["step"]}.items())]
 
 
-def run_section(card: Card, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the facts of the file and its training, and a table of at most 12 validations of the run."""
+def run_section(
+    card: Card, rows: Sequence[Mapping[str, Any]], restoration: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """Return the facts of the file and its training, and tables of at most 12 validations of its runs."""
     notes = card.notes
     text = f"{card.parameters:,} parameters, {card.bytes / 1e6:.1f} MB. {_length(notes)}."
     if "restoration" in notes:
         text += f" Restoration: {_length(notes['restoration'])}."
-    rows = [row for row in rows if row["step"] <= notes["steps"]]
+    parts = [text, *_curve(rows, notes["steps"])]
+    if "restoration" in notes:
+        parts += _curve(restoration, notes["restoration"]["steps"])
+    if len(parts) > 1:
+        parts.insert(
+            1, "Gain over the composite on held-out pictures in dB, PSNR-Y / 6:1:1 / RGB, by condition:"
+        )
+    return "\n\n".join(parts)
+
+
+def _curve(rows: Sequence[Mapping[str, Any]], steps: int) -> list[str]:
+    """The table of a run's validations, or nothing."""
+    rows = [row for row in rows if row["step"] <= steps]
     if not rows:
-        return text
+        return []
     step = max(1, -(-len(rows) // CURVE_ROWS))
     shown = rows[::-1][::step][::-1]
     names = list(shown[-1]["gain_db"])
@@ -115,8 +131,7 @@ def run_section(card: Card, rows: Sequence[Mapping[str, Any]]) -> str:
     for row in shown:
         gains = (" / ".join(f"{gain:.2f}" for gain in row["gain_db"][name]) for name in names)
         table.append(f"| {row['step']:,} | {row['minutes'] / 60:.1f} | {' | '.join(gains)} |")
-    about = "Gain over the composite on held-out pictures in dB, PSNR-Y / 6:1:1 / RGB, by condition:"
-    return "\n".join([text, "", about, "", *table])
+    return ["\n".join(table)]
 
 
 def _length(notes: Mapping[str, Any]) -> str:
