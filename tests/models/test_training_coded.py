@@ -26,7 +26,7 @@ from bbmr_models.training.coded.dataset import (
     parse_shares,
 )
 from bbmr_models.training.loop import train
-from bbmr_models.training.loss import relative_error
+from bbmr_models.training.loss import RGB_SHARE, relative_error
 from bbmr_models.training.validation import gains
 from bbmr_models.weights import save_weights
 from bbmr_shared.colour import weighted_squared_error
@@ -148,9 +148,7 @@ class TestBatches:
         with pytest.raises(UsageError, match="crops of 512 do not fit"):
             CodedData(dataset, replace(RUN, crop=512), 0)
 
-    def test_the_loss_is_the_mean_of_two_errors_over_those_of_the_composite(
-        self, picture: NDArray[np.uint8]
-    ) -> None:
+    def test_the_loss_adds_two_errors_over_those_of_the_composite(self, picture: NDArray[np.uint8]) -> None:
         noise = np.random.default_rng(0).integers(-9, 9, (2, *picture.shape))
         restored, base = (
             np.clip(picture.astype(int) + one * n, 0, 255).astype(np.uint8)
@@ -160,7 +158,8 @@ class TestBatches:
             torch.from_numpy(x.copy()).permute(2, 0, 1)[None].float() / 255 for x in (restored, picture, base)
         ]
         rgb = [float(np.square(x.astype(float) - picture).mean()) for x in (restored, base)]
-        expected = (float(weighted_squared_error(restored, picture).mean()) / 5 + rgb[0] / rgb[1]) / 2
+        weighted = float(weighted_squared_error(restored, picture).mean()) / 5
+        expected = weighted * (1 - RGB_SHARE) + rgb[0] / rgb[1] * RGB_SHARE
         assert relative_error(*tensors, torch.tensor([5.0])).item() == pytest.approx(expected, rel=1e-4)
 
     def test_gains_are_those_of_the_metrics(self, dataset: CodedDataset) -> None:

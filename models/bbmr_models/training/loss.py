@@ -1,8 +1,8 @@
 """What the networks are trained for.
 
 On lossless planes: the mean absolute error, with a larger weight near borders between rates. On coded pictures: the
-squared errors in YCbCr weighted 6:1:1 and in RGB, half and half, each relative to the error of the composite. So every
-quality counts alike, as in a mean of dB or a BD-rate, and so does lost chroma, which 6:1:1 hardly sees.
+squared errors in YCbCr weighted 6:1:1 and in RGB, each relative to the error of the composite. So every quality counts
+alike, as in a mean of dB or a BD-rate, and so does lost chroma, which 6:1:1 hardly sees.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from .colour import weighted_ycbcr
 BORDER_WEIGHT = 4.0
 BORDER = 4
 """Pixels on both sides of a border that weigh more."""
+RGB_SHARE = 2 / 3
+"""Share of the error in RGB."""
 LEAST_MSE = 0.3
 """Below this error of the composite, in 8-bit steps squared, pictures weigh alike."""
 
@@ -44,7 +46,7 @@ def border_weight(canvas: Canvas) -> Tensor:
 
 
 def relative_error(picture: Tensor, target: Tensor, base: Tensor, mse: Tensor) -> Tensor:
-    """Return the mean squared errors (6:1:1 and RGB) over those of the composite, their mean, a scalar.
+    """Return the mean squared errors (6:1:1 and RGB) over those of the composite, added by their shares, a scalar.
 
     Args:
         picture, target, base: `[N, 3, H, W]` in 0 … 1; the base is the composite.
@@ -55,4 +57,4 @@ def relative_error(picture: Tensor, target: Tensor, base: Tensor, mse: Tensor) -
     before = ((base - target) * 255).square().mean((1, 2, 3))
     # a crop may be almost exact where its picture is not
     rgb = difference.square().mean((1, 2, 3)) / torch.maximum(before, mse).clamp_min(LEAST_MSE)
-    return (weighted + rgb).mean() / 2
+    return (weighted * (1 - RGB_SHARE) + rgb * RGB_SHARE).mean()
