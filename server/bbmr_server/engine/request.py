@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bbmr_server.errors import InvalidRequestError
 from bbmr_shared.compositing.region import Region
 from bbmr_shared.compositing.region import check_region as check_region_of
@@ -25,6 +28,7 @@ class PictureRequest:
         region: only this part of the picture.
         max_side: a thumbnail of the composite with at most this many pixels a side; the network is not used.
         model: name of the weights; None takes those that the container names, or the server's default.
+        pixels: the answer also has the picture's samples.
     """
 
     container: Container
@@ -32,11 +36,12 @@ class PictureRequest:
     region: Region | None = None
     max_side: int | None = None
     model: str | None = None
+    pixels: bool = False
 
     @property
     def source_file(self) -> bytes | None:
         """The file that answers the request as it is: an original, asked for whole and in its own format."""
-        if self.region is not None or self.max_side is not None:
+        if self.region is not None or self.max_side is not None or self.pixels:
             return None
         return self.container.source_file(self.format)
 
@@ -85,6 +90,7 @@ class Answer:
         width, height: its size in pixels.
         model: name of the weights; "none" where no weights were chosen: a thumbnail, or a container of strength 0.
         seconds: stage → seconds, for each of `STAGES` that the request went through.
+        pixels: `uint8 [height, width, 3]` without alpha, if the request asked for them.
     """
 
     data: bytes
@@ -93,3 +99,4 @@ class Answer:
     height: int
     model: str
     seconds: Mapping[str, float] = field(default_factory=dict)
+    pixels: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from PIL import Image
 
 from bbmr_models.inference.tile_input import OutputPixels, TileSource
@@ -45,7 +46,9 @@ def cut_tiles(job: Job, model: ServedModel) -> None:
 def encode(job: Job, picture: Image.Image, model: str) -> Answer:
     """The picture as a file; the job's `seconds` are filled in later."""
     data = encode_picture(picture, job.request.format)
-    return Answer(data, OUTPUT_FORMATS[job.request.format].mime, picture.width, picture.height, model)
+    pixels = np.asarray(picture.convert("RGB")) if job.request.pixels else None
+    mime = OUTPUT_FORMATS[job.request.format].mime
+    return Answer(data, mime, picture.width, picture.height, model, pixels=pixels)
 
 
 def from_source_file(request: PictureRequest, data: bytes, model: str) -> Answer:

@@ -16,6 +16,8 @@ from starlette.types import Receive, Scope, Send
 from bbmr_server.errors import QueueFullError, UploadTimeoutError
 from bbmr_shared.errors import LimitExceededError
 
+PIECE = 64 << 10
+
 
 class BodyMemory:
     """The bytes of all bodies in memory, and their limit. For one event loop."""
@@ -52,6 +54,11 @@ class BodyShare:
         self._memory.used += size
         self.size += size
 
+    def release(self, size: int) -> None:
+        """Count `size` bytes no longer."""
+        self._memory.used -= size
+        self.size -= size
+
     @contextmanager
     def holding(self, size: int) -> Iterator[None]:
         """Count `size` bytes while the block runs."""
@@ -59,18 +66,11 @@ class BodyShare:
         try:
             yield
         finally:
-            self._memory.used -= size
-            self.size -= size
+            self.release(size)
 
 
 class CountedResponse(Response):
-    """An answer that counts in a `BodyMemory` until the client has received it.
-
-    It is sent in pieces. The server waits for room in the socket before each, so that the connection's own buffer holds
-    little that is not counted.
-    """
-
-    PIECE = 64 << 10
+    """An answer that counts in a `BodyMemory` until the client has received it."""
 
     def __init__(
         self, content: bytes | memoryview, memory: BodyMemory, *, media_type: str, headers: dict[str, str]
@@ -79,16 +79,24 @@ class CountedResponse(Response):
         self.memory = memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = memoryview(self.body)
         with self.memory.share() as share:
-            share.hold(len(body))
+            share.hold(len(self.body))
             await send(
                 {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             )
-            for at in range(0, len(body), self.PIECE):
-                piece = bytes(body[at : at + self.PIECE])
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send_in_pieces(send, self.body)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def send_in_pieces(send: Send, data: bytes | memoryview) -> None:
+    """Send a part of an answer's body.
+
+    The server waits for room in the socket before each piece, so the connection's own buffer holds little that is not
+    counted.
+    """
+    view = memoryview(data)
+    for at in range(0, len(view), PIECE):
+        await send({"type": "http.response.body", "body": bytes(view[at : at + PIECE]), "more_body": True})
 
 
 async def read_body(

@@ -33,6 +33,9 @@ OVER_LIMIT = "bbmr_over_limit"
 FAULT = "bbmr_fault"
 """Key of a request's ASGI state: the `RequestError` if the request is not HTTP; it may come with the body."""
 
+WORKING = "bbmr_working"
+"""Key of a request's ASGI state: whether a part of its answer was sent and the next one is still in work."""
+
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 

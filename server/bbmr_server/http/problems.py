@@ -96,14 +96,19 @@ def install(app: FastAPI, routes: Iterable[BaseRoute] = ()) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
 
 
-async def _on_bbmr_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, BbmrError)
+def problem_of(request: Request, error: BbmrError) -> Response:
+    """Returns the problem document of a declared error as a response."""
     slug = error.slug if error.slug in TITLES else "internal"
     if slug == "internal":
         return internal_problem(request)
     headers: Mapping[str, str] = getattr(error, "headers", {})
     fields: Mapping[str, object] = getattr(error, "fields", {})
     return problem(request, slug, error.status, str(error), headers, fields)
+
+
+async def _on_bbmr_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, BbmrError)
+    return problem_of(request, error)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:

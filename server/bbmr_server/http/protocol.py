@@ -24,7 +24,7 @@ from bbmr_server.errors import HeadTooLargeError, MalformedRequestError, Request
 from bbmr_server.observability import logs
 from bbmr_server.settings import HttpSettings
 
-from .middleware import FAULT, OVER_LIMIT
+from .middleware import FAULT, OVER_LIMIT, WORKING
 
 MAX_HEAD_BYTES = 64 << 10
 """Bytes of the request line and the headers together."""
@@ -119,7 +119,8 @@ def bounded_protocol(settings: HttpSettings) -> type[H11Protocol]:
                 return "answer"
             if self.cycle is None or self.cycle.response_complete:
                 return "head"
-            return "answer" if self.cycle.response_started else "work"
+            working = not self.cycle.response_started or self.cycle.scope["state"].get(WORKING)
+            return "work" if working else "answer"
 
     return BoundedProtocol
 

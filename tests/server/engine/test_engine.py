@@ -40,6 +40,16 @@ async def test_a_picture_is_made_and_every_stage_timed(
     assert len(engine.admission) == 0
 
 
+async def test_samples_come_with_the_file_if_they_are_asked_for(
+    make_bench: Callable[..., Any], container: Container
+) -> None:
+    engine = make_bench().engine
+    answer = await engine.reconstruct(PictureRequest(container, pixels=True))
+    assert answer.pixels is not None
+    assert same(Image.fromarray(answer.pixels), Image.open(io.BytesIO(answer.data)))
+    assert (await engine.reconstruct(PictureRequest(container))).pixels is None
+
+
 async def test_a_region_is_cut_out(make_bench: Callable[..., Any], container: Container) -> None:
     answer = await make_bench().engine.reconstruct(PictureRequest(container, region=(120, 40, 50, 60)))
     assert same(Image.open(io.BytesIO(answer.data)), preview(container).crop((120, 40, 170, 100)))
