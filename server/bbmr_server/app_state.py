@@ -45,6 +45,8 @@ class AppState:
             "bbmr_body_memory_bytes", "Bytes of bodies and answers in memory", lambda: self.bodies.used
         )
         self.encode_queue = EncodeQueue(settings.page.encode_queue_length)
+        self.photo_turn = asyncio.Lock()
+        """Held while the samples of a photo stay in memory between two pieces of work in the encode queue."""
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="bbmr-read")
         self._reading = asyncio.Semaphore(READERS)
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 DONE = re.compile(r"Restored by light|Shown without a network|Every pixel is kept")
-MEASURED = re.compile(r"^(With as many pixels|Every pixel)")
+MEASURED = re.compile(r" wins: |equally close|^No AVIF")
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -88,8 +88,12 @@ class Visit:
         from playwright.sync_api import expect
 
         expect(self.page.locator("#status")).to_have_text(DONE, timeout=60_000)
-        expect(self.page.locator("#verdict p").first).to_have_text(MEASURED, timeout=60_000)
+        expect(self.page.locator("#verdict")).to_have_text(MEASURED, timeout=60_000)
         expect(self.page.locator("#working")).to_be_hidden(timeout=60_000)
+
+    def cells(self, name: str) -> list[str]:
+        """Returns what the table says of one measure: of bbmr and of AVIF."""
+        return self.page.locator(f"#rows tr[data-name={name}] td").all_inner_texts()
 
     def look(self) -> np.ndarray:
         """Returns the stage as RGB, without the handle and tags over the pictures."""

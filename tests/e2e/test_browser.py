@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bbmr_client.encoding.budget import DEFAULT_QUALITY
 from bbmr_client.encoding.encoder import encode
 from bbmr_client.reports.ratemap import RATE_COLOURS
 from bbmr_shared.container import MEDIA_TYPE, Container
 from bbmr_shared.grid import RATES
-from bbmr_shared.metrics import psnr_rgb
+from bbmr_shared.metrics import psnr_rgb, psnr_y, ssim
 
 from .browser import DONE, GATE, Visit, missing
 
@@ -72,7 +73,7 @@ def test_a_newer_photo_replaces_one_that_is_still_loading(here: Visit, photo: by
     here.page.evaluate("() => { openGate(); return new Promise((done) => setTimeout(done, 200)); }")
     assert here.page.locator("#name").inner_text() == "rock.png · 420 × 300"
     assert np.abs(here.look() - before).mean() < 0.1
-    assert here.asked("/encode") == 1
+    assert here.asked("/page/compare") == 1
 
 
 def test_the_figures_match_independent_measurements(
@@ -80,37 +81,70 @@ def test_the_figures_match_independent_measurements(
 ) -> None:
     here.choose("rock.png", photo)
     here.wait()
-    container = encode(photo, rate=3, metadata="icc", model="light").to_bytes()
+    container = encode(
+        photo, metadata="icc", model="light"
+    ).to_bytes()  # the quality is the product's default
     answer = httpx.post(
         f"{url}/reconstruct", content=container, headers={"Content-Type": MEDIA_TYPE}, timeout=60
     )
     with Image.open(io.BytesIO(answer.content)) as picture:
-        psnr = psnr_rgb(detail, np.asarray(picture.convert("RGB")))
-    row = here.page.locator("#rows tr.ours td").all_inner_texts()
-    assert int(row[0].replace(",", "")) == len(container)
-    assert float(row[1]) == pytest.approx(len(container) * 8 / detail[..., 0].size, abs=0.005)
-    assert float(row[2]) == pytest.approx(psnr, abs=0.011)
-    # The sentence about AVIF agrees with the table.
-    avif = here.page.locator("#rows tr").nth(2)
-    assert "AVIF" in avif.locator("th").inner_text()
-    theirs = float(avif.locator("td").nth(2).inner_text())
-    words = here.page.locator("#verdict").inner_text()
-    assert (theirs > psnr + 0.06) == ("AVIF wins" in words)
-    # The file is the one that the client makes.
-    with here.page.expect_download() as download:
-        here.page.locator("#download").click()
-    assert download.value.suggested_filename == "rock.bbmr"
-    assert Path(download.value.path()).read_bytes() == container
+        restored = np.asarray(picture.convert("RGB"))
+    files = []
+    for button in ("#download", "#avif-file"):
+        here.page.locator("#method").evaluate("e => (e.open = true)")
+        with here.page.expect_download() as download:
+            here.page.locator(button).click()
+        files.append((download.value.suggested_filename, Path(download.value.path()).read_bytes()))
+    assert files[0] == ("rock.bbmr", container)  # the file is the one that the client makes
+    assert files[1][0] == "rock.avif"
+    with Image.open(io.BytesIO(files[1][1])) as picture:
+        assert picture.format == "AVIF"
+        avif = np.asarray(picture.convert("RGB"))
+    sizes = [int(text.replace(",", "")) for text in here.cells("bytes")]
+    assert sizes == [len(container), len(files[1][1])]
+    assert sizes[1] <= sizes[0]
+    for name, metric, places in (("psnr_rgb", psnr_rgb, 2), ("psnr_y", psnr_y, 2), ("ssim", ssim, 4)):
+        expected = [metric(detail, shown) for shown in (restored, avif)]
+        assert [float(text) for text in here.cells(name)] == pytest.approx(expected, abs=1.1 * 10**-places)
+    bpp = [size * 8 / detail[..., 0].size for size in sizes]
+    assert [float(text) for text in here.cells("bpp")] == pytest.approx(bpp, abs=0.005)
 
 
-def test_the_rate_map_lies_over_the_picture(here: Visit, photo: bytes) -> None:
+def test_the_left_side_shows_the_original_or_the_avif(here: Visit, photo: bytes) -> None:
     here.choose("rock.png", photo)
     here.wait()
+    handle, tag = here.page.locator("#handle"), here.page.locator("#tag-before")
+    handle.press("End")
+    original = here.look()
+    here.page.get_by_label("AVIF at equal bytes").check(force=True)
+    here.page.wait_for_function("document.querySelector('#before img').complete")
+    assert re.fullmatch(r"AVIF, \d+ kB", tag.inner_text())
+    avif = here.look()
+    assert 0.3 < np.abs(avif - original).mean() < 10
+    # A new quality: the original is shown until there is an AVIF of as many bytes.
+    held: list[Any] = []
+    here.page.route("**/page/compare*", lambda route: held.append(route))
+    with here.page.expect_request("**/page/compare*"):
+        here.page.locator("#quality").fill("20")
+    assert tag.inner_text().startswith("AVIF")
+    held.pop().continue_()
+    here.wait()
+    assert tag.inner_text().startswith("AVIF")
+    here.page.wait_for_function("document.querySelector('#before img').complete")
+    assert np.abs(here.look() - avif).mean() > 0.5
+    here.page.get_by_label("Original").check(force=True)
+    assert tag.inner_text() == "Original"
+    here.page.wait_for_function("document.querySelector('#before img').complete")
+    assert np.abs(here.look() - original).max() <= 2
+
+
+def test_the_rate_map_lies_over_the_picture(here: Visit, container: Container) -> None:
+    here.choose("kept.bbmr", container.to_bytes())
+    expect(here.page.locator("#status")).to_have_text(DONE, timeout=60_000)
     plain = here.look()
     button = here.page.get_by_role("button", name="Rate map")
     button.click()
     assert button.get_attribute("aria-pressed") == "true"
-    container = encode(photo, rate=3, metadata="icc", model="light")
     drawn = here.page.locator("#tint").evaluate(
         "c => [c.width, c.height, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]]"
     )
@@ -125,20 +159,47 @@ def test_the_rate_map_lies_over_the_picture(here: Visit, photo: bytes) -> None:
     button.click()
     assert here.page.locator("#legend").is_hidden()
     assert np.abs(here.look() - plain).max() <= 2
+    used = np.unique(container.rate_map).tolist()
+    words = f"Its blocks have the rates {', '.join(map(str, used[:-1]))} and {used[-1]}"
+    assert words in here.page.locator("#remarks").inner_text()
+
+
+@pytest.mark.parametrize(("quality", "words"), [(80, "rate 1: every pixel"), (2, "one pixel in ")])
+def test_one_rate_for_all_blocks_is_said_in_words(here: Visit, quality: int, words: str) -> None:
+    out = io.BytesIO()
+    ramp = np.add.outer(np.arange(256), np.arange(256)) // 2
+    Image.fromarray(ramp.astype(np.uint8)).save(out, "PNG")
+    here.choose("ramp.png", out.getvalue())
+    here.wait()
+    here.page.locator("#quality").fill(str(quality))
+    expect(here.page.locator("#tag-after")).to_have_text(f"bbmr, quality {quality}", timeout=60_000)
+    here.wait()
+    assert here.page.locator("#overlay").is_hidden()
+    assert words in here.page.locator("#remarks").inner_text()
 
 
 def test_the_slider_sends_one_request_once_it_rests(here: Visit, photo: bytes) -> None:
     here.choose("rock.png", photo)
     here.wait()
-    size = here.page.locator("#rows tr.ours td").first
-    first = int(size.inner_text().replace(",", ""))
-    for value in ("4", "2", "1"):
-        here.page.locator("#rate").fill(value)
-    assert here.page.locator("#rate").get_attribute("aria-valuetext") == "1 in 144, rate 12"
-    expect(size).not_to_have_text(f"{first:,}", timeout=60_000)
+    first = here.cells("bytes")[0]
+    slider, value = here.page.locator("#quality"), here.page.locator("#quality-value")
+    size = f"{int(first.replace(',', '')) / 1000:.0f} kB"
+    assert value.inner_text() == f"{DEFAULT_QUALITY} · {size}"
+    for quality in ("50", "30", "10"):
+        slider.fill(quality)
+    assert value.inner_text() == "10"  # its bytes are not known yet
+    expect(here.page.locator("#tag-after")).to_have_text("bbmr, quality 10", timeout=60_000)
     here.wait()
-    assert int(size.inner_text().replace(",", "")) < first / 3
-    assert here.asked("/encode") == 2  # not one for each step of the slider
+    assert int(here.cells("bytes")[0].replace(",", "")) < int(first.replace(",", "")) / 3
+    assert re.fullmatch(r"10, \d+ kB", slider.get_attribute("aria-valuetext"))
+    assert here.asked("/page/compare") == 2  # not one for each step of the slider
+    # A quality that was shown before is not computed again.
+    slider.fill(str(DEFAULT_QUALITY))
+    expect(here.page.locator("#tag-after")).to_have_text(f"bbmr, quality {DEFAULT_QUALITY}")
+    here.wait()
+    assert here.cells("bytes")[0] == first
+    assert here.asked("/page/compare") == 2
+    assert here.asked("/encode") == here.asked("/reconstruct") == here.asked("/page/facts") == 0
 
 
 def test_zoom_and_pan(here: Visit, photo: bytes) -> None:
@@ -177,13 +238,14 @@ def test_a_dropped_container_is_shown(here: Visit, container: Container) -> None
     assert here.page.locator("#veil").is_hidden()
     expect(here.page.locator("#status")).to_have_text(DONE, timeout=60_000)
     assert here.page.locator("#tag-before").inner_text() == "Without the network"
-    assert here.page.locator("#rate").is_hidden()
+    for part in ("#quality", "#left", "#table"):
+        assert here.page.locator(part).is_hidden()
     handle = here.page.locator("#handle")
     handle.press("End")
     composite = here.look()
     handle.press("Home")
     assert np.abs(here.look() - composite).mean() > 0.1
-    assert here.asked("/encode") == here.asked("/page/compare") == 0
+    assert here.asked("/page/compare") == 0
 
 
 def test_a_format_that_browsers_do_not_know(here: Visit, detail: np.ndarray) -> None:
@@ -198,8 +260,8 @@ def test_a_format_that_browsers_do_not_know(here: Visit, detail: np.ndarray) -> 
 
 def test_the_dragging_hint_appears_with_the_border(here: Visit, photo: bytes) -> None:
     held: list[Any] = []
-    here.page.route("**/reconstruct*", lambda route: held.append(route))
-    with here.page.expect_request("**/reconstruct*"):
+    here.page.route("**/page/compare*", lambda route: held.append(route))
+    with here.page.expect_request("**/page/compare*"):
         here.choose("rock.png", photo)
     assert here.page.locator("#tag-before").is_visible()
     assert here.page.locator("#keys").is_hidden()
@@ -213,7 +275,7 @@ def test_networks_are_asked_for_once(here: Visit, photo: bytes) -> None:
         with here.page.expect_response("**/page/compare*"):
             here.choose("rock.png", photo)
         here.wait()
-    assert here.asked("/encode") == 2
+    assert here.asked("/page/compare") == 2
     assert here.asked("/models") == here.asked("/page/limits") == 1
 
 
@@ -223,7 +285,8 @@ def test_everything_works_by_keyboard(here: Visit) -> None:
             here.page.keyboard.press("Tab")
             if here.page.evaluate("s => document.activeElement.matches(s)", selector):
                 outline = here.page.evaluate(
-                    """() => [document.activeElement, ...document.activeElement.children]
+                    """() => [document.activeElement, ...document.activeElement.children,
+                        document.activeElement.nextElementSibling].filter(Boolean)
                         .some(e => getComputedStyle(e).outlineStyle !== 'none')"""
                 )
                 assert outline, f"{selector} does not show the focus"
@@ -234,9 +297,10 @@ def test_everything_works_by_keyboard(here: Visit) -> None:
     tab_to("[data-sample$='ridge.jpg']")
     here.page.keyboard.press("Enter")
     here.wait()
-    tab_to("#overlay")
-    here.page.keyboard.press("Space")
-    assert here.page.locator("#legend").is_visible()
+    tab_to("#left-original")
+    here.page.keyboard.press("ArrowRight")
+    assert here.page.locator("#left-avif").is_checked()
+    assert here.page.locator("#tag-before").inner_text().startswith("AVIF, ")
     zoom = here.page.locator("#zoom")
     fitted = zoom.inner_text()
     tab_to("#stage")
@@ -250,10 +314,10 @@ def test_everything_works_by_keyboard(here: Visit) -> None:
     tab_to("#handle")
     here.page.keyboard.press("ArrowRight")
     assert here.page.get_by_role("slider", name="Border").get_attribute("aria-valuenow") == "52"
-    tab_to("#rate")
-    with here.page.expect_request(lambda request: "/encode?rate=16&" in request.url):
+    tab_to("#quality")
+    with here.page.expect_request(lambda request: "/page/compare?quality=0" in request.url):
         here.page.keyboard.press("Home")
-        assert here.page.locator("#rate").get_attribute("aria-valuetext") == "1 in 256, rate 16"
+        assert here.page.locator("#quality").get_attribute("aria-valuetext") == "0"
     here.wait()
     tab_to("#picture")
 
@@ -262,8 +326,11 @@ def test_a_phone_shows_it_without_scrolling_sideways(phone: Visit, photo: bytes)
     assert phone.sideways() <= 0
     phone.page.get_by_role("button", name="The ridge").tap()
     phone.wait()
-    phone.page.get_by_role("button", name="Rate map").tap()
+    phone.page.locator("label", has_text="AVIF at equal bytes").tap()
+    assert phone.page.locator("#tag-before").inner_text().startswith("AVIF, ")
+    phone.page.locator("summary").tap()
     assert phone.sideways() <= 0
+    phone.page.locator("#name").scroll_into_view_if_needed()
     box = phone.page.locator("#stage").bounding_box()
     phone.page.touchscreen.tap(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
     assert phone.page.locator("#handle").get_attribute("aria-valuenow") == "25"
@@ -278,7 +345,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(phone: Visit, photo: bytes)
     assert 2 * fitted < int(zoom.inner_text().split()[0]) < 4 * fitted + 4
     assert phone.page.evaluate("visualViewport.scale") == 1
     small = phone.page.evaluate(
-        """() => [...document.querySelectorAll("button, select, .button")]
+        """() => [...document.querySelectorAll("button, select, .button, .choice label")]
             .filter(e => e.offsetParent && Math.min(e.offsetWidth, e.offsetHeight) < 36).map(e => e.outerHTML)"""
     )
     assert small == []  # large enough for a finger

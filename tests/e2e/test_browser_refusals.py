@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from bbmr_client.encoding.encoder import encode
+from tests.server.parts import read_parts
 
 from .browser import DONE, Visit, missing
 
@@ -23,6 +24,7 @@ if missing() is None:
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 PROBLEM = {"content-type": "application/problem+json"}
+BYTES = {"Content-Type": "application/octet-stream"}
 
 
 def limit(here: Visit, url: str, **less: int) -> None:
@@ -67,10 +69,10 @@ def test_a_refused_file_shows_a_clear_message(
 def test_a_refused_file_keeps_the_last_result(here: Visit, photo: bytes, detail: np.ndarray) -> None:
     here.choose("rock.png", photo)
     here.wait()
-    with here.page.expect_response("**/page/compare*"):
-        here.page.locator("#rate").fill("4")
+    here.page.locator("#quality").fill("50")
+    expect(here.page.locator("#tag-after")).to_have_text("bbmr, quality 50", timeout=60_000)
     here.wait()
-    here.page.locator("#rate").evaluate("e => e.blur()")
+    here.page.locator("#quality").evaluate("e => e.blur()")
     shown, figures = here.look(), here.page.locator("#work").inner_text()
     out = io.BytesIO()
     Image.fromarray(detail[:200]).save(out, "JPEG")
@@ -97,12 +99,12 @@ def test_a_refused_file_keeps_the_last_result(here: Visit, photo: bytes, detail:
         with here.page.expect_download() as download:
             here.page.locator("#download").click()
         assert download.value.suggested_filename == "rock.bbmr"
-        expected = encode(photo, rate=5, metadata="icc", model="light").to_bytes()
+        expected = encode(photo, quality=50, metadata="icc", model="light").to_bytes()
         assert Path(download.value.path()).read_bytes() == expected
     # The slider still works on the photo that is shown.
-    here.page.locator("#rate").fill("3")
-    size = len(encode(photo, rate=6, metadata="icc", model="light").to_bytes())
-    expect(here.page.locator("#rows tr.ours td").first).to_have_text(f"{size:,}", timeout=60_000)
+    here.page.locator("#quality").fill("30")
+    size = len(encode(photo, quality=30, metadata="icc", model="light").to_bytes())
+    expect(here.page.locator("#rows td").first).to_have_text(f"{size:,}", timeout=60_000)
     assert here.page.get_by_role("alert").is_hidden()
     assert here.page.locator("#name").inner_text() == "rock.png · 420 × 300"
 
@@ -130,71 +132,80 @@ def test_a_folder_is_refused_with_a_message(here: Visit) -> None:
     here.page.get_by_role("alert").get_by_text("holiday is a folder").wait_for()
 
 
-def test_a_refused_setting_keeps_the_last_result(here: Visit, url: str, detail: np.ndarray) -> None:
-    out = io.BytesIO()
-    Image.fromarray(detail).save(out, "JPEG", quality=50)
-    photo = out.getvalue()
-    sizes = {rate: len(encode(photo, rate=rate, metadata="icc").to_bytes()) for rate in (1, 2, 3)}
-    most = (sizes[2] + len(photo)) - 1
-    assert sizes[3] + len(photo) <= most < sizes[1]
-    limit(here, url, max_body_bytes=most)
-    here.choose("rock.jpg", photo)
+def refuse(here: Visit, status: int, slug: str, after: bytes = b"") -> None:
+    """Refuses every comparison: at once, or within the answer, after parts of it."""
+    problem = {"type": f"urn:bbmr:problem:{slug}", "title": "No", "detail": "no, and why", "status": status}
+    late = json.dumps({"part": "problem", "retry_after": None, **problem}).encode() + b"\n"
+    answer = (
+        {"body": after + late}
+        if after
+        else {"status": status, "headers": PROBLEM, "body": json.dumps(problem)}
+    )
+    here.page.route("**/page/compare*", lambda route: route.fulfill(**answer))
+
+
+@pytest.mark.parametrize("within", [False, True], ids=["at once", "within the answer"])
+def test_a_refused_quality_keeps_the_last_result(here: Visit, photo: bytes, within: bool) -> None:
+    here.choose("rock.png", photo)
     here.wait()
-    slider, verdict = here.page.locator("#rate"), here.page.locator("#verdict")
-    # Rate 2 is shown but not measured: the figures of rate 3 are gone.
-    slider.fill("8")
-    size = here.page.locator("#rows tr.ours td").first
-    expect(size).to_have_text(f"{sizes[2]:,}", timeout=60_000)
-    expect(verdict).to_have_text(re.compile(r"^Not measured\. Photo and container together have \d+ kB"))
-    expect(here.page.locator("#working")).to_be_hidden()
-    # Rate 1 is refused: the page shows rate 2 again.
     before = here.page.locator("#work").inner_text()
-    slider.fill("10")
+    here.refusals = True
+    refuse(here, 422, "usage", b'{"part": "step", "step": "waiting"}\n' if within else b"")
+    here.page.locator("#quality").fill("80")
     alert = here.page.get_by_role("alert")
-    words = r"At rate 1 the container has \d+ kB; this server takes at most \d+ kB\. Choose fewer pixels\."
-    alert.get_by_text(re.compile(words)).wait_for()
-    assert slider.input_value() == "8"
-    assert slider.get_attribute("aria-valuetext") == "1 in 4, rate 2"
-    assert here.page.locator("#work").inner_text() == before
-    # Rate 3 fits, as before.
-    slider.fill("6")
+    alert.get_by_text("No, and why.").wait_for()
+    assert here.page.locator("#quality").input_value() == "65"
+    expect(here.page.locator("#work")).to_have_text(before, use_inner_text=True)
+    here.page.unroute_all()
+    here.page.locator("#quality").fill("30")
+    expect(here.page.locator("#tag-after")).to_have_text("bbmr, quality 30", timeout=60_000)
     here.wait()
     assert alert.is_hidden()
-    assert size.inner_text() == f"{sizes[3]:,}"
 
 
-def test_the_first_setting_is_refused_and_the_photo_stays(here: Visit, url: str, photo: bytes) -> None:
-    out = io.BytesIO()
-    Image.open(io.BytesIO(photo)).save(out, "JPEG", quality=10)
-    sizes = {rate: len(encode(out.getvalue(), rate=rate, metadata="icc").to_bytes()) for rate in (3, 12)}
-    most = sizes[3] - 1
-    assert max(sizes[12], len(out.getvalue())) < most
-    limit(here, url, max_body_bytes=most)
-    here.choose("rock.jpg", out.getvalue())
-    here.page.get_by_role("alert").get_by_text("Choose fewer pixels").wait_for()
-    assert here.page.locator("#rate").input_value() == "6"
+def test_the_first_quality_takes_too_long_and_the_photo_stays(here: Visit, photo: bytes) -> None:
+    here.refusals = True
+    refuse(here, 504, "deadline")
+    here.choose("rock.png", photo)
+    here.page.get_by_role("alert").get_by_text("This took too long").wait_for()
+    assert here.page.locator("#quality").input_value() == "65"
     assert here.page.locator("#tag-before").is_visible()
-    here.page.locator("#rate").fill("1")
-    expect(here.page.locator("#status")).to_have_text(DONE, timeout=60_000)
+    here.page.unroute_all()
+    here.page.locator("#quality").fill("20")
+    here.wait()
     assert here.page.get_by_role("alert").is_hidden()
 
 
-def test_a_failed_measurement_removes_the_old_figures(here: Visit, photo: bytes) -> None:
+def test_a_failed_measurement_removes_the_old_figures(here: Visit, url: str, photo: bytes) -> None:
     here.choose("rock.png", photo)
     here.wait()
+    whole = httpx.post(f"{url}/page/compare?quality=10", content=photo, headers=BYTES, timeout=60).content
+    parts = read_parts(whole)
+    at = whole.index(b'{"part": "step", "step": "measuring"}')
+    assert [head["part"] for head, _ in parts][-3:] == ["step", "avif", "figures"]
     here.refusals = True
-    problem = {"type": "urn:bbmr:problem:deadline", "title": "Not finished in time", "detail": "too late"}
-    here.page.route(
-        "**/page/compare*", lambda route: route.fulfill(status=504, headers=PROBLEM, body=json.dumps(problem))
-    )
-    here.page.locator("#rate").fill("1")
+    refuse(here, 504, "deadline", whole[:at])
+    here.page.locator("#quality").fill("10")
     here.page.get_by_role("alert").get_by_text("This took too long").wait_for()
     assert here.page.locator("#verdict").inner_text() == "Not measured."
-    assert here.page.locator("#rate").input_value() == "1"
+    assert here.cells("psnr_rgb") == ["–", "–"]
+    assert here.page.locator("#quality").input_value() == "10"
     expect(here.page.locator("#status")).to_have_text(DONE)
     here.page.unroute_all()
     here.page.get_by_role("button", name="Try again").click()
     here.wait()
+
+
+def test_an_answer_that_is_cut_off_can_be_retried(here: Visit, url: str, photo: bytes) -> None:
+    whole = httpx.post(f"{url}/page/compare?quality=65", content=photo, headers=BYTES, timeout=60).content
+    for end in (whole[: len(whole) // 2], whole[:40]):
+        here.page.route("**/page/compare*", partial(lambda route, body: route.fulfill(body=body), body=end))
+        here.choose("rock.png", photo)
+        here.page.get_by_role("alert").get_by_text("cannot be reached").wait_for()
+        here.page.unroute_all()
+        here.page.get_by_role("button", name="Try again").click()
+        here.wait()
+        here.page.reload()
 
 
 def test_a_file_that_is_too_large_is_not_sent(here: Visit, photo: bytes, url: str) -> None:
@@ -202,7 +213,7 @@ def test_a_file_that_is_too_large_is_not_sent(here: Visit, photo: bytes, url: st
         limit(here, url, **less)
         here.choose("rock.png", photo)
         here.page.get_by_role("alert").get_by_text("at most").wait_for()
-    assert here.asked("/encode") == here.asked("/page/photo") == 0
+    assert here.asked("/page/compare") == here.asked("/page/photo") == 0
 
 
 @pytest.mark.parametrize(
@@ -225,7 +236,7 @@ def test_a_full_server_is_asked_again(here: Visit, photo: bytes, status: int, sl
         body = json.dumps({"type": f"urn:bbmr:problem:{slug}"})
         route.fulfill(status=status, headers=PROBLEM | {"Retry-After": "1"}, body=body)
 
-    here.page.route("**/encode*", refuse)
+    here.page.route("**/page/compare*", refuse)
     here.choose("rock.png", photo)
     here.page.get_by_text(f"{words} Trying again in 1 s").wait_for()
     here.wait()
@@ -233,21 +244,21 @@ def test_a_full_server_is_asked_again(here: Visit, photo: bytes, status: int, sl
 
 def test_a_lost_connection_can_be_retried(here: Visit, photo: bytes) -> None:
     here.refusals = True
-    here.page.route("**/encode*", lambda route: route.abort("connectionrefused"))
+    here.page.route("**/page/compare*", lambda route: route.abort("connectionrefused"))
     here.choose("rock.png", photo)
     here.page.get_by_role("alert").get_by_text("cannot be reached").wait_for()
     here.page.unroute_all()
     here.page.get_by_role("button", name="Try again").click()
     here.wait()
     # The retry repeats the refused setting, although the slider went back.
-    here.page.route("**/encode*", lambda route: route.abort("connectionrefused"))
-    here.page.locator("#rate").fill("4")
+    here.page.route("**/page/compare*", lambda route: route.abort("connectionrefused"))
+    here.page.locator("#quality").fill("40")
     here.page.get_by_role("alert").get_by_text("cannot be reached").wait_for()
-    assert here.page.locator("#rate").input_value() == "6"
+    assert here.page.locator("#quality").input_value() == "65"
     here.page.unroute_all()
-    with here.page.expect_request(lambda request: "/encode?rate=5&" in request.url):
+    with here.page.expect_request(lambda request: "/page/compare?quality=40" in request.url):
         here.page.get_by_role("button", name="Try again").click()
-    assert here.page.locator("#rate").input_value() == "4"
+    assert here.page.locator("#quality").input_value() == "40"
     here.wait()
 
 
@@ -263,7 +274,7 @@ def test_the_key_is_asked_for_and_kept_in_the_tab(here: Visit, photo: bytes) -> 
         else:
             route.continue_()
 
-    for path in ("models", "encode*", "reconstruct*"):
+    for path in ("models", "page/compare*"):
         here.page.route(f"**/{path}", guard)
     here.choose("rock.png", photo)
     field = here.page.get_by_label("API key", exact=True)

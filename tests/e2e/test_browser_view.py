@@ -11,8 +11,12 @@ import pytest
 from PIL import Image
 
 from bbmr_client.encoding.encoder import encode
+from bbmr_shared.container import Container
 
-from .browser import Visit, missing, visit
+from .browser import DONE, Visit, missing, visit
+
+if missing() is None:
+    from playwright.sync_api import expect
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 RECORD = """() => {
@@ -40,16 +44,16 @@ def test_nothing_is_wider_than_320_pixels(narrow: Visit) -> None:
     assert ("drop it" in narrow.page.locator("#welcome .hint").inner_text()) != fingers
     narrow.page.get_by_role("button", name="The ridge").click()
     narrow.wait()
-    narrow.page.get_by_role("button", name="Rate map").click()
-    narrow.page.locator("#rate").fill("7")
-    assert narrow.page.locator("#rate-value").inner_text() == "1 in 6.25 · rate 2.5"
-    assert narrow.page.locator("#rate-value").bounding_box()["height"] < 30  # one line
+    narrow.page.locator("summary").click()
+    narrow.page.locator("#quality").fill("100")
+    assert narrow.page.locator("#quality-value").bounding_box()["height"] < 30  # one line
     narrow.page.get_by_role("button", name="Cancel").wait_for()
     assert narrow.sideways() <= 0
     narrow.wait()
+    assert narrow.page.locator("#quality-value").bounding_box()["height"] < 30
     assert narrow.sideways() <= 0
     cut = narrow.page.evaluate(
-        """() => [...document.querySelectorAll("button, a, output, .tag, td, th, #status")]
+        """() => [...document.querySelectorAll("button, a, label, output, .tag, td, th, li, #status")]
             .filter(e => e.offsetParent && !e.closest("#marks"))
             .filter(e => getComputedStyle(e).clipPath === "none" && e.getBoundingClientRect().right > innerWidth)
             .map(e => e.outerHTML)"""
@@ -100,12 +104,19 @@ def test_arrows_on_the_stage(here: Visit, photo: bytes) -> None:
     assert handle.get_attribute("aria-valuenow") == "40"
 
 
-def test_rates_are_written_into_blocks_that_are_large_enough(here: Visit, photo: bytes) -> None:
-    here.choose("rock.png", photo)
-    here.wait()
-    here.page.evaluate(RECORD)
+def show(here: Visit, container: Container) -> None:
+    """Shows a container, and its rate map."""
+    here.choose("kept.bbmr", container.to_bytes())
+    expect(here.page.locator("#status")).to_have_text(DONE, timeout=60_000)
     here.page.get_by_role("button", name="Rate map").click()
-    rates = encode(photo, rate=3, metadata="icc", model="light").rate_map
+
+
+def test_rates_are_written_into_blocks_that_are_large_enough(
+    here: Visit, photo: bytes, container: Container
+) -> None:
+    here.page.evaluate(RECORD)
+    show(here, container)
+    rates = container.rate_map
     written = here.page.evaluate("written")
     assert [int(text) for text, _, _ in written] == rates.flatten().tolist()
     places = np.array([[x, y] for _, x, y in written]).reshape(*rates.shape, 2)
@@ -116,9 +127,7 @@ def test_rates_are_written_into_blocks_that_are_large_enough(here: Visit, photo:
     here.page.get_by_role("button", name="Another photo").last.wait_for()
     here.page.locator("#zoom-out").click()
     here.page.evaluate("written.length = 0")
-    here.choose("wide.png", _wide(photo))
-    here.wait()
-    here.page.get_by_role("button", name="Rate map").click()
+    show(here, encode(_wide(photo), rate=4))
     assert here.page.evaluate("written") == []
     for _ in range(8):
         here.page.locator("#zoom-in").click()
@@ -127,13 +136,11 @@ def test_rates_are_written_into_blocks_that_are_large_enough(here: Visit, photo:
 
 def test_the_map_has_the_colours_of_its_legend(here: Visit) -> None:
     for shade in (20, 235):  # whatever the photo is like
-        here.choose("plain.png", _plain(shade))
-        here.wait()
-        here.page.get_by_role("button", name="Rate map").click()
+        show(here, encode(_half_plain(shade), rate=2))
         here.page.mouse.move(2, 2)
         shown = here.look()
         height, width = shown.shape[:2]
-        seen = shown[int(height * 0.7), int(width * 0.25)]
+        seen = shown[int(height * 0.7), int(width * 0.2)]
         legend = here.page.evaluate(
             """() => [...document.querySelectorAll("#legend i")].map(e =>
                 getComputedStyle(e).backgroundColor.match(/\\d+/g).map(Number))"""
@@ -150,7 +157,8 @@ def _wide(photo: bytes) -> bytes:
     return out.getvalue()
 
 
-def _plain(shade: int) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", (512, 384), (shade,) * 3).save(out, "PNG")
-    return out.getvalue()
+def _half_plain(shade: int) -> np.ndarray:
+    """Plain on the left, noise on the right."""
+    picture = np.full((384, 512, 3), shade, np.uint8)
+    picture[:, 384:] = np.random.default_rng(1).integers(0, 255, (384, 128, 3))
+    return picture

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .browser import GATE, Visit, missing
+from .browser import DONE, GATE, Visit, missing
 
 if missing() is None:
     from playwright.sync_api import expect
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 OLD = re.compile(r"\bstale\b")
+FULL = {"part": "problem", "status": 429, "type": "urn:bbmr:problem:queue-full", "retry_after": 1}
 WATCH = """() => {
     window.said = [];
     new MutationObserver(() => said.push(document.querySelector("#status").textContent))
@@ -52,17 +53,17 @@ def test_old_results_are_marked_while_new_work_runs(here: Visit, photo: bytes) -
     numbers, take, download = (here.page.locator(name) for name in ("#numbers", "#take", "#download"))
     tag, status, elapsed = (here.page.locator(name) for name in ("#tag-after", "#status", "#elapsed"))
     plain = download.evaluate("e => [getComputedStyle(e).opacity, getComputedStyle(e).backgroundColor]")
-    assert tag.inner_text() == "bbmr, rate 3"
-    held = hold(here, "**/reconstruct*")
-    with here.page.expect_request("**/reconstruct*"):
-        here.page.locator("#rate").fill("0")
+    assert tag.inner_text() == "bbmr, quality 65"
+    held = hold(here, "**/page/compare*")
+    with here.page.expect_request("**/page/compare*"):
+        here.page.locator("#quality").fill("10")
         for part in (numbers, take):  # at once, before the first request
             assert OLD.search(part.get_attribute("class"))
             assert part.get_attribute("aria-busy") == "true"
-        assert here.asked("/encode") == 1
-    expect(status).to_have_text("Restoring …")
-    assert tag.inner_text() == "bbmr, rate 3"
-    assert "(rate 3, " in download.inner_text()
+        assert here.asked("/page/compare") == 1
+    expect(status).to_have_text("Encoding at quality 10 …")
+    assert tag.inner_text() == "bbmr, quality 65"
+    assert "(quality 65, " in download.inner_text()
     dimmed = download.evaluate("e => [getComputedStyle(e).opacity, getComputedStyle(e).backgroundColor]")
     assert float(dimmed[0]) < float(plain[0])
     assert dimmed[1] != plain[1]
@@ -74,8 +75,8 @@ def test_old_results_are_marked_while_new_work_runs(here: Visit, photo: bytes) -
     assert here.page.evaluate("said") == []
     release(here, held)
     here.wait()
-    assert tag.inner_text() == "bbmr, rate 16"
-    assert "(rate 16, " in download.inner_text()
+    assert tag.inner_text() == "bbmr, quality 10"
+    assert "(quality 10, " in download.inner_text()
     assert elapsed.inner_text() == ""
     for part in (numbers, take):
         assert not OLD.search(part.get_attribute("class") or "")
@@ -88,22 +89,22 @@ def test_cancelling_goes_back_to_the_last_result(here: Visit, photo: bytes, smal
     before = here.page.locator("#work").inner_text()
     cancel = here.page.get_by_role("button", name="Cancel")
     assert cancel.is_hidden()
-    held = hold(here, "**/encode*")
-    for begin in (lambda: here.page.locator("#rate").fill("2"), lambda: here.choose("small.png", small)):
-        with here.page.expect_request("**/encode*"):
+    held = hold(here, "**/page/compare*")
+    for begin in (lambda: here.page.locator("#quality").fill("30"), lambda: here.choose("small.png", small)):
+        with here.page.expect_request("**/page/compare*"):
             begin()
         with here.page.expect_event("requestfailed"):  # the request is aborted
             cancel.click()
         expect(here.page.locator("#work")).to_have_text(before, use_inner_text=True)
-        assert here.page.locator("#rate").input_value() == "6"
+        assert here.page.locator("#quality").input_value() == "65"
         assert not OLD.search(here.page.locator("#numbers").get_attribute("class"))
         assert here.page.evaluate("document.activeElement.id") == "stage"
         assert here.page.get_by_role("alert").is_hidden()
         expect(here.page.locator("#handle")).to_be_visible()
     assert len(held) == 2
     here.page.unroute_all()
-    here.page.locator("#rate").fill("2")  # the page still works
-    expect(here.page.locator("#tag-after")).to_have_text("bbmr, rate 8", timeout=60_000)
+    here.page.locator("#quality").fill("30")  # the page still works
+    expect(here.page.locator("#tag-after")).to_have_text("bbmr, quality 30", timeout=60_000)
     here.wait()
 
 
@@ -113,17 +114,17 @@ def test_cancelled_work_leaves_no_picture_behind(here: Visit, photo: bytes) -> N
     here.page.locator("#handle").press("Home")
     before = here.look()
     here.page.evaluate(GATE)
-    here.page.locator("#rate").fill("0")
+    here.page.locator("#quality").fill("0")
     here.page.evaluate("() => held")  # its picture has arrived and is not decoded yet
     here.page.get_by_role("button", name="Cancel").click()
     here.page.evaluate("() => { openGate(); return new Promise((done) => setTimeout(done, 300)); }")
-    assert here.page.locator("#tag-after").inner_text() == "bbmr, rate 3"
+    assert here.page.locator("#tag-after").inner_text() == "bbmr, quality 65"
     assert np.abs(here.look() - before).mean() < 0.1
 
 
 def test_cancelling_the_first_photo_goes_back_to_the_start(here: Visit, photo: bytes) -> None:
-    hold(here, "**/encode*")
-    with here.page.expect_request("**/encode*"):
+    hold(here, "**/page/compare*")
+    with here.page.expect_request("**/page/compare*"):
         here.choose("rock.png", photo)
     here.page.get_by_role("button", name="Cancel").press("Enter")
     assert here.page.locator("#welcome").is_visible()
@@ -138,7 +139,7 @@ def test_waiting_for_a_full_server_shows_seconds_and_is_announced_once(here: Vis
     here.refusals = True
     answers = [{"status": 429, "headers": {"Retry-After": "3"}, "body": "{}"}]
     here.page.route(
-        "**/encode*", lambda route: route.fulfill(**answers.pop()) if answers else route.continue_()
+        "**/page/compare*", lambda route: route.fulfill(**answers.pop()) if answers else route.continue_()
     )
     here.page.evaluate(WATCH)
     here.choose("rock.png", photo)
@@ -154,7 +155,7 @@ def test_a_photo_stays_on_screen_if_the_server_is_lost(here: Visit, photo: bytes
     here.choose("rock.png", photo)
     here.wait()
     here.refusals = True
-    here.page.route("**/encode*", lambda route: route.abort("connectionrefused"))
+    here.page.route("**/page/compare*", lambda route: route.abort("connectionrefused"))
     here.choose("small.png", small)
     here.page.get_by_role("alert").get_by_text("cannot be reached").wait_for()
     assert here.page.locator("#name").inner_text() == "small.png · 200 × 120"
@@ -201,19 +202,83 @@ def test_limits_are_known_before_the_first_file(here: Visit, photo: bytes) -> No
     expect(version).to_have_text(re.compile(r"^\d+\.\d+"))
 
 
-def test_rate_1_keeps_every_pixel(here: Visit, photo: bytes) -> None:
+def test_the_parts_of_an_answer_are_shown_as_they_arrive(here: Visit, photo: bytes) -> None:
+    """The server is slow to measure: the picture is on the screen before the figures are there."""
+    here.page.evaluate(
+        """() => {
+            const ask = window.fetch;
+            window.fetch = async (path, options) => {
+                const answer = await ask(path, options);
+                if (!String(path).startsWith("page/compare")) return answer;
+                const whole = new Uint8Array(await answer.arrayBuffer());
+                const last = whole.lastIndexOf(10, whole.length - 2) + 1;  // the line with the figures
+                const gate = new Promise((open) => (window.openGate = open));
+                const body = new ReadableStream({
+                    async start(out) {
+                        // Pieces of odd sizes: a part may be cut anywhere.
+                        for (let at = 0; at < last; at += 4099) out.enqueue(whole.slice(at, Math.min(at + 4099, last)));
+                        await gate;
+                        out.enqueue(whole.slice(last));
+                        out.close();
+                    },
+                });
+                return new Response(body, { headers: answer.headers });
+            };
+        }"""
+    )
     here.choose("rock.png", photo)
+    status, verdict = here.page.locator("#status"), here.page.locator("#verdict")
+    expect(status).to_have_text(re.compile(r"Restored by light in .* Measuring …$"), timeout=60_000)
+    expect(here.page.locator("#handle")).to_be_visible()
+    assert here.cells("psnr_rgb") == ["–", "–"]
+    assert int(here.cells("bytes")[0].replace(",", "")) > 1000
+    assert verdict.inner_text() == ""
+    assert here.page.locator("#left-avif").is_disabled()
+    assert here.page.get_by_role("button", name="Cancel").is_visible()
+    here.page.evaluate("openGate()")
     here.wait()
-    here.page.locator("#rate").fill("10")
-    assert here.page.locator("#rate-value").inner_text() == "all · rate 1"
-    assert here.page.locator("#rate").get_attribute("aria-valuetext") == "all, rate 1"
-    expect(here.page.locator("#tag-after")).to_have_text("bbmr, rate 1", timeout=60_000)
-    here.wait()
-    assert re.fullmatch(r"\d+ kB\. Every pixel is kept\.", here.page.locator("#status").inner_text())
-    said = here.page.locator("#verdict p").all_inner_texts()
-    assert said[0] == "Every pixel is kept: the picture is the original."
-    assert said[1] == "With as many bytes, bbmr is the original, bit for bit; AVIF is not."
-    words = here.page.locator("#work").inner_text()
-    assert "Infinity" not in words
-    assert "NaN" not in words
-    assert here.page.locator("#rows tr.ours td").last.inner_text() == "equal"
+    assert here.page.locator("#left-avif").is_enabled()
+    assert "–" not in here.cells("psnr_rgb")
+
+
+def test_cancelling_the_measurement_keeps_the_picture(here: Visit, photo: bytes) -> None:
+    here.page.evaluate(
+        """() => {
+            const ask = window.fetch;
+            window.fetch = async (path, options) => {
+                const answer = await ask(path, options);
+                if (!String(path).startsWith("page/compare")) return answer;
+                const whole = new Uint8Array(await answer.arrayBuffer());
+                const last = whole.lastIndexOf(10, whole.length - 2) + 1;
+                const body = new ReadableStream({
+                    start(out) {
+                        out.enqueue(whole.slice(0, last));
+                        options.signal.addEventListener("abort", () => out.error(options.signal.reason));
+                    },
+                });
+                return new Response(body);
+            };
+        }"""
+    )
+    here.choose("rock.png", photo)
+    status = here.page.locator("#status")
+    expect(status).to_have_text(re.compile(r"Measuring …$"), timeout=60_000)
+    here.page.get_by_role("button", name="Cancel").click()
+    assert here.page.locator("#verdict").inner_text() == "Not measured."
+    expect(status).to_have_text(DONE)
+    assert "Measuring" not in status.inner_text()
+    expect(here.page.locator("#handle")).to_be_visible()
+
+
+def test_waiting_for_other_photos_is_said(here: Visit, photo: bytes, small: bytes) -> None:
+    here.page.evaluate(WATCH)
+    answers = [b'{"part": "step", "step": "waiting"}\n' + json.dumps(FULL).encode() + b"\n"]
+    here.page.route(
+        "**/page/compare*", lambda route: route.fulfill(body=answers.pop()) if answers else route.continue_()
+    )
+    here.choose("rock.png", photo)
+    here.wait()  # a problem within the answer that says when to try again is no refusal
+    said = here.page.evaluate("said")
+    assert "The server is busy with other photos …" in said
+    assert "The server is busy. Trying again in 1 s …" in said
+    assert here.asked("/page/compare") == 2

@@ -1,23 +1,22 @@
-"""The figures that the page shows, as plain JSON data: what a container holds, and how it compares with other codecs.
+"""The figures that the page shows, as plain JSON data: what a container holds, and how close a picture is to its photo.
 
-Photos and reconstructions are `uint8 [H, W, 3]`. PSNR is in dB, and None for equal pictures.
+Photos and pictures are `uint8 [H, W, 3]`. PSNR is in dB, and None for equal pictures.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from bbmr_server.encode_queue import IsCancelled
 from bbmr_shared.container import Container
 from bbmr_shared.grid import RATES
-from bbmr_shared.images.codecs import encode_plane
-from bbmr_shared.metrics import psnr_rgb, psnr_y
+from bbmr_shared.metrics import psnr_rgb, psnr_y, ssim
 
-from .avif import Picture, avif_within, resized
+from .avif import Avif, Picture, picture_of
 
-Figures = dict[str, object]
+Figures = dict[str, Any]
 
 
 def facts(container: Container, size: int) -> Figures:
@@ -37,63 +36,45 @@ def facts(container: Container, size: int) -> Figures:
         "rates": {str(rate): int((container.rate_map == rate).sum()) for rate in RATES},
         "rate_map": [row.tobytes().decode() for row in symbols + ord("0")],
         "planes": [{"rate": p.rate, "codec": p.codec, "bytes": len(p.data)} for p in container.planes],
+        "alpha_bytes": 0 if container.alpha is None else len(container.alpha.data),
         "model": container.model,
         "original": container.original,
     }
 
 
-def comparison(
-    photo: Picture, reconstruction: Picture, container: Container, size: int, cancelled: IsCancelled
-) -> Figures:
-    """Returns PSNR and size of the reconstruction, of AVIF with as many bytes, and of rescaling with as many pixels.
-
-    `avif` is None if no AVIF is so small, `rescaled` if the photo has no more pixels than the container keeps.
-
-    Raises:
-        WorkCancelledError as soon as `cancelled()` is true.
-    """
-    height, width = photo.shape[:2]
-    found: Figures = {
-        "bbmr": {"bytes": size, "bpp": _bpp(size, width, height), **_psnr(photo, reconstruction)},
-        "rescaled": rescaled(photo, container.grid.samples(container.rate_map), container.channels == 1),
-    }
-    best = avif_within(photo, size, cancelled)
-    found["avif"] = best and {
-        "bytes": len(best.data),
-        "bpp": _bpp(len(best.data), width, height),
-        "scale": best.scale,
-        "quality": best.quality,
-        "speed": best.speed,
-        **_psnr(photo, best.picture),
-    }
-    return found
-
-
-def rescaled(photo: Picture, pixels: int, grey: bool = False) -> Figures | None:
-    """Returns the figures of scaling the photo down to at most `pixels` pixels and up again (bicubic).
-
-    None if the whole photo has no more pixels. `bytes` is the small picture in lossless WebP; with `grey`, one channel.
-    """
-    height, width = photo.shape[:2]
-    factor = math.sqrt(pixels / (width * height))
-    if factor >= 1:
-        return None
-    small = resized(photo, (max(1, int(width * factor)), max(1, int(height * factor))))
-    _, data = encode_plane(small[..., 0] if grey else small, "webp")
+def measured(photo: Picture, picture: Picture, size: int) -> Figures:
+    """Returns bytes, bits per pixel and the metrics of a file of `size` bytes that shows `picture`."""
     return {
-        "width": small.shape[1],
-        "height": small.shape[0],
-        "pixels": small.shape[0] * small.shape[1],
-        "bytes": len(data),
-        "bpp": _bpp(len(data), width, height),
-        **_psnr(photo, resized(small, (width, height))),
+        "bytes": size,
+        "bpp": _bpp(size, photo.shape[1], photo.shape[0]),
+        **_psnr(photo, picture),
+        "ssim": ssim(photo, picture),
     }
+
+
+def at_equal_bytes(photo: Picture, best: Avif, figures: Figures, size: int) -> Figures:
+    """Returns the PSNR of AVIF with exactly `size` bytes: between that of the file and that of the next larger one.
+
+    AVIF has coarse steps of quality, so the file may leave some percent of the bytes unused.
+
+    Args:
+        figures: of the file, as of `measured`.
+    """
+    own = {name: figures[name] for name in ("psnr_rgb", "psnr_y")}
+    if best.larger is None:
+        return own
+    more = _psnr(photo, picture_of(best.larger, best.scale, photo))
+    if None in (*own.values(), *more.values()):
+        return own
+    small, large = len(best.data), len(best.larger)
+    share = math.log(size / small) / math.log(large / small)
+    return {name: own[name] + share * (more[name] - own[name]) for name in own}
+
+
+def _psnr(photo: Picture, picture: Picture) -> dict[str, float | None]:
+    values = {"psnr_rgb": psnr_rgb(photo, picture), "psnr_y": psnr_y(photo, picture)}
+    return {name: None if math.isinf(value) else value for name, value in values.items()}
 
 
 def _bpp(size: int, width: int, height: int) -> float:
     return size * 8 / (width * height)
-
-
-def _psnr(photo: Picture, other: Picture) -> Figures:
-    values = {"psnr_rgb": psnr_rgb(photo, other), "psnr_y": psnr_y(photo, other)}
-    return {name: None if math.isinf(value) else value for name, value in values.items()}

@@ -1,38 +1,36 @@
-"""Routes under `/page/` that only the page uses: limits, facts about a container, figures, photos as PNG.
+"""Routes under `/page/` that only the page uses: limits, facts about a container, photos as PNG, comparisons.
 
 They are stateless. They change with the page, so they are not in the OpenAPI document.
 """
 
 from __future__ import annotations
 
-import io
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 from fastapi import APIRouter, Depends, Query, Request
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from starlette.responses import JSONResponse, Response
 
+from bbmr_client.encoding.budget import DEFAULT_QUALITY
 from bbmr_client.reports.ratemap import RATE_COLOURS
 from bbmr_server.app_state import AppState, get_state
 from bbmr_server.encode_queue import IsCancelled, check_cancelled
-from bbmr_server.engine import PictureRequest
 from bbmr_server.http.body import CountedResponse
-from bbmr_server.routes.encode import Upload, admit, photo_limits, read_photo, uploaded
+from bbmr_server.http.parts import Emit, PartsResponse
+from bbmr_server.routes.encode import admit, photo_limits, read_photo, uploaded
 from bbmr_server.routes.reconstruct import NO_STORE, deadline_from_now, within_deadline
-from bbmr_shared.container import Container
-from bbmr_shared.errors import UsageError
 from bbmr_shared.images.output import encode_picture
 from bbmr_shared.release import release
 
-from .figures import comparison, facts
+from .comparison import compare
+from .figures import facts
 
 router = APIRouter(prefix="/page", include_in_schema=False)
 
 
 @router.get("/limits")
 async def limits(state: Annotated[AppState, Depends(get_state)]) -> JSONResponse:
-    """The limits and rates that the page must know before it sends anything."""
+    """What the page must know before it sends anything: limits and rates."""
     settings = state.settings
     document = {
         "version": release(),
@@ -75,56 +73,21 @@ async def photo_as_png(request: Request, state: Annotated[AppState, Depends(admi
 
 
 @router.post("/compare")
-async def compare(
+async def compare_with_avif(
     request: Request,
     state: Annotated[AppState, Depends(admit)],
-    container: Annotated[int, Query(ge=1, description="Size of the container in the body.")],
+    quality: Annotated[int, Query(ge=0, le=100)] = DEFAULT_QUALITY,
     model: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
-) -> JSONResponse:
-    """The figures of a container and of other codecs, measured against its photo: see `figures.comparison`.
-
-    Body: the container, directly followed by the photo's file.
-    """
+) -> Response:
+    """What the page shows of the photo in the body: the parts of `comparison.compare`."""
     state.engine.check_ready()
     if model is not None:
         state.engine.check_model(model)
-    async with uploaded(request, state) as upload:
-        found = await within_deadline(
-            request, _compare(state, upload, container, model), deadline_from_now(state)
-        )
-    return JSONResponse(found, headers=NO_STORE)
+    name = model or state.engine.models[0]
 
+    async def work(emit: Emit) -> None:
+        async with uploaded(request, state) as upload:
+            end = deadline_from_now(state)
+            await within_deadline(request, compare(request, state, upload, quality, name, emit, end), end)
 
-async def _compare(state: AppState, upload: Upload, length: int, model: str | None) -> dict[str, Any]:
-    if length >= len(upload.body):
-        raise UsageError(f"there is no photo after the {length} bytes of the container")
-    body = upload.take_body()
-    container = await state.read_container(memoryview(body)[:length], upload.share)
-    photo_file = body[length:]
-    del body  # so that both are in memory only once
-    photo_limits(state.settings).check_dimensions(container.width, container.height)
-    answer = await state.engine.reconstruct(
-        PictureRequest(container, "png", model=model), state.settings.http.deadline_s
-    )
-    state.metrics.count_picture(answer)
-    upload.share.hold(len(answer.data))
-
-    def work(cancelled: IsCancelled) -> dict[str, Any]:
-        photo = read_photo(photo_file, state.settings)
-        if (photo.width, photo.height) != (container.width, container.height):
-            raise UsageError(
-                f"the photo has {photo.width}×{photo.height} pixels, the container "
-                f"{container.width}×{container.height}: it was made from another photo"
-            )
-        check_cancelled(cancelled)
-        picture = _decoded(answer.data, container)
-        found = comparison(photo.rgb, picture, container, length, cancelled)
-        return {**found, "model": answer.model, "notes": list(photo.notes)}
-
-    return await upload.slot.run(work)
-
-
-def _decoded(data: bytes, container: Container) -> np.ndarray:
-    picture = PngImagePlugin.PngImageFile(io.BytesIO(data))  # made by this server, of a size that was checked
-    assert picture.size == (container.width, container.height)
-    return np.asarray(picture.convert("RGB"))
+    return PartsResponse(request, state.bodies, work)

@@ -13,7 +13,7 @@ import pytest
 from bbmr_client.encoding.encoder import encode
 from bbmr_client.photo import load_photo
 from bbmr_server.encode_queue import check_cancelled
-from bbmr_server.page import measure
+from bbmr_server.page import comparison, measure
 from bbmr_server.routes import encode as encoding
 from bbmr_shared.container import MEDIA_TYPE, Container
 
@@ -129,7 +129,7 @@ async def test_every_route_that_does_work_needs_the_key(
     make_bench: Callable[..., Any], connect: Any, jpeg: bytes
 ) -> None:
     async with connect(make_bench(api_keys=KEY)) as client:
-        for path in ("/encode", "/page/facts", "/page/photo", "/page/compare?container=1"):
+        for path in ("/encode", "/page/facts", "/page/photo", "/page/compare"):
             assert (await client.post(path, content=jpeg, headers=JPEG)).status_code == 401
             wrong = JPEG | {"X-API-Key": "not-a-key-of-theirs"}
             assert (await client.post(path, content=jpeg, headers=wrong)).status_code == 403
@@ -200,12 +200,11 @@ async def test_a_slow_upload_holds_no_slot(
         assert (await slow).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/encode", "/page/photo", "/page/compare?container={size}"])
+@pytest.mark.parametrize("path", ["/encode", "/page/photo", "/page/compare"])
 async def test_a_disconnect_stops_the_work(
     make_bench: Callable[..., Any],
     listen: Callable[..., Any],
     jpeg: bytes,
-    body: bytes,
     monkeypatch: pytest.MonkeyPatch,
     wait_for: Callable[..., None],
     path: str,
@@ -223,14 +222,13 @@ async def test_a_disconnect_stops_the_work(
         checked.append(cancelled())
         check_cancelled(cancelled)
 
-    for module in (encoding, measure):
+    for module in (encoding, measure, comparison):
         monkeypatch.setattr(module, "read_photo", slow)
         monkeypatch.setattr(module, "check_cancelled", noted)
-    data = body + jpeg if "compare" in path else jpeg
     with listen(bench.app) as port:
         with socket.create_connection(("127.0.0.1", port)) as connection:
-            head = f"POST {path.format(size=len(body))} HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\n"
-            connection.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+            head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\n"
+            connection.sendall(f"{head}Content-Length: {len(jpeg)}\r\n\r\n".encode() + jpeg)
             assert await asyncio.to_thread(entered.wait, 20)
         await asyncio.to_thread(wait_for, lambda: state.bodies.used == 0)
         assert len(state.encode_queue) == 1  # its thread is still working

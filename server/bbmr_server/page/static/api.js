@@ -1,6 +1,7 @@
 // Requests to this server. Repeats them while the server is full or starting.
 
-import { Refusal, problemOf, refusal } from "./refusals.js";
+import { partsOf } from "./parts.js";
+import { Refusal, documentOf, problemOf, refusal } from "./refusals.js";
 
 const KEY = "bbmr-key";
 const TRIES = 8;
@@ -10,7 +11,7 @@ const BYTES = "application/octet-stream";
 export const keepKey = (key) => sessionStorage.setItem(KEY, key);
 
 /**
- * Returns functions that send requests, such as `encode(photo)`. They take blobs and return blobs or plain data.
+ * Returns functions that send requests, such as `facts(container)`. They take blobs and return blobs or plain data.
  * While the server is full or starting, `waiting(seconds, left, slug)` is called each second with the whole wait and
  * the rest of it. `unlessAborted(promise)` returns its value, but throws as a request does if `signal` was aborted.
  */
@@ -18,18 +19,14 @@ export function server(signal, waiting) {
   const post = (path, query, body, headers) =>
     request(`${path}?${new URLSearchParams(query)}`, { method: "POST", body, headers, signal }, waiting);
   return {
-    encode: async (photo, query) => (await post("encode", query, photo, type(BYTES))).blob(),
     facts: async (container) => (await post("page/facts", {}, container, type(BYTES))).json(),
     photo: async (photo) => (await post("page/photo", {}, photo, type(BYTES))).blob(),
-    compare: async (container, photo, query) => {
-      const both = new Blob([container, photo]);
-      return (await post("page/compare", { container: container.size, ...query }, both, type(BYTES))).json();
-    },
+    compare: (photo, query) => compare(photo, query, signal, waiting),
     reconstruct: async (container, query) => {
       const answer = await post("reconstruct", query, container, { ...type(CONTAINER), Accept: "image/png" });
       const picture = await answer.blob();
-      const made = { model: answer.headers.get("BBMR-Model"), timing: answer.headers.get("Server-Timing") || "" };
-      return { picture, ...made };
+      const network = /network;dur=([\d.]+)/.exec(answer.headers.get("Server-Timing"));
+      return { picture, model: answer.headers.get("BBMR-Model"), seconds: network ? network[1] / 1000 : undefined };
     },
     models: async () => (await request("models", { signal }, waiting)).json(),
     limits: async () => (await request("page/limits", { signal }, waiting)).json(),
@@ -40,6 +37,27 @@ export function server(signal, waiting) {
     },
     file: async (path) => (await request(path, { signal }, waiting)).blob(),
   };
+}
+
+/** Yields the parts of the server's answer about a photo (`bbmr_server.page.comparison`), the last of them "figures". */
+async function* compare(photo, query, signal, waiting) {
+  const path = `page/compare?${new URLSearchParams(query)}`;
+  for (let attempt = 1; ; attempt++) {
+    const answer = await request(path, { method: "POST", body: photo, headers: type(BYTES), signal }, waiting);
+    let problem = null;
+    try {
+      for await (const part of partsOf(answer)) {
+        if (part.part === "problem") problem = part;
+        else yield part;
+        if (part.part === "figures") return;
+      }
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+    }
+    if (!problem) throw lost();
+    if (!problem.retry_after || attempt === TRIES) throw refusal(problem.status, documentOf(problem));
+    await pause(waitOf(problem.retry_after), signal, (left) => waiting(waitOf(problem.retry_after), left, documentOf(problem).slug));
+  }
 }
 
 /** Returns the limits, or null if the server does not answer now. Shows no error. */
@@ -64,17 +82,23 @@ async function request(path, options, waiting) {
       answer = await fetch(path, { ...options, headers, cache: "no-cache" });
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      const words = navigator.onLine === false ? "This computer is offline." : "It may have been stopped, or the connection is down.";
-      throw new Refusal("The server cannot be reached", words, "later");
+      throw lost();
     }
     if (answer.ok) return answer;
     const problem = await problemOf(answer);
     const busy = (answer.status === 429 || answer.status === 503) && answer.headers.has("Retry-After");
     if (!busy || attempt === TRIES) throw refusal(answer.status, problem);
-    const seconds = Math.min(60, Math.max(1, Number(answer.headers.get("Retry-After")) || 1));
+    const seconds = waitOf(answer.headers.get("Retry-After"));
     await pause(seconds, options.signal, (left) => waiting(seconds, left, problem.slug));
   }
 }
+
+function lost() {
+  const words = navigator.onLine === false ? "This computer is offline." : "It may have been stopped, or the connection is down.";
+  return new Refusal("The server cannot be reached", words, "later");
+}
+
+const waitOf = (seconds) => Math.min(60, Math.max(1, Number(seconds) || 1));
 
 async function pause(seconds, signal, waiting) {
   for (let left = seconds; left > 0; left--) {

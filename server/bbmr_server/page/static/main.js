@@ -1,21 +1,22 @@
-// The page: sends the chosen file through encode, reconstruct and compare, and shows each response as it arrives.
+// The page: sends the chosen file to the server, and shows each part of the answer as it arrives.
 
 import { earlyLimits, keepKey, server } from "./api.js";
-import { Budget } from "./budget.js";
 import { checkSize, kindOf, listen } from "./file-input.js";
 import { begin, say, wait } from "./progress.js";
+import { Quality } from "./quality.js";
 import { Refusal, waiting } from "./refusals.js";
 import { $, clear, figures, focusMain, present, stage, stale, showProblem, hideProblem, showStart } from "./screen.js";
-import { bytes, pixels, rows, summary, verdict } from "./results.js";
+import { bytes, pixels, summary } from "./results.js";
 
-const budget = new Budget($("rate"), $("rate-value"), () => stale(true), () => wanted?.kind === "photo" && run());
+const KEPT = 6; // results of one photo, so that a quality that was shown before is shown again at once
+const slider = new Quality($("quality"), $("quality-value"), () => stale(true), () => wanted?.kind === "photo" && run());
 let limits = null;
 const early = earlyLimits().then((found) => found && learn(found)); // so that the first file can be checked at once
 let listed = false; // whether the list of networks has been filled
 let latest = null; // the file that was chosen last
-let wanted = null; // the source that is worked on: { kind, file, name, original (once it is shown) }
+let wanted = null; // the source that is worked on: { kind, file, name, results, original (once it is shown) }
 let staged = null; // the source whose original is on the screen
-let shown = null; // the last result: { source, setting, facts, picture, container, rows, words, status }
+let shown = null; // the last result: { source, setting, facts, container, picture, made, status, avif, figures }
 let task = null; // the AbortController of the running work
 let again = null; // repeats what was refused
 
@@ -32,13 +33,13 @@ async function choose(file, name) {
   }
   if (latest !== file) return;
   if (!staged) clear();
-  await run({ kind, file, name });
+  await run({ kind, file, name, results: new Map() });
 }
 
 /** Works on a source: a new one, one with another setting, or one that was refused before. */
 function run(source = wanted, setting = current()) {
   wanted = source;
-  budget.set(setting);
+  slider.set(setting);
   chooseModel(setting);
   stale(true);
   return attempt(
@@ -60,35 +61,50 @@ function learn(found) {
   $("version").textContent = limits.version;
 }
 
-const current = () => ({ ...budget.query, ...($("model").value ? { model: $("model").value } : {}) });
+const current = () => ({ ...slider.query, ...($("model").value ? { model: $("model").value } : {}) });
 
 // A photo
 
+const STEPS = {
+  waiting: () => "The server is busy with other photos …",
+  encoding: ({ quality }) => `Encoding at quality ${quality} …`,
+  restoring: () => "Restoring …",
+};
+
 async function work(ask, source, setting) {
-  const { file } = source;
   if (staged !== source) await showOriginal(ask, source);
-  say(`Encoding at rate ${setting.rate} …`);
-  const container = await ask.encode(file, { ...setting, metadata: "icc" });
-  const most = limits.max_body_bytes;
-  if (container.size > most) {
-    const text = `At rate ${setting.rate} the container has ${bytes(container.size)}; this server takes at most ${bytes(most)}. Choose fewer pixels.`;
-    throw new Refusal("Too many pixels for this server", text, "setting");
-  }
-  say("Restoring …");
-  const [facts, made] = await Promise.all([ask.facts(container), ask.reconstruct(container, networkOf(setting))]);
-  const result = { source, setting, facts, container, picture: made.picture, rows: rows(facts, file), status: summary(facts, made) };
-  await show(ask, result);
-  if (container.size + file.size > most) {
-    const both = `Photo and container together have ${bytes(container.size + file.size)}; this server measures at most ${bytes(most)}.`;
-    result.words = [`Not measured. ${both}`];
-  } else {
-    say(`${result.status} Measuring …`, true);
-    const found = await ask.compare(container, file, networkOf(setting));
-    result.rows = rows(facts, file, found);
-    result.words = [...verdict(facts, found, file.size), ...found.notes.map((note) => `Note: ${note}.`)];
-  }
-  figures(result.rows, result.words);
+  const key = JSON.stringify(setting);
+  const known = source.results.get(key);
+  const result = known ?? (await compare(ask, source, setting));
+  source.results.delete(key); // the newest is the last
+  source.results.set(key, result);
+  if (source.results.size > KEPT) source.results.delete(source.results.keys().next().value);
+  if (known) await show(ask, known);
   say(result.status);
+}
+
+/** Has the server do everything for one quality, and shows what there is as soon as it is there. */
+async function compare(ask, source, setting) {
+  const result = { source, setting, avif: null, figures: null, pending: true };
+  say(STEPS.encoding(setting));
+  for await (const part of ask.compare(source.file, setting)) {
+    if (part.part === "step" && !result.picture) say(STEPS[part.step](setting));
+    else if (part.part === "container") {
+      Object.assign(result, { facts: part.facts, container: part.data });
+      slider.showSize(setting, part.data.size);
+    } else if (part.part === "picture") {
+      result.picture = part.data;
+      result.made = { model: part.model, seconds: part.seconds.network };
+      result.status = summary(result.facts, result.made);
+      await show(ask, result);
+      say(`${result.status} Measuring …`, true);
+    } else if (part.part === "avif") {
+      result.avif = { ...part, shown: (await ask.unlessAborted(sizeOf(part.data))) !== null };
+    } else if (part.part === "figures") result.figures = part;
+  }
+  result.pending = false;
+  figures(result);
+  return result;
 }
 
 /** The photo as the browser shows it, or as the server does where the browser cannot. */
@@ -123,9 +139,6 @@ async function sizeOf(blob) {
 
 // A container
 
-const ABOUT_CONTAINERS =
-  "Left is what the file shows without any network, right what the network makes of it. There is no original here to measure against.";
-
 async function look(ask, source, setting) {
   const container = source.file;
   say("Reading the container …");
@@ -137,8 +150,7 @@ async function look(ask, source, setting) {
   }
   say("Restoring …");
   const made = await ask.reconstruct(container, networkOf(setting));
-  const result = { source, setting, facts, container, picture: made.picture, rows: rows(facts), status: summary(facts, made) };
-  result.words = [ABOUT_CONTAINERS];
+  const result = { source, setting, facts, container, picture: made.picture, made, status: summary(facts, made) };
   await show(ask, result);
   say(result.status);
 }
@@ -153,6 +165,7 @@ function showStage(source, original) {
 
 async function show(ask, result) {
   await present(result, limits.rates, ask.unlessAborted);
+  slider.showSize(result.setting, result.container.size);
   shown = result;
 }
 
@@ -163,19 +176,20 @@ async function show(ask, result) {
 async function goBack(ask, kind) {
   say("");
   stale(false);
-  if (["setting", "later"].includes(kind) && wanted === staged && shown?.source !== staged) shown = null;
+  if (kind === "later" && wanted === staged && shown?.source !== staged) shown = null;
   if (shown) {
     wanted = shown.source;
-    if (kind === "cancel") budget.set(shown.setting);
-    else budget.goBack(shown.setting);
+    if (kind === "cancel") slider.set(shown.setting);
+    else slider.goBack(shown.setting);
+    slider.showSize(shown.setting, shown.container.size);
     chooseModel(shown.setting);
-    shown.words ??= ["Not measured."];
+    shown.pending = false;
     say(shown.status);
     const away = staged !== wanted;
     if (away) showStage(wanted, wanted.original);
     // The cancelled work may already have replaced the picture.
     if (away || kind === "cancel") await present(shown, limits.rates, ask.unlessAborted);
-    else figures(shown.rows, shown.words);
+    else figures(shown);
   } else if (wanted !== staged || !staged || kind === "problem" || kind === "cancel") {
     wanted = staged = null;
     showStart();

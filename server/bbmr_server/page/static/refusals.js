@@ -1,7 +1,7 @@
 // Turns problem documents of the server into messages for the visitor.
 
 /**
- * A message for the visitor. `kind`: "problem", "setting" (another rate or network may work), "key" (the server needs
+ * A message for the visitor. `kind`: "problem", "setting" (another quality or network may work), "key" (the server needs
  * an API key), "later" (the same request may work later).
  */
 export class Refusal extends Error {
@@ -45,8 +45,13 @@ export async function problemOf(answer) {
   } catch {
     // a proxy answered; only the status is known
   }
-  const slug = String(problem.type ?? "").startsWith(PREFIX) ? problem.type.slice(PREFIX.length) : "";
-  return { slug: slug || (answer.status === 413 ? "too-large" : ""), title: problem.title, detail: problem.detail };
+  return documentOf(problem, answer.status === 413 ? "too-large" : "");
+}
+
+/** Returns slug, title and detail of a problem document; `otherwise` is the slug of one that is not the server's. */
+export function documentOf({ type, title, detail }, otherwise = "") {
+  const slug = String(type ?? "").startsWith(PREFIX) ? type.slice(PREFIX.length) : "";
+  return { slug: slug || otherwise, title, detail };
 }
 
 /** Returns the `Refusal` for a response of `status`. */

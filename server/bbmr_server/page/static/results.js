@@ -2,111 +2,123 @@
 
 const whole = new Intl.NumberFormat("en");
 const EQUAL = 0.05; // dB: shown as 0.0
-const VISIBLE = 0.5; // dB: a smaller difference is hardly visible
+const NAMES = { psnr_rgb: "over red, green and blue", psnr_y: "in luma" };
 
 export const bytes = (count) =>
   count < 1000 ? `${count} bytes` : count < 999_500 ? `${(count / 1000).toFixed(0)} kB` : `${(count / 1e6).toFixed(1)} MB`;
 export const pixels = (count) => (count < 1e6 ? `${whole.format(count)} pixels` : `${(count / 1e6).toFixed(1)} megapixels`);
+const density = (bpp) => bpp.toFixed(bpp < 0.1 ? 3 : 2);
 const decibel = (psnr) => (psnr === null ? "equal" : psnr.toFixed(2));
 
-/** Fills the body of the table. Each row: [name, note, bytes or null, bpp or null, PSNR or undefined]. */
+// [name, heading, title, how it is written, whether more is better]
+const MEASURES = [
+  ["bytes", "Bytes", "of the whole file", (value) => whole.format(value), false],
+  ["bpp", "Bits per pixel", "of the whole file", density, false],
+  ["psnr_rgb", "PSNR-RGB, dB", "over red, green and blue; more is closer to the original", decibel, true],
+  ["psnr_y", "PSNR-Y, dB", "over luma; more is closer to the original", decibel, true],
+  ["ssim", "SSIM", "structural similarity of luma; 1 is the original", (value) => value.toFixed(4), true],
+];
+
+/** Returns the rows of the table: { name, heading, title, cells: [bbmr's, AVIF's], best: index of the better one or -1 }. */
+export function rows(facts, figures) {
+  const both = [figures?.bbmr ?? facts, figures?.avif];
+  return MEASURES.map(([name, heading, title, write, ranked]) => {
+    const cells = both.map((one) => (one?.[name] === undefined ? "–" : write(one[name])));
+    const better = ranked && figures?.avif && cells[0] !== cells[1];
+    return { name, heading, title, cells, best: better ? Number(value(both[1][name]) > value(both[0][name])) : -1 };
+  });
+}
+
+/** Fills the body of the table. */
 export function fill(body, rows) {
   body.replaceChildren(
-    ...rows.map(([what, note, size, bpp, psnr], index) => {
+    ...rows.map(({ name, heading, title, cells, best }) => {
       const row = document.createElement("tr");
-      if (index === 0) row.className = "ours";
-      const head = document.createElement("th");
-      head.scope = "row";
-      head.textContent = what;
-      if (note) {
-        const small = document.createElement("small");
-        small.textContent = note;
-        head.append(small);
-      }
+      row.dataset.name = name;
+      const head = Object.assign(document.createElement("th"), { scope: "row" });
+      head.append(Object.assign(document.createElement("abbr"), { textContent: heading, title }));
       row.append(head);
-      for (const text of [size === null ? "–" : whole.format(size), bpp === null ? "–" : bpp.toFixed(2), psnr === undefined ? "–" : decibel(psnr)]) {
-        const cell = document.createElement("td");
-        cell.textContent = text;
-        row.append(cell);
-      }
+      cells.forEach((text, index) => {
+        row.append(Object.assign(document.createElement("td"), { textContent: text, className: index === best ? "best" : "" }));
+      });
       return row;
     }),
   );
 }
 
-/** Returns the rows for a container with these `facts`, for the photo's `file` if any, and for `figures` once measured. */
-export function rows(facts, file, figures) {
-  const found = [["bbmr", pixels(facts.pixels), facts.bytes, facts.bpp, figures?.bbmr.psnr_rgb]];
-  if (figures) {
-    const { avif, rescaled } = figures;
-    if (rescaled) {
-      const how = `${rescaled.width} × ${rescaled.height}, bicubic, no network`;
-      found.push(["Rescaled, as many pixels", how, rescaled.bytes, rescaled.bpp, rescaled.psnr_rgb]);
-    }
-    if (avif) {
-      const how = [...(avif.scale > 1 ? [atSize(avif)] : []), `quality ${avif.quality}`, `speed ${avif.speed}`].join(", ");
-      found.push(["AVIF, as many bytes", how, avif.bytes, avif.bpp, avif.psnr_rgb]);
-    }
-  }
-  if (file) found.push(["The photo's file", null, file.size, (file.size * 8) / (facts.width * facts.height), undefined]);
-  return found;
-}
-
-/** Returns a result in one line; `made` is the response of /reconstruct. */
+/** Returns a result in one line; `made`: { model, seconds: of the network or undefined }. */
 export function summary(facts, made) {
-  if (facts.share === 1) return `${bytes(facts.bytes)}. Every pixel is kept.`;
-  const time = networkTime(made.timing);
-  const by = made.model === "none" ? "Shown without a network." : `Restored by ${made.model}${time ? ` in ${time}` : ""}.`;
-  return `${bytes(facts.bytes)}, ${(facts.share * 100).toFixed(facts.share < 0.1 ? 1 : 0)} % of the pixels. ${by}`;
+  const lossless = facts.planes.every(({ codec }) => codec === "webp" || codec === "png");
+  const size = `${bytes(facts.bytes)}, ${density(facts.bpp)} bits per pixel.`;
+  if (facts.share === 1 && lossless) return `${size} Every pixel is kept.`;
+  if (made.model === "none") return `${size} Shown without a network.`;
+  return `${size} Restored by ${made.model}${made.seconds === undefined ? "" : ` in ${time(made.seconds)}`}.`;
 }
 
-/** Returns sentences about the figures: first at the same number of pixels, then at the same number of bytes. */
-export function verdict(facts, figures, fileSize) {
-  const sentences = [besideRescaling(facts, figures), besideAvif(figures)];
-  if (figures.bbmr.bytes > fileSize) sentences.push("The photo's own file is smaller than this container: choose fewer pixels.");
-  return sentences;
-}
-
-function besideRescaling({ share }, { bbmr, rescaled, model }) {
-  if (!rescaled && share === 1) return bbmr.psnr_rgb === null ? "Every pixel is kept: the picture is the original." : "Every pixel is kept.";
-  if (!rescaled) return "With as many pixels, the whole photo could be kept: it is smaller than the blocks that it is cut into.";
-  const gain = ahead(bbmr, rescaled);
-  const extra = bbmr.bytes - rescaled.bytes;
-  const cost = extra === 0 ? "as many bytes" : `${bytes(Math.abs(extra))} ${extra > 0 ? "more" : "less"}`;
-  const rescaling = "scaling the whole photo down and up again (bicubic, no network)";
-  if (gain === Infinity) return `With as many pixels, bbmr is the original, bit for bit; ${rescaling} is not. bbmr takes ${cost}.`;
-  if (gain === -Infinity) return `With as many pixels, ${rescaling} gives the original, bit for bit; bbmr does not, and takes ${cost}.`;
-  if (gain <= -VISIBLE) return `With as many pixels, bbmr loses here: ${rescaling} is ${(-gain).toFixed(1)} dB closer to the original. bbmr takes ${cost}.`;
-  if (gain < VISIBLE) {
-    const by = Math.abs(gain) <= EQUAL ? "no closer to the original and no further" : `${Math.abs(gain).toFixed(1)} dB ${gain > 0 ? "closer to the original" : "further from the original"}`;
-    return `With as many pixels, bbmr hardly differs from ${rescaling}: it is ${by}, and takes ${cost}.`;
+/** Returns who is closer to the original with equally many bytes, in one sentence. */
+export function verdict({ bbmr, avif }) {
+  if (!avif) return "No AVIF of this photo is so small, even at an eighth of the size.";
+  const name = `AVIF${avif.scale > 1 ? ` (${atSize(avif)})` : ""}`;
+  const lead = { psnr_rgb: ahead(bbmr, avif, "psnr_rgb"), psnr_y: ahead(bbmr, avif, "psnr_y") };
+  if (lead.psnr_rgb === Infinity) return `bbmr wins: with as many bytes it is the original, bit for bit; ${name} is not.`;
+  if (lead.psnr_rgb === -Infinity) return `AVIF wins: with as many bytes it is the original, bit for bit; bbmr is not.`;
+  if (!Number.isFinite(lead.psnr_y)) lead.psnr_y = 0;
+  const counted = Object.keys(lead).filter((measure) => Math.abs(lead[measure]) > EQUAL);
+  if (!counted.length) return `At equal bytes, bbmr and ${name} are equally close to the original.`;
+  const amount = (measure) => `${Math.abs(lead[measure]).toFixed(1)} dB`;
+  if (counted.length === 2 && lead.psnr_rgb > 0 !== lead.psnr_y > 0) {
+    const [first, second] = lead.psnr_rgb > 0 ? ["bbmr", name] : [name, "bbmr"];
+    return `Neither wins: at equal bytes, ${first} is ${amount("psnr_rgb")} closer to the original ${NAMES.psnr_rgb}, ${second} ${amount("psnr_y")} closer ${NAMES.psnr_y}.`;
   }
-  const both = `Choosing pixels block by block${model === "none" ? " does that" : " and the network do that together"}: that is what it is for.`;
-  return `With as many pixels, bbmr is ${gain.toFixed(1)} dB closer to the original than ${rescaling}, and takes ${cost}. ${both}`;
+  const [measure] = counted;
+  const [winner, loser] = lead[measure] > 0 ? ["bbmr", name] : [name, "bbmr"];
+  const where = measure === "psnr_rgb" ? "" : ` ${NAMES.psnr_y}`;
+  return `${winner} wins: at equal bytes it is ${amount(measure)} closer to the original${where} than ${loser}.`;
 }
 
-function besideAvif({ bbmr, avif }) {
-  if (!avif) return "AVIF cannot make this photo so small, even at an eighth of the size.";
-  const theirs = ahead(avif, bbmr);
-  const scaled = avif.scale > 1 ? ` (${atSize(avif)})` : "";
-  const why = "bbmr keeps pixels without loss for now, and that costs bytes.";
-  if (theirs === Infinity) return `AVIF wins: with as many bytes it is the original, bit for bit; bbmr is not. ${why}`;
-  if (theirs === -Infinity) return `With as many bytes, bbmr is the original, bit for bit; AVIF${scaled} is not.`;
-  if (theirs > EQUAL) return `AVIF wins: with as many bytes${scaled} it is closer to the original, by ${theirs.toFixed(1)} dB. ${why}`;
-  if (theirs < -EQUAL) return `With as many bytes, bbmr is closer to the original than AVIF${scaled}, by ${(-theirs).toFixed(1)} dB.`;
-  return `With as many bytes, AVIF${scaled} and bbmr are equally close to the original.`;
+/** Returns sentences about the rates of the blocks, and about the photo's own file, if any. */
+export function remarks(facts, model, fileSize) {
+  const own = [];
+  if (fileSize > facts.bytes) own.push(`The photo's own file has ${bytes(fileSize)}; this one is ${percent(facts.bytes / fileSize)} of it.`);
+  else if (fileSize) own.push("The photo's own file is smaller than this one: choose a lower quality.");
+  return [ratesOf(facts, model), ...own];
+}
+
+function ratesOf(facts, model) {
+  const used = usedRates(facts);
+  if (used.length > 1) return `Its blocks have the rates ${listed(used)}; the rate map shows where.`;
+  if (used[0] === 1) return "All blocks have the rate 1: every pixel is coded.";
+  const rest = model === "none" ? "are interpolated" : "come from the network";
+  return `All blocks have the rate ${used[0]}: one pixel in ${used[0] ** 2} is coded, the others ${rest}.`;
+}
+
+/** Returns the rates that blocks have, ascending. */
+export const usedRates = (facts) => Object.keys(facts.rates).map(Number).filter((rate) => facts.rates[rate]).sort((a, b) => a - b);
+
+/** Returns how the figures were made, one sentence each. `avif` is the part with the file, or null. */
+export function method(setting, facts, figures, avif) {
+  const planes = facts.planes.map(({ rate, codec, bytes: size }) => `rate ${rate} (${codec}, ${bytes(size)})`);
+  const found = [`bbmr: quality ${setting.quality}, ${planes.length > 1 ? "planes" : "one plane"} of ${listed(planes)}.`];
+  if (avif) {
+    const size = avif.scale > 1 ? `, ${atSize(avif)} and scaled up again` : "";
+    found.push(`AVIF: libaom at speed ${avif.speed}, tune ${avif.tune}, ${avif.subsampling}, quality ${avif.quality}${size}: the highest that fits, in the size and chroma format with the best PSNR-RGB.`);
+    const unused = 1 - figures.avif.bytes / (figures.bbmr.bytes - facts.alpha_bytes);
+    if (unused > 0.005) {
+      found.push(`AVIF's steps of quality are coarse: this file leaves ${percent(unused)} of the bytes unused. The sentence above compares at exactly equal bytes, between this file and the next larger one.`);
+    }
+  }
+  if (facts.alpha_bytes) found.push(`The ${bytes(facts.alpha_bytes)} of the alpha channel are left out: the AVIF has none.`);
+  return [...found, ...figures.notes.map((note) => `The photo: ${note}.`)];
 }
 
 const atSize = ({ scale }) => ({ 2: "at half size", 4: "at a quarter of the size", 8: "at an eighth of the size" })[scale];
-
-/** Returns by how many dB `one` is closer to the original than `other`; infinite if only one of them is equal to it. */
-const ahead = (one, other) => (one.psnr_rgb === other.psnr_rgb ? 0 : value(one.psnr_rgb) - value(other.psnr_rgb));
+const percent = (share) => `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
+const listed = (all) => (all.length > 1 ? `${all.slice(0, -1).join(", ")} and ${all.at(-1)}` : String(all[0]));
+const time = (seconds) => (seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`);
 const value = (psnr) => (psnr === null ? Infinity : psnr);
 
-/** Returns the time of the network in a Server-Timing header, such as "0.8 s", or "". */
-function networkTime(timing) {
-  const found = /network;dur=([\d.]+)/.exec(timing);
-  if (!found) return "";
-  const seconds = found[1] / 1000;
-  return seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`;
+/** Returns by how many dB bbmr is closer to the original than AVIF at equal bytes; infinite if one of them is equal to it. */
+function ahead(bbmr, avif, measure) {
+  const theirs = (avif.equal ?? avif)[measure];
+  return bbmr[measure] === theirs ? 0 : value(bbmr[measure]) - value(theirs);
 }

@@ -3,7 +3,7 @@
 import { drawLegend, drawMap, drawMarks } from "./rate-map.js";
 import { Refusal } from "./refusals.js";
 import { Viewer, zoomStep } from "./viewer.js";
-import { bytes, fill } from "./results.js";
+import { bytes, fill, method, remarks, rows, usedRates, verdict } from "./results.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -13,6 +13,11 @@ const viewer = new Viewer($("stage"), (zoom) => {
   drawMarks($("marks"), mapped, viewer);
 });
 const urls = new Map(); // purpose of a picture → its object URL
+let sides = {}; // what the left may show: { original, avif }, each { url, tag, soft }
+let side = "original"; // what the visitor wants on the left
+
+const ABOUT_CONTAINERS =
+  "Left is what the file shows without any network, right what the network makes of it. There is no original here to measure against.";
 
 export function showStart() {
   $("welcome").hidden = false;
@@ -45,11 +50,11 @@ export function clear() {
   $("budget").hidden = true;
   $("name").textContent = "";
   viewer.clear();
-  for (const part of ["take", "numbers", "keys", "tag-before", "tag-after"]) $(part).hidden = true;
-  paragraphs([]);
+  for (const part of ["take", "numbers", "keys", "tag-before", "tag-after", "overlay", "left"]) $(part).hidden = true;
+  sides = {};
+  side = "original";
   mapped = null;
   showMap(false);
-  $("overlay").disabled = true;
   scrollTo({ top: 0 });
 }
 
@@ -58,41 +63,67 @@ export function stage({ kind, name, original }) {
   clear();
   const { picture, width, height, tags } = original;
   $("budget").hidden = kind !== "photo" && $("model-row").hidden;
-  for (const part of $("budget").querySelectorAll(".row:not(.model), #rate, .ends")) part.hidden = kind !== "photo";
+  for (const part of $("budget").querySelectorAll(".row:not(.model), #quality, .ends")) part.hidden = kind !== "photo";
+  $("left").hidden = kind !== "photo";
   $("name").textContent = `${name} · ${width} × ${height}`;
-  [$("tag-before").textContent, $("tag-after").textContent] = tags;
   $("tag-before").hidden = false;
-  viewer.begin(address("before", picture), width, height);
+  sides.original = { url: address("before", picture), tag: tags[0] };
+  viewer.begin(sides.original.url, width, height);
+  showSide();
+}
+
+/** Shows what the visitor wants on the left: the original, or the AVIF once it is there. */
+function showSide() {
+  const shown = sides[side] ? side : "original";
+  $("left-avif").disabled = !sides.avif;
+  $(`left-${shown}`).checked = true;
+  $("tag-before").textContent = sides[shown].tag;
+  viewer.showBefore(sides[shown].url, sides[shown].soft);
 }
 
 /** Shows a result beside the original, with its files and figures; `unlessAborted` as in api.js. */
-export async function present({ source, setting, facts, picture, container, rows, words }, rates, unlessAborted) {
+export async function present(result, rates, unlessAborted) {
+  const { source, setting, facts, picture, container } = result;
   viewer.resize(facts.width, facts.height);
   await unlessAborted(viewer.finish(address("after", picture)));
-  const rate = source.kind === "photo" ? `rate ${setting.rate}` : "";
-  $("tag-after").textContent = [source.original.tags[1], rate].filter(Boolean).join(", ");
+  const quality = source.kind === "photo" ? `quality ${setting.quality}` : "";
+  $("tag-after").textContent = [source.original.tags[1], quality].filter(Boolean).join(", ");
   $("tag-after").hidden = false;
   $("keys").hidden = false;
   mapped = facts;
   drawMap($("tint"), facts, rates);
   drawLegend($("legend"), facts, rates);
   viewer.draw();
-  $("overlay").disabled = false;
-  const stem = source.name.replace(/\.[^.]*$/, "") || "photo";
-  const about = [rate, bytes(container.size)].filter(Boolean).join(", ");
+  $("overlay").hidden = usedRates(facts).length === 1; // the remarks say which rate it is
+  if ($("overlay").hidden) showMap(false);
+  const stem = stemOf(source);
+  const about = [quality, bytes(container.size)].filter(Boolean).join(", ");
   link($("download"), address("container", container), `${stem}.bbmr`, `Download .bbmr (${about})`);
   link($("picture"), urls.get("after"), `${stem}-bbmr.png`);
   $("take").hidden = false;
-  figures(rows, words);
+  figures(result);
   stale(false);
 }
 
-/** Shows the rows of the table and the sentences about them; `words` is null until they are measured. */
-export function figures(rows, words) {
-  fill($("rows"), rows);
+/** Shows the figures of a result, or what there is of them, and its AVIF. */
+export function figures({ source, setting, facts, made, figures: measured, avif, pending }) {
+  const photo = source.kind === "photo";
+  const file = avif && address("avif", avif.data);
+  sides.avif = avif?.shown && { url: file, tag: `AVIF, ${bytes(avif.data.size)}`, soft: avif.scale > 1 };
+  showSide();
+  $("verdict").textContent = measured ? verdict(measured) : !photo ? ABOUT_CONTAINERS : pending ? "" : "Not measured.";
+  $("table").hidden = !photo;
+  fill($("rows"), rows(facts, measured));
+  const unseen = avif && !avif.shown ? ["This browser cannot show AVIF files."] : [];
+  list($("remarks"), "p", [...remarks(facts, made.model, photo ? source.file.size : 0), ...unseen]);
+  $("method").hidden = !measured;
+  list($("how"), "li", measured ? method(setting, facts, measured, avif) : []);
+  $("avif-file").hidden = !avif;
+  if (avif) link($("avif-file"), file, `${stemOf(source)}.avif`, `Save this AVIF (${bytes(avif.data.size)})`);
   $("numbers").hidden = false;
-  paragraphs(words ?? []);
 }
+
+const stemOf = ({ name }) => name.replace(/\.[^.]*$/, "") || "photo";
 
 /** Shows a refusal, or an error of this page, about the file `name`; `shown`: that file is on the screen. */
 export function showProblem(error, name = "", shown = false) {
@@ -121,8 +152,8 @@ export function hideProblem() {
   leave($("key-form"));
 }
 
-function paragraphs(texts) {
-  $("verdict").replaceChildren(...texts.map((text) => Object.assign(document.createElement("p"), { textContent: text })));
+function list(parent, tag, texts) {
+  parent.replaceChildren(...texts.map((text) => Object.assign(document.createElement(tag), { textContent: text })));
 }
 
 function link(element, url, name, text) {
@@ -145,6 +176,12 @@ function showMap(on) {
   $("overlay").setAttribute("aria-pressed", on);
 }
 
+for (const radio of document.querySelectorAll("#left input")) {
+  radio.addEventListener("change", () => {
+    side = radio.value;
+    showSide();
+  });
+}
 $("overlay").addEventListener("click", () => showMap($("map").hidden));
 $("dismiss").addEventListener("click", hideProblem);
 addEventListener("keydown", (event) => {

@@ -1,4 +1,4 @@
-// The picture before and after, with a movable border, zoom and pan.
+// The pictures on the left (before) and on the right (after), with a movable border, zoom and pan.
 
 const MAX_SCALE = 16;
 const STEP = 1.25;
@@ -36,6 +36,13 @@ export class Viewer {
     this.before.firstElementChild.src = url;
     this.split = 0.5;
     this.fit();
+  }
+
+  /** Replaces the picture before by one of the same photo. `soft`: it has fewer pixels, and is shown smoothly. */
+  showBefore(url, soft = false) {
+    const image = this.before.firstElementChild;
+    if (image.src !== url) image.src = url;
+    image.classList.toggle("soft", soft);
   }
 
   /** Shows the picture after, and the border. */
