@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bbmr_shared.grid import BlockGrid
+from bbmr_shared.limits import JPEG_MAX_SIDE
 
 _MARKER, _FIRST, _LAST, _SCAN = 0xFF, 0xD0, 0xD7, 0xDA
 _POWER = 1.15
@@ -27,13 +28,15 @@ def block_bytes(
 ) -> NDArray[np.float64]:
     """Returns the bytes that each block is expected to take in a plane of `total` bytes: `float64 [rows, cols]`.
 
+    They are in proportion to areas where no JPEG can be made: a side above 65,500, or blocks of no multiple of 8.
+
     Args:
         plane: the whole picture at `rate`, `uint8 [H/rate, W/rate, 3]`, or `[H/rate, W/rate]` if it is grey.
         quality: of the plane, on AVIF's scale.
     """
     side = grid.block // rate
     unit = 16 if side % 16 == 0 else 8
-    if side % unit:
+    if side % unit or side * max(grid.rows, grid.cols) > JPEG_MAX_SIDE:
         shares = grid.areas().astype(np.float64)
     else:
         shares = np.maximum(_jpeg_bytes(plane, grid, side, unit, quality), _LEAST) ** _POWER

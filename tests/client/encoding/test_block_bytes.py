@@ -48,6 +48,13 @@ def test_a_part_of_a_plane_has_about_the_bytes_of_its_blocks() -> None:
         assert 0.7 * real < estimate < 1.3 * real
 
 
+@pytest.mark.parametrize("width", [65_408, 65_424])
+def test_a_plane_wider_than_a_jpeg(width: int) -> None:
+    found = block_bytes(np.zeros((16, width), np.uint8), 1, BlockGrid(width, 16), 40, 500)
+    assert found.sum() == pytest.approx(500)
+    assert (found > 0).all()
+
+
 @pytest.mark.parametrize(("width", "height", "block"), [(400, 272, 128), (16, 16, 128), (64, 48, 16)])
 @pytest.mark.parametrize("grey", [False, True])
 def test_any_grid(width: int, height: int, block: int, grey: bool) -> None:
