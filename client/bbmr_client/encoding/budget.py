@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ BUDGETS = ("quality", "bpp", "max_bytes", "target_psnr", "rate")
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3, "ki": 1024, "mi": 1024**2, "gi": 1024**3}
 _BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", re.IGNORECASE | re.ASCII)
 LEAST_PSNR, GREATEST_PSNR = 10.0, 60.0
+MOST_BYTES = 1 << 40
+"""No file is that large."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Budget:
         kind, value = self.kind, self.value
         if kind == "quality" and not (is_whole(value) and 0 <= value <= 100):
             raise UsageError(f"the quality is a whole number from 0 to 100, not {value!r}")
-        if kind == "max_bytes" and not (is_whole(value) and value >= 1):
-            raise UsageError(f"max_bytes is a whole number above 0, not {value!r}")
+        if kind == "max_bytes" and not (is_whole(value) and 1 <= value <= MOST_BYTES):
+            raise UsageError(f"max_bytes is a whole number from 1 to {MOST_BYTES}, not {value!r}")
         if kind == "bpp" and not (is_number(value) and 0 < value <= 1000):
             raise UsageError(f"bpp is a number above 0, not {value!r}")
         if kind == "target_psnr" and not (is_number(value) and LEAST_PSNR <= value <= GREATEST_PSNR):
@@ -71,7 +74,7 @@ def parse_bytes(text: str) -> int:
         UsageError: it is none, or below one byte.
     """
     match = _BYTES.fullmatch(text.strip())
-    count = 0 if match is None else int(float(match[1]) * _UNITS[(match[2] or "").lower()])
-    if count < 1:
+    count = 0.0 if match is None else float(match[1]) * _UNITS[(match[2] or "").lower()]
+    if not 1 <= count < math.inf:
         raise UsageError(f"a number of bytes is such as 200000, 200k or 1.5M, not {text}")
-    return count
+    return int(count)

@@ -51,7 +51,7 @@ PIXELS = np.zeros((16, 16, 3), np.uint8)
         ({"bpp": 0}, "bpp is a number above 0, not 0"),
         ({"bpp": float("nan")}, "bpp is a number above 0, not nan"),
         ({"bpp": "1"}, "bpp is a number above 0"),
-        ({"max_bytes": 0}, "max_bytes is a whole number above 0, not 0"),
+        ({"max_bytes": 0}, "max_bytes is a whole number from 1 to 1099511627776, not 0"),
         ({"max_bytes": "200k"}, "max_bytes is a whole number"),
         ({"target_psnr": 9}, "from 10 to 60 dB, not 9"),
         ({"target_psnr": float("inf")}, "from 10 to 60 dB, not inf"),
