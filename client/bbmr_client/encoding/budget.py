@@ -20,6 +20,7 @@ _BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]i?)?b?", re.IGNORECASE | re.ASCII)
 LEAST_PSNR, GREATEST_PSNR = 10.0, 60.0
 MOST_BYTES = 1 << 40
 """No file is that large."""
+MOST_BPP = 1000
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Budget:
             raise UsageError(f"the quality is a whole number from 0 to 100, not {value!r}")
         if kind == "max_bytes" and not (is_whole(value) and 1 <= value <= MOST_BYTES):
             raise UsageError(f"max_bytes is a whole number from 1 to {MOST_BYTES}, not {value!r}")
-        if kind == "bpp" and not (is_number(value) and 0 < value <= 1000):
-            raise UsageError(f"bpp is a number above 0, not {value!r}")
+        if kind == "bpp" and not (is_number(value) and 0 < value <= MOST_BPP):
+            raise UsageError(f"bpp is a number above 0 and at most {MOST_BPP}, not {value!r}")
         if kind == "target_psnr" and not (is_number(value) and LEAST_PSNR <= value <= GREATEST_PSNR):
             raise UsageError(
                 f"the target PSNR is a number from {LEAST_PSNR:g} to {GREATEST_PSNR:g} dB, not {value!r}"

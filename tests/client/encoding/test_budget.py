@@ -62,6 +62,10 @@ class TestBudget:
         with pytest.raises(UsageError):
             Budget(kind, value)
 
+    def test_the_message_names_the_highest_value(self) -> None:
+        with pytest.raises(UsageError, match="at most 1000, not 2000"):
+            Budget("bpp", 2000)
+
     def test_the_most_bytes(self) -> None:
         assert Budget("max_bytes", 777).bytes_for(4000, 3000) == 777
         assert Budget("bpp", 0.5).bytes_for(1000, 100) == 6250
