@@ -5,7 +5,6 @@ It runs the network of `bbmr_client.local`, which is worth its time only at high
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +17,6 @@ from bbmr_shared.grid import BlockGrid
 
 from .operating_points import multiplier
 
-Restore = Callable[[], NDArray[np.uint8]]
-"""Runs the network at full strength: `uint8 [H, W, 3]`, padded."""
 _ENTRY_BYTES = 30
 """Bytes of a strength map in the header beside its symbols."""
 
