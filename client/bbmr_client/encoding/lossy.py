@@ -19,6 +19,7 @@ from bbmr_shared.container import FULL_STRENGTH, Plane
 from bbmr_shared.container.planes import pad
 from bbmr_shared.grid import BlockGrid
 from bbmr_shared.images.codecs import coding_error_byte, decode, encode_plane
+from bbmr_shared.limits import AVIF_MAX_SIDE
 
 from .candidates import Candidate, RateTable, best_tables, mixed
 from .operating_points import PlaneSettings, plane_quality, rates_worth_trying, speed
@@ -87,7 +88,11 @@ class LossyPicture:
         before_step: Callable[[], object],
         restore: Callable[[CodedPicture], NDArray[np.uint8]] | None = None,
     ) -> None:
-        self.grid, self._palette, self._grey, self._codec, self._effort = grid, palette, grey, codec, effort
+        # a plane above the codec's longest side would be written without loss
+        self._palette = (
+            tuple(rate for rate in palette if max(grid.plane_size(rate)) <= AVIF_MAX_SIDE) or palette
+        )
+        self.grid, self._grey, self._codec, self._effort = grid, grey, codec, effort
         self._restore = restore
         self._padded = pad(rgb, grid)
         self._strength = 0 if model is None else FULL_STRENGTH
@@ -114,7 +119,7 @@ class LossyPicture:
             (self._uniform(rate, table) for rate, table in found),
             key=lambda candidate: candidate.cost(quality),
         )
-        if self._survey is self._whole:
+        if self._effort >= THOROUGH_EFFORT:
             candidate = mixed(best_tables(found, quality), quality, candidates[0])
             if candidate is not None:
                 tried = replace(candidate, bytes=self._whole.tried(candidate))
