@@ -114,7 +114,7 @@ class TestPsnr:
     def test_it_is_reached_and_hardly_exceeded(self, name: str, target: float) -> None:
         rgb = np.asarray(crop(name))
         found = psnr_of(encode(rgb, target_psnr=target), rgb)
-        assert target <= found < target + 0.8
+        assert target <= found < target + 1.0
 
     @pytest.mark.skipif(not has_network(), reason="needs the extra local or server")
     def test_of_the_output_where_the_network_runs(self) -> None:
