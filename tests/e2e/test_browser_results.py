@@ -55,7 +55,8 @@ TIE = "At equal bytes, bbmr and AVIF are equally close to the original."
             f"AVIF (at an eighth of the size) wins: {AT} 0.8 {CLOSER} than bbmr.",
         ),
         ((39.30, 42.0), (39.32, 41.97), 1, TIE),
-        ((39.30, 42.4), (39.32, 42.0), 1, f"bbmr wins: {AT} 0.4 {CLOSER} in luma than AVIF."),
+        ((39.30, 42.4), (39.32, 42.0), 1, TIE),  # AVIF in another chroma format may be closer in luma
+        ((39.30, 42.0), (39.28, 42.4), 1, f"AVIF wins: {AT} 0.4 {CLOSER} in luma than bbmr."),
         ((39.4, 42.0), (39.3, 42.02), 1, f"bbmr wins: {AT} 0.1 {CLOSER} than AVIF."),
         (
             (39.8, 41.0),
@@ -63,13 +64,7 @@ TIE = "At equal bytes, bbmr and AVIF are equally close to the original."
             1,
             f"Neither wins: at equal bytes, bbmr is 0.5 {CLOSER} {COLOURS}, AVIF 1.2 dB closer in luma.",
         ),
-        (
-            (39.3, 42.2),
-            (39.8, 41.0),
-            2,
-            f"Neither wins: at equal bytes, AVIF (at half size) is 0.5 {CLOSER} {COLOURS}, "
-            "bbmr 1.2 dB closer in luma.",
-        ),
+        ((39.3, 42.2), (39.8, 41.0), 2, f"AVIF (at half size) wins: {AT} 0.5 {CLOSER} than bbmr."),
         (
             (None, None),
             (39.8, 41.0),
@@ -84,6 +79,7 @@ TIE = "At equal bytes, bbmr and AVIF are equally close to the original."
         ),
         ((None, None), (None, None), 1, TIE),
         ((39.8, None), (39.1, 41.0), 1, f"bbmr wins: {AT} 0.7 {CLOSER} than AVIF."),
+        ((39.8, 41.0), (39.1, None), 1, f"bbmr wins: {AT} 0.7 {CLOSER} than AVIF."),
     ],
 )
 def test_one_sentence_says_who_wins(
@@ -163,6 +159,8 @@ def test_the_method_names_the_settings_of_both(still: Visit) -> None:
     )
     assert alpha[2].startswith("The 600 bytes of the alpha channel")
     assert len(ask(still, "method", {"quality": 30}, facts, figures | {"avif": None}, None)) == 2
+    full_chroma = ask(still, "method", {"quality": 30}, facts, figures, avif | {"subsampling": "4:4:4"})
+    assert "4:2:0 may have a higher PSNR-Y" in full_chroma[2]
 
 
 def changed(whole: bytes, change: Any) -> bytes:

@@ -1,7 +1,7 @@
 """Finds the best AVIF of a photo within a number of bytes: what a container of these bytes is compared with.
 
 Fast trials on a sample of the photo choose its size, its chroma format and a first quality. The quality is settled by
-encodes of the whole photo, mostly one or two.
+encodes of the whole photo, mostly two: one that fits, and the next quality, which does not.
 """
 
 from __future__ import annotations
@@ -29,19 +29,18 @@ SCALES = (1, 2, 4, 8)
 LOW_QUALITY = 30
 """Below this quality, fewer pixels at a higher quality may be closer to the photo."""
 ENCODES = 3
-"""Encodes of the whole photo, if one of them fits."""
+"""Encodes of the whole photo; more only while none fits."""
 
 _TRIAL_SPEED = 10
-_TRIAL_FACTOR = 0.95
-"""Bytes at `SPEED`, per byte at the speed of the trials, before it is known better."""
+_FACTOR = 1.0
+"""Bytes of the photo at `SPEED`, per byte that the trials of the sample let expect, before it is known better. Photos
+have 0.7 to 1.3, each at all qualities within some percent the same."""
 _BOXES = 300
 """Bytes of an AVIF file beside its samples."""
 _SLOPE = 0.036
 """Growth of the logarithm of the bytes per step of quality."""
 _DECIBELS = 6.0
 """Growth of the PSNR per step of the logarithm of the bytes."""
-_PLAUSIBLE = 0.15
-"""The logarithms of two factors of one photo and format differ by less."""
 _HOPELESS = 1.2
 """A scale at which even the lowest quality is expected to have so many times the allowed bytes is not tried."""
 _FULL = 0.995
@@ -59,9 +58,11 @@ class Photo:
 
 @dataclass(frozen=True)
 class Known:
-    """The samples of this photo at full size, coded at `quality` and `SPEED`, have so many bytes."""
+    """The photo at 1/`scale` of its sides, coded so at `SPEED`, has so many bytes (without boxes and profile)."""
 
+    scale: int
     quality: int
+    subsampling: str
     bytes: int
 
 
@@ -93,13 +94,18 @@ def avif_within(
         photo: the photo.
         size: bytes of the whole file, the ICC profile included.
         start: a quality that is near the result.
-        known: saves an encode.
+        known: makes the first quality more accurate.
 
     Raises:
         WorkCancelledError as soon as `cancelled()` is true.
     """
-    for trials in _candidates(photo, size, start, cancelled):
-        found = _settled(photo, trials, size, start, known if trials.scale == 1 else None, cancelled)
+    sample = sample_rows(photo.rgb)
+    factor = _FACTOR
+    if known is not None:
+        trials = _Trials(sample, photo, known.scale, known.subsampling, cancelled)
+        factor = trials.factor(known.quality, known.bytes + trials.fixed)
+    for trials in _candidates(photo, sample, factor, size, start, cancelled):
+        found = _settled(photo, trials, factor, size, start, cancelled)
         if found is not None:
             return found
     return None
@@ -128,23 +134,23 @@ class _Trials:
         self._small = resized(sample, _scaled(sample, scale))
         self._coded = self._small[..., 0] if photo.grey else self._small
         self._share = sample.shape[0] / photo.rgb.shape[0]
-        self._fixed = _BOXES + len(photo.icc)
+        self.fixed = _BOXES + len(photo.icc)
         self._files: dict[int, tuple[str, bytes]] = {}
 
-    def expected(self, quality: int, factor: float = _TRIAL_FACTOR) -> float:
+    def expected(self, quality: int, factor: float) -> float:
         """Returns the bytes that the file of the whole photo is expected to have."""
-        return self._fixed + factor * len(self._file(quality)[1]) / self._share
+        return self.fixed + factor * len(self._file(quality)[1]) / self._share
 
     def factor(self, quality: int, found: int) -> float:
         """Returns the factor with which `expected` is `found` at this quality."""
-        return max(0.5, found - self._fixed) * self._share / len(self._file(quality)[1])
+        return max(0.5, found - self.fixed) * self._share / len(self._file(quality)[1])
 
-    def closeness(self, quality: int, size: int) -> float:
+    def closeness(self, quality: int, factor: float, size: int) -> float:
         """Returns the PSNR that is expected with `size` bytes, from that at a quality near it."""
         codec, data = self._file(quality)
         back = decode(data, codec, (self._small.shape[1], self._small.shape[0]))
         psnr = psnr_rgb(self._sample, resized(back, (self._sample.shape[1], self._sample.shape[0])))
-        return psnr + _DECIBELS * math.log(size / self.expected(quality))
+        return psnr + _DECIBELS * math.log(size / self.expected(quality, factor))
 
     def next_step(self, quality: int) -> int:
         """Returns the lowest quality above this one that has another file; 101 if there is none."""
@@ -167,79 +173,73 @@ class _Trials:
         return self._files[quality]
 
 
-def _candidates(photo: Photo, size: int, start: int, cancelled: IsCancelled) -> list[_Trials]:
+def _candidates(
+    photo: Photo, sample: Picture, factor: float, size: int, start: int, cancelled: IsCancelled
+) -> list[_Trials]:
     """Returns the scale and chroma format that are expected to be closest, then coarser scales in case none fits."""
-    sample = sample_rows(photo.rgb)
     formats = ("4:0:0",) if photo.grey else ("4:2:0", "4:4:4")
     best, closest = None, -math.inf
     plain: list[_Trials] = []
     for scale in SCALES:
         if max(_scaled(photo.rgb, scale)) > AVIF_MAX_SIDE:
             continue
-        trials = [_Trials(sample, photo, scale, name, cancelled) for name in formats]
-        plain.append(trials[0])
-        fitting = [
-            (one, quality) for one in trials if (quality := _highest(one.expected, size, start)) is not None
-        ]
+        fitting: list[tuple[float, int, _Trials]] = []
+        for name in formats:
+            trials = _Trials(sample, photo, scale, name, cancelled)
+            quality = _highest(partial(trials.expected, factor=factor), size, start)
+            if quality is not None:
+                fitting.append((trials.closeness(quality, factor, size), quality, trials))
+            if name == formats[0]:
+                plain.append(trials)
         if not fitting:
             continue
-        value, one, quality = max(
-            ((one.closeness(quality, size), one, quality) for one, quality in fitting),
-            key=lambda entry: entry[0],
-        )
+        value, quality, trials = max(fitting, key=lambda entry: entry[0])
         if value <= closest:
             break
-        best, closest = one, value
+        best, closest = trials, value
         if quality >= LOW_QUALITY:
             break
-    coarser = [one for one in plain if best is None or one.scale > best.scale]
-    return [
-        *([] if best is None else [best]),
-        *(one for one in coarser if one.expected(0) <= _HOPELESS * size),
+    hopeful = [
+        one
+        for one in plain
+        if (best is None or one.scale > best.scale) and one.expected(0, factor) <= _HOPELESS * size
     ]
+    return hopeful if best is None else [best, *hopeful]
 
 
 def _settled(
-    photo: Photo, trials: _Trials, size: int, start: int, known: Known | None, cancelled: IsCancelled
+    photo: Photo, trials: _Trials, factor: float, size: int, start: int, cancelled: IsCancelled
 ) -> Avif | None:
     """Returns the file of the highest quality that fits at this scale, or None if there is none."""
     picture = resized(photo.rgb, _scaled(photo.rgb, trials.scale))
-    factor = _TRIAL_FACTOR
-    if known is not None:
-        measured = trials.factor(known.quality, known.bytes + _BOXES + len(photo.icc))
-        if abs(math.log(measured / factor)) <= _PLAUSIBLE:  # else it has another chroma format
-            factor = measured
-    best: tuple[int, bytes] | None = None
-    larger: bytes | None = None
-    low, high, encodes = -1, 101, 0
+    files: dict[int, bytes] = {}
+    low, high = -1, 101
     while True:
         expected = _highest(partial(trials.expected, factor=factor), size, start)
-        lowest = low + 1 if best is None else trials.next_step(low)
-        quality = min(max(expected if expected is not None else 0, lowest), high - 1)
+        lowest = 0 if low < 0 else trials.next_step(low)
+        quality = min(max(expected or 0, lowest), high - 1)
         check_cancelled(cancelled)
-        data = _file(picture, photo, quality, trials.subsampling)
-        encodes += 1
-        factor = trials.factor(quality, len(data))
-        if len(data) <= size:
-            low, best = quality, (quality, data)
+        files[quality] = _file(picture, photo, trials.subsampling, quality)
+        factor = trials.factor(quality, len(files[quality]))
+        if len(files[quality]) <= size:
+            low = quality
         else:
-            high, larger = quality, data
+            high = quality
         if high == 0:
             return None
-        if best is not None and (
-            encodes >= ENCODES or len(best[1]) >= _FULL * size or trials.next_step(low) >= high
-        ):
+        settled = low >= 0 and (high <= trials.next_step(low) or len(files[low]) >= _FULL * size)
+        if settled or (low >= 0 and len(files) >= ENCODES):
             break
     check_cancelled(cancelled)
-    quality, data = best
+    unused = len(files[low]) < _FULL * size and high <= trials.next_step(low)
     return Avif(
         trials.scale,
-        quality,
+        low,
         trials.subsampling,
-        encodes,
-        data,
-        picture_of(data, trials.scale, photo.rgb),
-        larger if high <= trials.next_step(low) else None,
+        len(files),
+        files[low],
+        picture_of(files[low], trials.scale, photo.rgb),
+        files.get(high) if unused else None,
     )
 
 
@@ -256,7 +256,7 @@ def _highest(bytes_at: Callable[[int], float], size: int, start: int) -> int | N
     return low if low >= 0 else None
 
 
-def _file(picture: Picture, photo: Photo, quality: int, subsampling: str) -> bytes:
+def _file(picture: Picture, photo: Photo, subsampling: str, quality: int) -> bytes:
     image = Image.fromarray(picture[..., 0] if photo.grey else picture)
     if photo.icc:
         image.info["icc_profile"] = photo.icc

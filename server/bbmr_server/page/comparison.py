@@ -23,6 +23,7 @@ from bbmr_server.observability.request_notes import note_picture
 from bbmr_server.routes.encode import Upload, read_photo
 from bbmr_server.settings import Settings
 from bbmr_shared.container import Container
+from bbmr_shared.images.av1_plane import subsampling_of
 
 from . import avif
 from .figures import Figures, at_equal_bytes, facts, measured
@@ -116,19 +117,24 @@ async def _restore(state: AppState, container: Container, emit: Emit, end: float
 
 def _search(coded: _Coded, quality: int, cancelled: IsCancelled) -> tuple[avif.Avif, Figures] | None:
     """Returns the AVIF and its figures. Its bytes are those of the container without the alpha channel."""
-    photo, planes, alpha = coded.photo, coded.container.planes, coded.container.alpha
-    known = None
-    if len(planes) == 1 and planes[0].rate == 1 and planes[0].quality is not None:
-        known = avif.Known(planes[0].quality, len(planes[0].data))
+    photo, alpha = coded.photo, coded.container.alpha
     size = len(coded.data) - (0 if alpha is None else len(alpha.data))
     best = avif.avif_within(
-        avif.Photo(photo.rgb, photo.grey, photo.icc or b""), size, cancelled, start=quality, known=known
+        avif.Photo(photo.rgb, photo.grey, photo.icc or b""), size, cancelled, quality, _known(coded.container)
     )
     if best is None:
         return None
     check_cancelled(cancelled)
     figures = measured(photo.rgb, best.picture, len(best.data))
     return best, figures | {"equal": at_equal_bytes(photo.rgb, best, figures, size)}
+
+
+def _known(container: Container) -> avif.Known | None:
+    """Returns what the plane of a container with one rate says of AVIF files."""
+    plane, *others = container.planes
+    if others or plane.codec != "av1" or plane.quality is None:
+        return None
+    return avif.Known(plane.rate, plane.quality, subsampling_of(plane.data), len(plane.data))
 
 
 def _measure(coded: _Coded, answer: Answer, cancelled: IsCancelled) -> Figures:

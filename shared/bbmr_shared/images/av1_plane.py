@@ -88,18 +88,28 @@ def boxed(data: bytes) -> bytes:
     Raises:
         PlaneError: it is no sequence header of a still picture and one frame, or has more than 8 bits per sample.
     """
+    header = _header_of(data)
+    start = _box(b"ftyp", b"avif\0\0\0\0avifmif1miaf")
+    before = len(start) + len(_meta(header, 0, 0)) + 8
+    return start + _meta(header, before, len(data)) + _box(b"mdat", data)
+
+
+def subsampling_of(data: bytes) -> str:
+    """Returns the chroma format of an AV1 plane, such as "4:2:0". Raises: as `boxed`."""
+    header = _header_of(data)
+    return "4:0:0" if header.grey else {(1, 1): "4:2:0", (1, 0): "4:2:2"}.get(header.halved, "4:4:4")
+
+
+def _header_of(data: bytes) -> StillHeader:
     try:
         found = list(islice(obus(memoryview(data)), len(HEADS) + 1))
         if tuple(obu.head for obu in found) != HEADS:
             raise PlaneError("an av1 plane is not a sequence header and one frame")
         if found[0].end - found[0].start > LONGEST_HEADER:
             raise PlaneError(f"an av1 plane has a sequence header of more than {LONGEST_HEADER} bytes")
-        header = _still_header(data[found[0].start : found[0].end])
+        return _still_header(data[found[0].start : found[0].end])
     except IndexError:
         raise PlaneError("an av1 plane is damaged (a header ends early)") from None
-    start = _box(b"ftyp", b"avif\0\0\0\0avifmif1miaf")
-    before = len(start) + len(_meta(header, 0, 0)) + 8
-    return start + _meta(header, before, len(data)) + _box(b"mdat", data)
 
 
 def _still_header(data: bytes) -> StillHeader:

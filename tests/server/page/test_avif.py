@@ -67,15 +67,17 @@ def test_the_next_larger_file_is_known_unless_the_bytes_are_used_up(detail: np.n
     assert (full.data, full.larger) == (short.data, None)
 
 
-def test_what_the_encoder_knows_saves_encodes(detail: np.ndarray) -> None:
+def test_what_the_encoder_knows_makes_the_first_quality_accurate(detail: np.ndarray) -> None:
     quality = 60
     plane = encode_plane(detail, "av1", quality=quality, subsampling="4:4:4", speed=SPEED, tune=TUNE)[1]
     size = len(plane) + 200
-    found = avif_within(Photo(detail), size, lambda: False, quality, Known(quality, len(plane)))
+    found = avif_within(Photo(detail), size, lambda: False, quality, Known(1, quality, "4:4:4", len(plane)))
     assert found is not None
-    assert found.encodes <= 2
+    assert found.encodes == 2  # one that fits, and one that does not
     assert len(found.data) <= size < next_size(detail, found)
-    misled = avif_within(Photo(detail), size, lambda: False, quality, Known(quality, 3 * len(plane)))
+    misled = avif_within(
+        Photo(detail), size, lambda: False, quality, Known(1, quality, "4:4:4", 3 * len(plane))
+    )
     assert misled is not None
     assert misled.data == found.data
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from bbmr_shared.errors import PlaneError
 from bbmr_shared.images import codecs
-from bbmr_shared.images.av1_plane import boxed, probe_av1, unboxed
+from bbmr_shared.images.av1_plane import boxed, probe_av1, subsampling_of, unboxed
 from bbmr_shared.images.avif import only_picture
 from bbmr_shared.images.info import ImageInfo
 from tests.fuzz.bombs import avif_with_items
@@ -68,6 +68,11 @@ class TestRoundTrip:
 
     def test_it_is_what_its_headers_say(self) -> None:
         assert probe_av1(GOOD) == ImageInfo(*SIZE, "RGB")
+
+
+@pytest.mark.parametrize("subsampling", codecs.SUBSAMPLINGS)
+def test_its_chroma_format_is_read_from_its_header(subsampling: str) -> None:
+    assert subsampling_of(encoded(16, 16, subsampling=subsampling)) == subsampling
 
 
 def saved(**options: object) -> bytes:

@@ -2,7 +2,6 @@
 
 const whole = new Intl.NumberFormat("en");
 const EQUAL = 0.05; // dB: shown as 0.0
-const NAMES = { psnr_rgb: "over red, green and blue", psnr_y: "in luma" };
 
 export const bytes = (count) =>
   count < 1000 ? `${count} bytes` : count < 999_500 ? `${(count / 1000).toFixed(0)} kB` : `${(count / 1e6).toFixed(1)} MB`;
@@ -55,25 +54,26 @@ export function summary(facts, made) {
   return `${size} Restored by ${made.model}${made.seconds === undefined ? "" : ` in ${time(made.seconds)}`}.`;
 }
 
-/** Returns who is closer to the original with equally many bytes, in one sentence. */
+/**
+ * Returns who is closer to the original with equally many bytes, in one sentence. PSNR-RGB decides: the AVIF was chosen
+ * by it. A lead of bbmr in luma alone is no win, because AVIF in another chroma format may be closer there.
+ */
 export function verdict({ bbmr, avif }) {
   if (!avif) return "No AVIF of this photo is so small, even at an eighth of the size.";
   const name = `AVIF${avif.scale > 1 ? ` (${atSize(avif)})` : ""}`;
-  const lead = { psnr_rgb: ahead(bbmr, avif, "psnr_rgb"), psnr_y: ahead(bbmr, avif, "psnr_y") };
-  if (lead.psnr_rgb === Infinity) return `bbmr wins: with as many bytes it is the original, bit for bit; ${name} is not.`;
-  if (lead.psnr_rgb === -Infinity) return `AVIF wins: with as many bytes it is the original, bit for bit; bbmr is not.`;
-  if (!Number.isFinite(lead.psnr_y)) lead.psnr_y = 0;
-  const counted = Object.keys(lead).filter((measure) => Math.abs(lead[measure]) > EQUAL);
-  if (!counted.length) return `At equal bytes, bbmr and ${name} are equally close to the original.`;
-  const amount = (measure) => `${Math.abs(lead[measure]).toFixed(1)} dB`;
-  if (counted.length === 2 && lead.psnr_rgb > 0 !== lead.psnr_y > 0) {
-    const [first, second] = lead.psnr_rgb > 0 ? ["bbmr", name] : [name, "bbmr"];
-    return `Neither wins: at equal bytes, ${first} is ${amount("psnr_rgb")} closer to the original ${NAMES.psnr_rgb}, ${second} ${amount("psnr_y")} closer ${NAMES.psnr_y}.`;
+  const colour = ahead(bbmr, avif, "psnr_rgb");
+  const luma = ahead(bbmr, avif, "psnr_y");
+  const original = "with as many bytes it is the original, bit for bit";
+  if (colour === Infinity) return `bbmr wins: ${original}; ${name} is not.`;
+  if (colour === -Infinity) return `AVIF wins: ${original}; bbmr is not.`;
+  const lead = (value) => `${Math.abs(value).toFixed(1)} dB closer`;
+  if (colour > EQUAL && luma < -EQUAL && Number.isFinite(luma)) {
+    return `Neither wins: at equal bytes, bbmr is ${lead(colour)} to the original over red, green and blue, ${name} ${lead(luma)} in luma.`;
   }
-  const [measure] = counted;
-  const [winner, loser] = lead[measure] > 0 ? ["bbmr", name] : [name, "bbmr"];
-  const where = measure === "psnr_rgb" ? "" : ` ${NAMES.psnr_y}`;
-  return `${winner} wins: at equal bytes it is ${amount(measure)} closer to the original${where} than ${loser}.`;
+  if (colour > EQUAL) return `bbmr wins: at equal bytes it is ${lead(colour)} to the original than ${name}.`;
+  if (colour < -EQUAL) return `${name} wins: at equal bytes it is ${lead(colour)} to the original than bbmr.`;
+  if (luma < -EQUAL && Number.isFinite(luma)) return `${name} wins: at equal bytes it is ${lead(luma)} to the original in luma than bbmr.`;
+  return `At equal bytes, bbmr and ${name} are equally close to the original.`;
 }
 
 /** Returns sentences about the rates of the blocks, and about the photo's own file, if any. */
@@ -102,6 +102,7 @@ export function method(setting, facts, figures, avif) {
   if (avif) {
     const size = avif.scale > 1 ? `, ${atSize(avif)} and scaled up again` : "";
     found.push(`AVIF: libaom at speed ${avif.speed}, tune ${avif.tune}, ${avif.subsampling}, quality ${avif.quality}${size}: the highest that fits, in the size and chroma format with the best PSNR-RGB.`);
+    if (avif.subsampling === "4:4:4") found.push("An AVIF in 4:2:0 may have a higher PSNR-Y, at a lower PSNR-RGB.");
     const unused = 1 - figures.avif.bytes / (figures.bbmr.bytes - facts.alpha_bytes);
     if (unused > 0.005) {
       found.push(`AVIF's steps of quality are coarse: this file leaves ${percent(unused)} of the bytes unused. The sentence above compares at exactly equal bytes, between this file and the next larger one.`);
