@@ -117,7 +117,7 @@ def test_the_left_side_shows_the_original_or_the_avif(here: Visit, photo: bytes)
     handle.press("End")
     original = here.look()
     here.page.get_by_label("AVIF at equal bytes").check(force=True)
-    here.page.wait_for_function("document.querySelector('#before img').complete")
+    here.page.evaluate("() => document.querySelector('#before img').decode()")
     assert re.fullmatch(r"AVIF, \d+ kB", tag.inner_text())
     avif = here.look()
     assert 0.3 < np.abs(avif - original).mean() < 10
@@ -130,11 +130,11 @@ def test_the_left_side_shows_the_original_or_the_avif(here: Visit, photo: bytes)
     held.pop().continue_()
     here.wait()
     assert tag.inner_text().startswith("AVIF")
-    here.page.wait_for_function("document.querySelector('#before img').complete")
+    here.page.evaluate("() => document.querySelector('#before img').decode()")
     assert np.abs(here.look() - avif).mean() > 0.5
     here.page.get_by_label("Original").check(force=True)
     assert tag.inner_text() == "Original"
-    here.page.wait_for_function("document.querySelector('#before img').complete")
+    here.page.evaluate("() => document.querySelector('#before img').decode()")
     assert np.abs(here.look() - original).max() <= 2
 
 
