@@ -264,7 +264,7 @@ def test_cancelling_the_measurement_keeps_the_picture(here: Visit, photo: bytes)
     status = here.page.locator("#status")
     expect(status).to_have_text(re.compile(r"Measuring …$"), timeout=60_000)
     here.page.get_by_role("button", name="Cancel").click()
-    assert here.page.locator("#verdict").inner_text() == "Not measured."
+    expect(here.page.locator("#verdict")).to_have_text("Not measured.")
     expect(status).to_have_text(DONE)
     assert "Measuring" not in status.inner_text()
     expect(here.page.locator("#handle")).to_be_visible()
