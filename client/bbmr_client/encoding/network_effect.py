@@ -1,13 +1,11 @@
 """The network's effect on lossy planes: its expected error in each block, without running it.
 
-`bbmr_models.training.predictor` fits the coefficients in `predictors/NAME-lossy.json` to the weights NAME.
+`bbmr_models.training.lossy_predictor` fits the coefficients in `predictors/NAME-lossy.json` to the weights NAME.
 """
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from bbmr_shared.container import FULL_STRENGTH
 from bbmr_shared.prediction import lossy_features
 
+from .predictor_files import read_coefficients
 from .trial import Trial
 
 _LEAST, _GREATEST = -3.0, 0.3
@@ -26,11 +25,10 @@ _WORTH = -0.003
 @cache
 def lossy_coefficients(model: str) -> dict[int, NDArray[np.float64]] | None:
     """Returns rate → `[55]`, or None if there are no coefficients for these weights."""
-    for path in (files("bbmr_client") / "predictors").iterdir():
-        if path.name == f"{model}-lossy.json":
-            rows = json.loads(path.read_text())["coefficients"]
-            return {int(rate): np.array(values, np.float64) for rate, values in rows.items()}
-    return None
+    rows = read_coefficients(f"{model}-lossy")
+    if rows is None:
+        return None
+    return {int(rate): np.array(values, np.float64) for rate, values in rows.items()}
 
 
 class NetworkEffect:

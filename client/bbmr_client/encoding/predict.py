@@ -6,15 +6,15 @@ such a file are treated as if they were bicubic upscaling.
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bbmr_shared.container import FULL_STRENGTH
 from bbmr_shared.prediction import COARSE, features
+
+from .predictor_files import read_coefficients
 
 Table = NDArray[np.float64]
 
@@ -30,10 +30,8 @@ of the training blocks at rate 16 worse."""
 @cache
 def coefficients_of(model: str) -> Table | None:
     """Returns `[4, features]` for the rates 2 … 16, or None if there are no coefficients for these weights."""
-    for path in (files("bbmr_client") / "predictors").iterdir():
-        if path.name == f"{model}.json":
-            return np.array(json.loads(path.read_text())["coefficients"], np.float64)
-    return None
+    rows = read_coefficients(model)
+    return None if rows is None else np.array(rows, np.float64)
 
 
 def predict(bicubic: Table, areas: NDArray[np.int64], coefficients: Table) -> tuple[Table, NDArray[np.uint8]]:
