@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from bbmr_client.config import Config
-from bbmr_client.encoding.budget import BUDGETS, DEFAULT_QUALITY
+from bbmr_client.encoding.budget import BUDGETS, DEFAULT_QUALITY, given_budgets
 from bbmr_shared.errors import UsageError
 from bbmr_shared.images.names import (
     DEFAULT_CODEC,
@@ -141,13 +141,14 @@ def merge(chosen: dict[str, Any], config: Config, uniform: bool, lossless: bool)
     defaults = config.encode
     if lossless:
         defaults = defaults.lossless()
-    elif _budgets(chosen):
+    elif given_budgets(chosen):
         defaults = defaults.without_budget()
     options: dict[str, Any] = {**DEFAULTS, "rates": palette(str(DEFAULTS["rates"])), "alpha_quality": None}
     for values in (defaults.values(), chosen):
         options |= {name: value for name, value in values.items() if value is not None}
-    if len(_budgets(options)) > 1:
-        first, second, *_ = _budgets(options)
+    given = given_budgets(options)
+    if len(given) > 1:
+        first, second, *_ = given
         raise UsageError(f"{config.path}: encode.{first} and encode.{second} exclude each other")
     has_rate = options.get("rate") is not None
     if uniform and not lossless and not has_rate:
@@ -173,7 +174,7 @@ def palette(text: str) -> tuple[int, ...]:
 
 
 def _check_together(chosen: dict[str, Any], lossless: bool) -> None:
-    budgets = _budgets(chosen)
+    budgets = given_budgets(chosen)
     if len(budgets) > 1:
         raise UsageError(f"{_flag(budgets[0])} and {_flag(budgets[1])} exclude each other: leave out one")
     for name in (*BUDGETS, "rates", "alpha_quality") if lossless else ():
@@ -192,11 +193,6 @@ def _check_codec(chosen: dict[str, Any], has_rate: bool, lossless: bool) -> None
         raise UsageError(f"{budget} keeps planes lossless and {codec} does not: {use}")
     if not has_rate and codec in LOSSLESS_CODECS:
         raise UsageError(f"{codec} planes are lossless: add --rate S or --lossless, or {use}")
-
-
-def _budgets(options: dict[str, Any]) -> list[str]:
-    """Returns the names of the budgets that are set."""
-    return [name for name in BUDGETS if options.get(name) is not None]
 
 
 def _flag(name: str) -> str:

@@ -61,9 +61,14 @@ class Budget:
         return int(self.value * width * height / 8) if self.kind == "bpp" else None
 
 
+def given_budgets(values: Mapping[str, object]) -> list[str]:
+    """Returns those of `BUDGETS` that have a value which is not None."""
+    return [name for name in BUDGETS if values.get(name) is not None]
+
+
 def check_one_budget(values: Mapping[str, object]) -> None:
     """Raises `UsageError` if more than one of `BUDGETS` has a value that is not None."""
-    given = [name for name in BUDGETS if values.get(name) is not None]
+    given = given_budgets(values)
     if len(given) > 1:
         raise UsageError(f"{given[0]} and {given[1]} exclude each other: leave out one")
 

@@ -6,7 +6,6 @@ in use.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from PIL import Image
 
 from bbmr_client.local import has_network, reconstruct_local
 from bbmr_client.photo import Photo, load_photo
-from bbmr_shared.block_statistics import mean_squared_error
 from bbmr_shared.compositing.composite import composite
 from bbmr_shared.container import FULL_STRENGTH, AlphaPlane, Container, Plane
 from bbmr_shared.container.planes import keep_blocks, pad
@@ -25,6 +23,7 @@ from bbmr_shared.errors import UnknownModelError, UsageError
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
 from bbmr_shared.images.codecs import encode_plane
 from bbmr_shared.limits import DEFAULT_LIMITS, Limits
+from bbmr_shared.metrics import psnr_rgb
 
 from .budget_search import FixedParts, code_to_psnr, code_within
 from .downscale import DOWNSCALER, bicubic_planes
@@ -166,8 +165,7 @@ def encode_photo(
 
 def _encode(photo: Photo, options: EncodeOptions, before_step: Callable[[], object]) -> Encoded:
     if options.budget.lossy:
-        by_network = options.network and options.distortion == "network"
-        if by_network and options.effort >= NETWORK_EFFORT and has_network():
+        if options.by_network and options.effort >= NETWORK_EFFORT and has_network():
             try:
                 return _encode_lossy(photo, options, before_step, runs_network=True)
             except UnknownModelError:  # the weights are on a server
@@ -188,7 +186,7 @@ def _encode_lossy(
     photo: Photo, options: EncodeOptions, before_step: Callable[[], object], runs_network: bool
 ) -> Encoded:
     grid = BlockGrid(photo.width, photo.height, int(options.block))
-    by_network = options.network and options.distortion == "network"
+    by_network = options.by_network
     alpha = _code_alpha(photo, options)
 
     def container(coded: CodedPicture) -> Container:
@@ -201,7 +199,8 @@ def _encode_lossy(
         return np.asarray(reconstruct_local(replace(container(coded), alpha=None)).convert("RGB"))
 
     def psnr(coded: CodedPicture) -> float:
-        return _psnr(restore(coded) if runs_network else _composite(coded, grid), photo.rgb)
+        picture = restore(coded) if runs_network else composite(coded.decoded, coded.rate_map, grid)
+        return psnr_rgb(picture[: photo.height, : photo.width], photo.rgb)
 
     picture = LossyPicture(
         photo.rgb,
@@ -225,16 +224,6 @@ def _encode_lossy(
         return Encoded(container(coded), quality, found, "output" if runs_network else "composite")
     quality = int(budget.value)
     return Encoded(container(picture.code(quality)), quality)
-
-
-def _composite(coded: CodedPicture, grid: BlockGrid) -> NDArray[np.uint8]:
-    return composite(coded.decoded, coded.rate_map, grid)
-
-
-def _psnr(picture: NDArray[np.uint8], rgb: NDArray[np.uint8]) -> float:
-    """Returns dB over RGB; the picture may be padded."""
-    error = mean_squared_error(picture[: rgb.shape[0], : rgb.shape[1]], rgb)
-    return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 def _metadata_bytes(photo: Photo) -> int:

@@ -12,7 +12,7 @@ from bbmr_shared.errors import MalformedContainerError, UsageError
 from bbmr_shared.grid import BLOCK, RATES, BlockGrid
 from bbmr_shared.images.names import DEFAULT_CODEC, DEFAULT_LOSSY_CODEC, LOSSLESS_CODECS, LOSSY_CODECS
 
-from .budget import BUDGETS, DEFAULT_QUALITY, Budget, check_one_budget
+from .budget import DEFAULT_QUALITY, Budget, check_one_budget, given_budgets
 
 DISTORTIONS = ("network", "bicubic")
 DEFAULT_MODEL = "light"
@@ -59,13 +59,13 @@ class EncodeOptions:
         """The one target that was passed, or the default quality."""
         if self.lossless:
             return Budget("lossless", 1)
-        named = [(kind, value) for kind in BUDGETS if (value := getattr(self, kind)) is not None]
-        return Budget(*named[0]) if named else Budget("quality", DEFAULT_QUALITY)
+        named = given_budgets(vars(self))
+        return Budget(named[0], getattr(self, named[0])) if named else Budget("quality", DEFAULT_QUALITY)
 
     @property
-    def budget_given(self) -> str | None:
-        """The name of the budget that was passed."""
-        return next((kind for kind in BUDGETS if getattr(self, kind) is not None), None)
+    def by_network(self) -> bool:
+        """Whether lossy planes are chosen by the error expected after the network."""
+        return self.network and self.distortion == "network"
 
     @property
     def overall_rate(self) -> float:
@@ -95,11 +95,10 @@ class EncodeOptions:
         return int(self.overall_rate) if self.uniform or self.lossless else None
 
     def _check_budget(self) -> None:
-        check_one_budget({kind: getattr(self, kind) for kind in BUDGETS})
-        if self.lossless and self.budget_given:
-            raise UsageError(
-                f"lossless and {self.budget_given} exclude each other: leave out {self.budget_given}"
-            )
+        check_one_budget(vars(self))
+        given = given_budgets(vars(self))
+        if self.lossless and given:
+            raise UsageError(f"lossless and {given[0]} exclude each other: leave out {given[0]}")
         _ = self.budget
 
     def _check_lossless(self) -> None:

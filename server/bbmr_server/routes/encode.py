@@ -13,7 +13,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from bbmr_client.encoding.budget import check_one_budget
+from bbmr_client.encoding.budget import (
+    GREATEST_PSNR,
+    LEAST_PSNR,
+    MOST_BPP,
+    MOST_BYTES,
+    check_one_budget,
+)
 from bbmr_client.encoding.encoder import encode
 from bbmr_client.photo import Photo, load_photo
 from bbmr_server.app_state import AppState, get_state
@@ -104,12 +110,18 @@ async def encode_photo(
     state: Annotated[AppState, Depends(admit)],
     quality: Annotated[int | None, Query(ge=0, le=100, description="The quality, on AVIF's scale.")] = None,
     bpp: Annotated[
-        float | None, Query(gt=0, le=1000, allow_inf_nan=False, description="At most so many bits per pixel.")
+        float | None,
+        Query(gt=0, le=MOST_BPP, allow_inf_nan=False, description="At most so many bits per pixel."),
     ] = None,
-    max_bytes: Annotated[int | None, Query(ge=1, le=1 << 40, description="At most so many bytes.")] = None,
+    max_bytes: Annotated[int | None, Query(ge=1, le=MOST_BYTES, description="At most so many bytes.")] = None,
     target_psnr: Annotated[
         float | None,
-        Query(ge=10, le=60, allow_inf_nan=False, description="dB over RGB that the preview reaches."),
+        Query(
+            ge=LEAST_PSNR,
+            le=GREATEST_PSNR,
+            allow_inf_nan=False,
+            description="dB over RGB that the preview reaches.",
+        ),
     ] = None,
     rate: Annotated[
         float | None,
