@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,26 +48,32 @@ class RateTable:
     Attributes:
         settings: of its plane.
         strength: of the network.
-        bytes, errors: `float64 [rows, cols]`.
+        bytes: of its plane.
+        errors: of each block, `float64 [rows, cols]`.
     """
 
     settings: PlaneSettings
     strength: int
-    bytes: NDArray[np.float64]
+    bytes: float
     errors: NDArray[np.float64]
 
     def uniform(self, rate: int) -> Candidate:
         """Returns the candidate with every block at `rate`."""
-        rate_map = np.full(self.bytes.shape, rate, np.uint8)
-        settings = {rate: self.settings}
-        return Candidate(rate_map, settings, self.strength, float(self.bytes.sum()), float(self.errors.sum()))
+        rate_map = np.full(self.errors.shape, rate, np.uint8)
+        return Candidate(rate_map, {rate: self.settings}, self.strength, self.bytes, float(self.errors.sum()))
 
 
-def mixed(tables: Mapping[int, RateTable], quality: float, best: Candidate) -> Candidate | None:
+def mixed(
+    tables: Mapping[int, RateTable],
+    block_bytes: Callable[[int, RateTable], NDArray[np.float64]],
+    quality: float,
+    best: Candidate,
+) -> Candidate | None:
     """Returns the candidate in which each block has its own best rate, or None if it is not worth a trial.
 
     Args:
         tables: rate → the best table of that rate.
+        block_bytes: returns the bytes of each block for a rate and its table, `[rows, cols]`.
         quality: 0 … 100.
         best: the best candidate with one rate.
     """
@@ -75,23 +81,20 @@ def mixed(tables: Mapping[int, RateTable], quality: float, best: Candidate) -> C
         return None
     rates = sorted(tables)
     home = rates.index(int(best.rate_map.flat[0]))
-    costs = np.stack(
-        [tables[rate].errors + multiplier(quality) * 8 * _BORDERS * tables[rate].bytes for rate in rates]
-    )
+    sizes = np.stack([block_bytes(rate, tables[rate]) for rate in rates])
+    losses = np.stack([tables[rate].errors for rate in rates])
+    costs = losses + multiplier(quality) * 8 * _BORDERS * sizes
     choice = _without_single_blocks(costs.argmin(axis=0), home)
     used = np.unique(choice)
     if len(used) < 2:
         return None
-    bytes, errors = (
-        float(np.take_along_axis(np.stack(parts), choice[None], 0).sum())
-        for parts in ([tables[rate].bytes for rate in rates], [tables[rate].errors for rate in rates])
-    )
+    size, loss = (float(np.take_along_axis(table, choice[None], 0).sum()) for table in (sizes, losses))
     candidate = Candidate(
         np.asarray(rates, np.uint8)[choice],
         {rates[index]: tables[rates[index]].settings for index in used.tolist()},
         max(tables[rates[index]].strength for index in used.tolist()),
-        bytes * _BORDERS,
-        errors,
+        size * _BORDERS,
+        loss,
     )
     return candidate if candidate.cost(quality) < _WORTH_A_TRIAL * best.cost(quality) else None
 

@@ -18,13 +18,14 @@ from bbmr_shared.compositing.composite import composite
 from bbmr_shared.container import FULL_STRENGTH, Plane
 from bbmr_shared.container.planes import pad
 from bbmr_shared.grid import BlockGrid
-from bbmr_shared.images.codecs import coding_error_byte, decode, encode_plane
+from bbmr_shared.images.codecs import coding_error_byte, decode
 from bbmr_shared.limits import AVIF_MAX_SIDE
 
 from .candidates import Candidate, RateTable, best_tables, mixed
 from .operating_points import PlaneSettings, plane_quality, rates_worth_trying, speed
 from .real_effect import best_strengths
 from .survey import Survey, sample_rows
+from .trial import code_plane
 
 _FULL_CHROMA_FROM = {1: 40}
 """Rate → the quality from which 4:4:4 is tried; 0 for rates that are not named."""
@@ -94,10 +95,9 @@ class LossyPicture:
         )
         self.grid, self._grey, self._codec, self._effort = grid, grey, codec, effort
         self._restore = restore
-        self._padded = pad(rgb, grid)
+        self._padded = padded = pad(rgb, grid)
         self._strength = 0 if model is None else FULL_STRENGTH
         self._before_step = before_step
-        padded = self._padded
         self._whole = Survey(padded, grey, grid.block, model, before_step)
         sample = padded if effort >= THOROUGH_EFFORT else sample_rows(padded)
         self._survey = self._whole
@@ -120,7 +120,7 @@ class LossyPicture:
             key=lambda candidate: candidate.cost(quality),
         )
         if self._effort >= THOROUGH_EFFORT:
-            candidate = mixed(best_tables(found, quality), quality, candidates[0])
+            candidate = mixed(best_tables(found, quality), self._whole.block_bytes, quality, candidates[0])
             if candidate is not None:
                 tried = replace(candidate, bytes=self._whole.tried(candidate))
                 if tried.cost(quality) < _MIXED_MUST_WIN * candidates[0].cost(quality):
@@ -176,14 +176,7 @@ class LossyPicture:
             self._before_step()
             settings = candidate.settings[rate]
             samples = self._whole.kept(candidate.rate_map, rate)
-            codec, data = encode_plane(
-                samples,
-                self._codec,
-                quality=settings.quality,
-                subsampling=settings.subsampling,
-                speed=settings.speed,
-                tune=settings.tune,
-            )
+            codec, data = code_plane(samples, self._codec, settings)
             decoded[rate] = decode(data, codec, self.grid.plane_size(rate))
             error = self._coding_error(candidate, rate, decoded[rate], samples)
             planes.append(Plane(rate, codec, data, coding_error_byte(error), quality=settings.quality))

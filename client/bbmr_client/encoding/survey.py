@@ -83,9 +83,12 @@ class Survey:
             trial = run_trial(samples, rate, settings, statistics, self._downscaling_errors(rate), similar)
             self._trials.setdefault((rate, settings.quality), trial)
             expected, strength = self._effect.expect(trial)
-            shares = block_bytes(samples, rate, self.grid, settings.quality, trial.bytes)
-            self._tables[key] = RateTable(settings, strength, shares, expected)
+            self._tables[key] = RateTable(settings, strength, trial.bytes, expected)
         return self._tables[key]
+
+    def block_bytes(self, rate: int, table: RateTable) -> NDArray[np.float64]:
+        """Returns the bytes of each block in the plane of a table, `[rows, cols]`."""
+        return block_bytes(self._samples(rate), rate, self.grid, table.settings.quality, table.bytes)
 
     def tried(self, candidate: Candidate) -> float:
         """Returns the bytes of all planes of a candidate, from trials."""
