@@ -23,6 +23,7 @@ from bbmr_client.batch.processes import EncodeProcess
 from bbmr_client.batch.result import FileTask, TaskDone, TaskFailed
 from bbmr_shared.container import Container
 from bbmr_shared.errors import UsageError
+from tests.client.terminal import seen_on_a_terminal
 
 Run = Callable[..., Any]
 Fails = Callable[..., str]
@@ -352,25 +353,10 @@ class TestSignals:
 
 @posix
 def test_a_terminal_sees_a_bar(tmp_path: Path, rgb: Callable[..., np.ndarray]) -> None:
-    import pty
-
     photos = many(tmp_path / "in", rgb, 12)
     (photos / "bad.jpg").write_bytes(b"bad")
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
-    process = subprocess.Popen(command(photos, tmp_path / "out"), stderr=theirs, env=environment)
-    os.close(theirs)
-    seen = b""
-    while True:
-        try:
-            piece = os.read(ours, 65536)
-        except OSError:  # the other side is closed
-            break
-        if not piece:
-            break
-        seen += piece
-    assert process.wait() == 1
-    text = seen.decode()
+    status, text = seen_on_a_terminal(command(photos, tmp_path / "out"), 100)
+    assert status == 1
     assert "━" in text
     assert "/13 photos" in text
     assert "saved" in text

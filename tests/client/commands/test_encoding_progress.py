@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from bbmr_client.commands import encoding_progress
+from tests.client.terminal import seen_on_a_terminal
 
 PROGRAM = (
     "import sys; from bbmr_client.commands import encoding_progress; from bbmr_client.cli import main; "
@@ -19,25 +19,10 @@ PROGRAM = (
 
 def on_a_terminal(after: float, *words: object) -> str:
     """What a terminal receives of a command line; the line appears after so many seconds."""
-    import pty
-
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
     command = [sys.executable, "-c", PROGRAM, str(after), *map(str, words)]
-    process = subprocess.Popen(command, stderr=theirs, env=environment)
-    os.close(theirs)
-    seen = b""
-    while True:
-        try:
-            piece = os.read(ours, 65536)
-        except OSError:  # the other side is closed
-            break
-        if not piece:
-            break
-        seen += piece
-    os.close(ours)
-    assert process.wait() == 0
-    return seen.decode()
+    status, seen = seen_on_a_terminal(command, 200)
+    assert status == 0
+    return seen
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals of POSIX")
